@@ -1,0 +1,60 @@
+// Package traffic moves users between generations. Its routers are sub-packages.
+package traffic
+
+import (
+	"context"
+	"time"
+)
+
+// Route is all that a router should do for one public host name.
+type Route struct {
+	Host        string        `json:"host"`        // the live name, without a port
+	PreLiveHost string        `json:"preLiveHost"` // the name at which the pre-live side answers
+	Sides       []Side        `json:"sides"`       // the generations behind the route, in order of name
+	PreLive     string        `json:"preLive"`     // the generation behind PreLiveHost; "" for none
+	Health      Health        `json:"health"`      // how the router watches each endpoint
+	Drain       time.Duration `json:"drain"`       // how long streams and long responses may go on after their side lost its weight
+}
+
+// Side is one generation behind a route.
+type Side struct {
+	Generation string   `json:"generation"`
+	Endpoints  []string `json:"endpoints"` // host:port of every node that serves the route
+	// Weight is the share of the live host's requests in percent; the weights of a route's sides add up to 100, or are all 0
+	// while the route has no live side yet.
+	Weight int `json:"weight"`
+}
+
+// Health is an active check of each endpoint by the router.
+type Health struct {
+	Path     string        `json:"path"`     // "" for no active check
+	Interval time.Duration `json:"interval"` // 0 for the router's default
+}
+
+// Observed is what a router does for a host name now.
+type Observed struct {
+	Route  Route               `json:"route"`
+	Counts map[string]Counters `json:"counts"` // by generation
+}
+
+// Counters say how busy one generation is, as the router sees it.
+type Counters struct {
+	InFlight  int64 `json:"inFlight"`  // requests and streams under way
+	Unhealthy int   `json:"unhealthy"` // endpoints that the router does not send to
+}
+
+// Router carries the routes of one entry point. What it says is what is live: nothing else remembers weights.
+//
+// Every method observes first and may be called twice, by any process; a second Apply of the same route changes nothing.
+// No method lets a request under way fail, and none touches configuration that Crossfade did not write. Errors are of
+// package fault; those of code Unavailable (the router does not answer) are retried by the caller.
+type Router interface {
+	// Observe reports the route of a host, and nil when the router has none for it.
+	Observe(ctx context.Context, host string) (*Observed, error)
+	// Apply makes the router carry the route as given, reads it back and returns once it is in force.
+	Apply(ctx context.Context, route Route) error
+	// Remove takes the route of a host away; one that is not there is no error.
+	Remove(ctx context.Context, host string) error
+	// Entry returns the URL (scheme and address) at which the router answers for all its hosts.
+	Entry() string
+}
