@@ -1,0 +1,252 @@
+// Package spec is the configuration: YAML documents of five kinds that together describe a platform. It loads them strictly,
+// reports every problem at once with its place, and publishes their JSON Schema.
+package spec
+
+// APIVersion is the version of the configuration that this program reads.
+const APIVersion = "crossfade.dev/v1alpha1"
+
+// Config is a whole configuration, as loaded from a directory.
+type Config struct {
+	Dir          string // absolute; relative paths in the documents are relative to the file they are in
+	Platform     Platform
+	Foundations  []Foundation
+	Environments []Environment
+	Services     []Service
+	Stacks       []Stack
+}
+
+// Metadata names a document.
+type Metadata struct {
+	Name string `json:"name"` // a DNS label
+}
+
+// Platform is everything one configuration describes. There is exactly one.
+type Platform struct {
+	Metadata Metadata     `json:"metadata"`
+	Spec     PlatformSpec `json:"spec"`
+}
+
+// PlatformSpec holds what all environments share.
+type PlatformSpec struct {
+	Routers []Router `json:"routers,omitempty"` // the entry points, named by routes
+}
+
+// Router is an entry point that carries routes. Exactly one kind of router is set.
+type Router struct {
+	Name  string       `json:"name"`
+	Caddy *CaddyRouter `json:"caddy,omitempty"`
+}
+
+// CaddyRouter is a Caddy server, steered through its admin API.
+type CaddyRouter struct {
+	// Admin is the address of the admin API: "unix//path" or "http://host:port". Empty for the edge of the state directory
+	// (crossfade edge), which is started when it does not run.
+	Admin string `json:"admin,omitempty"`
+	// Listen is the address at which Caddy serves the routes, for example "127.0.0.1:8080" or ":80".
+	Listen string `json:"listen"`
+}
+
+// Foundation is long-lived infrastructure that outlives generations.
+type Foundation struct {
+	Metadata Metadata       `json:"metadata"`
+	Spec     FoundationSpec `json:"spec"`
+}
+
+// FoundationSpec says what the foundation gives to the environments in it.
+type FoundationSpec struct {
+	// Outputs are values (a network id, a subnet) that environments refer to.
+	Outputs map[string]string `json:"outputs,omitempty"`
+}
+
+// Environment is a place where services run.
+type Environment struct {
+	Metadata Metadata        `json:"metadata"`
+	Spec     EnvironmentSpec `json:"spec"`
+}
+
+// EnvironmentSpec says how the generations of an environment are built, filled, proved and given the traffic.
+type EnvironmentSpec struct {
+	Foundation string       `json:"foundation,omitempty"` // the foundation that its generations live in
+	Prefix     string       `json:"prefix,omitempty"`     // generations are named PREFIXyymmddHHMM, in UTC; the environment's name unless set
+	Cluster    Cluster      `json:"cluster"`
+	Prime      []Unit       `json:"prime,omitempty"` // what every service needs, in order of their needs
+	Copy       Copy         `json:"copy,omitzero"`
+	Services   []ServiceRef `json:"services,omitempty"`
+	Routes     []Route      `json:"routes,omitempty"`
+	Verify     []Check      `json:"verify,omitempty"` // what must hold through the pre-live entry before the gate
+	Gate       Gate         `json:"gate,omitzero"`    // what stands before the shift
+	Shift      Shift        `json:"shift,omitzero"`
+	Retire     Retire       `json:"retire,omitzero"`
+}
+
+// Cluster says who makes the clusters of generations. Exactly one provider's options are set, that of Provider; a provider
+// without required options may have none.
+type Cluster struct {
+	Provider string           `json:"provider" jsonschema:"enum=local,enum=existing"`
+	Local    *LocalCluster    `json:"local,omitempty"`
+	Existing *ExistingCluster `json:"existing,omitempty"`
+	Timeout  Duration         `json:"timeout,omitzero"` // until the cluster is ready; 10m unless set
+}
+
+// LocalCluster is a cluster of upstream Kubernetes on this machine.
+type LocalCluster struct {
+	Nodes      int    `json:"nodes,omitempty"`      // 1 unless set
+	Kubernetes string `json:"kubernetes,omitempty"` // one of the versions built; the only one unless set
+}
+
+// ExistingCluster is two clusters that somebody else made; generations take them in turn.
+type ExistingCluster struct {
+	Kubeconfig string   `json:"kubeconfig,omitempty"` // $KUBECONFIG or ~/.kube/config unless set
+	Contexts   []string `json:"contexts"`             // exactly two
+	// Live is the context that serves the users when Crossfade first meets the environment; empty when none does.
+	Live string `json:"live,omitempty"`
+	// NodeAddresses are where NodePorts answer, by context; the nodes' internal addresses unless set.
+	NodeAddresses map[string][]string `json:"nodeAddresses,omitempty"`
+}
+
+// Manifests say where the objects of a unit come from. Exactly one is set.
+type Manifests struct {
+	Files     []string `json:"files,omitempty"`     // files or directories of plain manifests
+	Kustomize string   `json:"kustomize,omitempty"` // the directory of a kustomization
+	Helm      *Helm    `json:"helm,omitempty"`
+}
+
+// Helm is a chart on disk.
+type Helm struct {
+	Chart       string         `json:"chart"` // a directory or a packaged chart
+	ReleaseName string         `json:"releaseName,omitempty"`
+	ValuesFiles []string       `json:"valuesFiles,omitempty"`
+	Values      map[string]any `json:"values,omitempty"`
+}
+
+// Unit is a set of objects that is applied as one and proved by checks.
+type Unit struct {
+	Name      string   `json:"name"`
+	Namespace string   `json:"namespace,omitempty"` // for objects that name none
+	Needs     []string `json:"needs,omitempty"`     // units that must hold before this one is applied
+	Manifests `json:",inline"`
+	Checks    []Check  `json:"checks,omitempty"`
+	Timeout   Duration `json:"timeout,omitzero"` // until every object is ready and every check holds; 5m unless set
+}
+
+// Copy says what of the live generation's objects that no pipeline owns is recreated in the next one.
+type Copy struct {
+	Include []Selector        `json:"include,omitempty"` // everything unless set
+	Exclude []Selector        `json:"exclude,omitempty"`
+	Owners  map[string]string `json:"owners,omitempty"` // by kind: sync, git, backup or target; only sync is copied
+}
+
+// Selector chooses objects: those that match every field that is set.
+type Selector struct {
+	Namespaces []string          `json:"namespaces,omitempty"` // shell patterns
+	Kinds      []string          `json:"kinds,omitempty"`      // Kind or Kind.group
+	Names      []string          `json:"names,omitempty"`      // shell patterns
+	Labels     map[string]string `json:"labels,omitempty"`
+}
+
+// ServiceRef puts a service into an environment.
+type ServiceRef struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"` // the version deployed while none is recorded as good; the manifests' own unless set
+}
+
+// Service is a deployable unit.
+type Service struct {
+	Metadata Metadata    `json:"metadata"`
+	Spec     ServiceSpec `json:"spec"`
+}
+
+// ServiceSpec says how a service is deployed and proved.
+type ServiceSpec struct {
+	Namespace string   `json:"namespace"`
+	Image     string   `json:"image,omitempty"` // the repository whose tag or digest is the service's version
+	Needs     []string `json:"needs,omitempty"` // services that must hold before this one is deployed
+	Manifests `json:",inline"`
+	Checks    []Check  `json:"checks,omitempty"`
+	Timeout   Duration `json:"timeout,omitzero"` // until ready and proved; 5m unless set
+}
+
+// Stack is a named set of objects or services that move together.
+type Stack struct {
+	Metadata Metadata  `json:"metadata"`
+	Spec     StackSpec `json:"spec"`
+}
+
+// StackSpec says what belongs to a stack.
+type StackSpec struct {
+	Services []string   `json:"services,omitempty"`
+	Objects  []Selector `json:"objects,omitempty"`
+}
+
+// Route is a public host name and what answers for it.
+type Route struct {
+	Host    string `json:"host"`
+	PreLive string `json:"preLive,omitempty"` // the name at which the next generation answers; "pre-live." + host unless set
+	Router  string `json:"router"`            // a router of the platform
+	// Service is the service that answers, through the Kubernetes Service of the same name in its namespace.
+	Service string   `json:"service,omitempty"`
+	Backend *Backend `json:"backend,omitempty"` // a Kubernetes Service by name, in place of Service
+	Port    string   `json:"port,omitempty"`    // name or number of the Kubernetes Service's port; its only one unless set
+	Health  string   `json:"health,omitempty"`  // the path that the router asks each endpoint; no active check unless set
+}
+
+// Backend is a Kubernetes Service of type NodePort or LoadBalancer.
+type Backend struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
+
+// Check is something that must hold. Exactly one kind is set. It is tried again until it holds or its timeout is over.
+type Check struct {
+	Name    string        `json:"name,omitempty"`
+	HTTP    *HTTPCheck    `json:"http,omitempty"`
+	Command *CommandCheck `json:"command,omitempty"`
+	Job     *JobCheck     `json:"job,omitempty"`
+	Timeout Duration      `json:"timeout,omitzero"` // 30s unless set; a job's: 2m
+}
+
+// HTTPCheck asks a URL, or a path of a route. URL, headers and path may use {{.Environment}}, {{.Generation}}, {{.Ingress}}
+// (address of a node) and {{.Namespace}}.
+type HTTPCheck struct {
+	URL      string            `json:"url,omitempty"`
+	Route    string            `json:"route,omitempty"` // the host of a route: asked at its pre-live entry before the switch, at its live entry after it
+	Path     string            `json:"path,omitempty"`  // with Route
+	Method   string            `json:"method,omitempty"`
+	Headers  map[string]string `json:"headers,omitempty"`
+	Status   int               `json:"status,omitempty"`   // 200 unless set
+	Contains string            `json:"contains,omitempty"` // what the body must contain
+}
+
+// CommandCheck runs a program on this machine; it must exit with 0. It finds KUBECONFIG (of the generation),
+// CROSSFADE_ENVIRONMENT and CROSSFADE_GENERATION in its environment. Arguments may use the templates of HTTPCheck.
+type CommandCheck struct {
+	Args []string `json:"args"`
+	Dir  string   `json:"dir,omitempty"` // the directory of the document unless set
+}
+
+// JobCheck runs a Job in the generation's cluster; it must complete.
+type JobCheck struct {
+	Namespace string `json:"namespace,omitempty"`
+	Manifest  string `json:"manifest"` // a file with one Job
+}
+
+// Gate stands before the shift.
+type Gate struct {
+	Checks  []Check  `json:"checks,omitempty"`
+	Soak    Duration `json:"soak,omitzero"` // how long the checks must go on to hold
+	Approve bool     `json:"approve,omitempty"`
+}
+
+// Shift says how the users are moved.
+type Shift struct {
+	Steps    []int    `json:"steps,omitempty"`   // shares of the new generation in percent, ascending, the last 100; [100] unless set
+	Interval Duration `json:"interval,omitzero"` // how long each step is watched
+	Checks   []Check  `json:"checks,omitempty"`  // must hold throughout each step; one that does not moves the users back
+	Drain    Duration `json:"drain,omitzero"`    // bound on the wait for requests under way in the old generation; 30s unless set
+}
+
+// Retire says what becomes of the old generation.
+type Retire struct {
+	After Duration `json:"after,omitzero"` // how long the way back stays open after the switch
+	Keep  bool     `json:"keep,omitempty"` // leave it standing until "crossfade retire" is asked for
+}
