@@ -1,0 +1,171 @@
+// Package cli is the command line: it reads arguments, calls what does the work, and shows people and machines what came
+// of it. Data goes to standard output, talk to standard error; every error becomes one line, a hint and an exit status.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+)
+
+// Streams are where a command reads and writes.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// app is what all commands share: the streams and the values of the global flags.
+type app struct {
+	Streams
+	output   string // table, json or yaml
+	stateDir string // absolute, once a command runs
+	config   string // file or directory of the configuration
+	temporal string // address of a Temporal cluster; "" for the engine of the state directory
+}
+
+// Main runs one command until it ends or the process is interrupted (SIGINT, SIGTERM), and returns its exit status.
+func Main(streams Streams, args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return Run(ctx, streams, args)
+}
+
+// Run runs one command and returns its exit status. It may be called any number of times in one process.
+func Run(ctx context.Context, streams Streams, args []string) int {
+	a := &app{Streams: streams}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil && fault.CodeOf(err) != fault.Interrupted && errors.Is(err, context.Canceled) {
+		err = fault.New(fault.Interrupted, "interrupted").WithHint("the same command goes on where it stopped")
+	}
+	a.printError(err)
+	return fault.ExitStatus(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "crossfade",
+		Short:         "Replace a live Kubernetes cluster instead of upgrading it",
+		Long:          "Crossfade builds a new generation of a platform beside the live one, proves it, moves the users over without one failed\nrequest, keeps a way back, and retires the old generation.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return cmd.Help()
+		},
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.resolve() },
+	}
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetIn(a.In)
+	root.SetFlagErrorFunc(usageError)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.output, "output", "o", "table", "output format: table, json or yaml")
+	flags.StringVar(&a.stateDir, "state", "", "state directory (default $CROSSFADE_STATE, else ~/.local/state/crossfade)")
+	flags.StringVarP(&a.config, "config", "f", ".", "file or directory of the configuration")
+	flags.StringVar(&a.temporal, "temporal", "", "address of a Temporal cluster to use in place of the built-in engine")
+	root.AddCommand(a.commands()...)
+	for _, c := range root.Commands() {
+		argumentErrors(c)
+	}
+	return root
+}
+
+// resolve checks the global flags and makes the state directory's path absolute. It has no side effect.
+func (a *app) resolve() error {
+	switch a.output {
+	case "table", "json", "yaml":
+	default:
+		return fault.New(fault.Invalid, "unknown output format %q", a.output).WithHint("use -o table, -o json or -o yaml")
+	}
+	if a.stateDir == "" {
+		a.stateDir = os.Getenv("CROSSFADE_STATE")
+	}
+	if a.stateDir == "" {
+		base := os.Getenv("XDG_STATE_HOME")
+		if base == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return fault.New(fault.Invalid, "cannot find a state directory: %w", err).WithHint("name one with --state")
+			}
+			base = filepath.Join(home, ".local", "state")
+		}
+		a.stateDir = filepath.Join(base, "crossfade")
+	}
+	abs, err := filepath.Abs(a.stateDir)
+	if err != nil {
+		return fault.New(fault.Invalid, "cannot use the state directory %s: %w", a.stateDir, err)
+	}
+	a.stateDir = abs
+	return nil
+}
+
+// printError shows an error on standard error: as text, or as JSON where that was asked for.
+func (a *app) printError(err error) {
+	if a.output == "json" {
+		_ = json.NewEncoder(a.Err).Encode(map[string]any{"error": map[string]any{
+			"code": fault.CodeOf(err), "message": err.Error(), "hint": fault.HintOf(err), "exit": fault.ExitStatus(err),
+		}})
+		return
+	}
+	fmt.Fprintf(a.Err, "crossfade: %s\n", strings.TrimRight(err.Error(), "\n"))
+	if hint := fault.HintOf(err); hint != "" {
+		fmt.Fprintf(a.Err, "  hint: %s\n", hint)
+	}
+}
+
+// usageError turns a complaint about flags into ours.
+func usageError(cmd *cobra.Command, err error) error {
+	return fault.New(fault.Invalid, "%w", err).WithHint("see %s --help", cmd.CommandPath())
+}
+
+// argumentErrors makes complaints about the number of arguments bad usage, for a command and all below it.
+func argumentErrors(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return fault.New(fault.Invalid, "%s: %w", c.CommandPath(), err).WithHint("usage: %s", c.UseLine())
+			}
+			return nil
+		}
+	}
+	if cmd.HasSubCommands() && cmd.RunE == nil {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			return unknownCommand(c, args[0])
+		}
+	}
+	for _, c := range cmd.Commands() {
+		argumentErrors(c)
+	}
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	err := fault.New(fault.Invalid, "unknown command %q", cmd.CommandPath()+" "+name)
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		return err.WithHint("did you mean %s?", strings.Join(near, " or "))
+	}
+	return err.WithHint("see %s --help", cmd.CommandPath())
+}
