@@ -7,7 +7,7 @@ const APIVersion = "crossfade.dev/v1alpha1"
 
 // Config is a whole configuration, as loaded from a directory.
 type Config struct {
-	Dir          string // absolute; relative paths in the documents are relative to the file they are in
+	Dir          string // absolute; paths in the documents are relative to the file they are in, and Load makes them absolute
 	Platform     Platform
 	Foundations  []Foundation
 	Environments []Environment
@@ -22,8 +22,8 @@ type Metadata struct {
 
 // Platform is everything one configuration describes. There is exactly one.
 type Platform struct {
-	Metadata Metadata     `json:"metadata"`
-	Spec     PlatformSpec `json:"spec"`
+	Metadata Metadata     `json:"metadata"` // its name
+	Spec     PlatformSpec `json:"spec"`     // what all environments share
 }
 
 // PlatformSpec holds what all environments share.
@@ -33,8 +33,8 @@ type PlatformSpec struct {
 
 // Router is an entry point that carries routes. Exactly one kind of router is set.
 type Router struct {
-	Name  string       `json:"name"`
-	Caddy *CaddyRouter `json:"caddy,omitempty"`
+	Name  string       `json:"name"`            // a DNS label
+	Caddy *CaddyRouter `json:"caddy,omitempty"` // a Caddy server
 }
 
 // CaddyRouter is a Caddy server, steered through its admin API.
@@ -48,8 +48,8 @@ type CaddyRouter struct {
 
 // Foundation is long-lived infrastructure that outlives generations.
 type Foundation struct {
-	Metadata Metadata       `json:"metadata"`
-	Spec     FoundationSpec `json:"spec"`
+	Metadata Metadata       `json:"metadata"` // its name
+	Spec     FoundationSpec `json:"spec"`     // what it gives
 }
 
 // FoundationSpec says what the foundation gives to the environments in it.
@@ -60,38 +60,38 @@ type FoundationSpec struct {
 
 // Environment is a place where services run.
 type Environment struct {
-	Metadata Metadata        `json:"metadata"`
-	Spec     EnvironmentSpec `json:"spec"`
+	Metadata Metadata        `json:"metadata"` // its name
+	Spec     EnvironmentSpec `json:"spec"`     // what it consists of
 }
 
 // EnvironmentSpec says how the generations of an environment are built, filled, proved and given the traffic.
 type EnvironmentSpec struct {
 	Foundation string       `json:"foundation,omitempty"` // the foundation that its generations live in
 	Prefix     string       `json:"prefix,omitempty"`     // generations are named PREFIXyymmddHHMM, in UTC; the environment's name unless set
-	Cluster    Cluster      `json:"cluster"`
-	Prime      []Unit       `json:"prime,omitempty"` // what every service needs, in order of their needs
-	Copy       Copy         `json:"copy,omitzero"`
-	Services   []ServiceRef `json:"services,omitempty"`
-	Routes     []Route      `json:"routes,omitempty"`
-	Verify     []Check      `json:"verify,omitempty"` // what must hold through the pre-live entry before the gate
-	Gate       Gate         `json:"gate,omitzero"`    // what stands before the shift
-	Shift      Shift        `json:"shift,omitzero"`
-	Retire     Retire       `json:"retire,omitzero"`
+	Cluster    Cluster      `json:"cluster"`              // who makes the clusters of its generations
+	Prime      []Unit       `json:"prime,omitempty"`      // what every service needs, in order of their needs
+	Copy       Copy         `json:"copy,omitzero"`        // what is recreated from the live generation
+	Services   []ServiceRef `json:"services,omitempty"`   // what runs in it
+	Routes     []Route      `json:"routes,omitempty"`     // the public host names
+	Verify     []Check      `json:"verify,omitempty"`     // what must hold through the pre-live entry before the gate
+	Gate       Gate         `json:"gate,omitzero"`        // what stands before the shift
+	Shift      Shift        `json:"shift,omitzero"`       // how the users are moved
+	Retire     Retire       `json:"retire,omitzero"`      // what becomes of the old generation
 }
 
 // Cluster says who makes the clusters of generations. Exactly one provider's options are set, that of Provider; a provider
 // without required options may have none.
 type Cluster struct {
-	Provider string           `json:"provider" jsonschema:"enum=local,enum=existing"`
-	Local    *LocalCluster    `json:"local,omitempty"`
-	Existing *ExistingCluster `json:"existing,omitempty"`
-	Timeout  Duration         `json:"timeout,omitzero"` // until the cluster is ready; 10m unless set
+	Provider string           `json:"provider" jsonschema:"enum=local,enum=existing"` // who makes the clusters
+	Local    *LocalCluster    `json:"local,omitempty"`                                // a cluster on this machine
+	Existing *ExistingCluster `json:"existing,omitempty"`                             // two clusters that somebody else made
+	Timeout  Duration         `json:"timeout,omitzero"`                               // until the cluster is ready; 10m unless set
 }
 
 // LocalCluster is a cluster of upstream Kubernetes on this machine.
 type LocalCluster struct {
-	Nodes      int    `json:"nodes,omitempty"`      // 1 unless set
-	Kubernetes string `json:"kubernetes,omitempty"` // one of the versions built; the only one unless set
+	Nodes      int    `json:"nodes,omitempty" jsonschema:"minimum=1"` // 1 unless set
+	Kubernetes string `json:"kubernetes,omitempty"`                   // one of the versions built; the only one unless set
 }
 
 // ExistingCluster is two clusters that somebody else made; generations take them in turn.
@@ -108,32 +108,32 @@ type ExistingCluster struct {
 type Manifests struct {
 	Files     []string `json:"files,omitempty"`     // files or directories of plain manifests
 	Kustomize string   `json:"kustomize,omitempty"` // the directory of a kustomization
-	Helm      *Helm    `json:"helm,omitempty"`
+	Helm      *Helm    `json:"helm,omitempty"`      // a chart
 }
 
 // Helm is a chart on disk.
 type Helm struct {
-	Chart       string         `json:"chart"` // a directory or a packaged chart
-	ReleaseName string         `json:"releaseName,omitempty"`
-	ValuesFiles []string       `json:"valuesFiles,omitempty"`
-	Values      map[string]any `json:"values,omitempty"`
+	Chart       string         `json:"chart"`                 // a directory or a packaged chart
+	ReleaseName string         `json:"releaseName,omitempty"` // the unit's name unless set
+	ValuesFiles []string       `json:"valuesFiles,omitempty"` // later ones override earlier ones
+	Values      map[string]any `json:"values,omitempty"`      // override those of the files
 }
 
 // Unit is a set of objects that is applied as one and proved by checks.
 type Unit struct {
-	Name      string   `json:"name"`
+	Name      string   `json:"name"`                // a DNS label
 	Namespace string   `json:"namespace,omitempty"` // for objects that name none
 	Needs     []string `json:"needs,omitempty"`     // units that must hold before this one is applied
 	Manifests `json:",inline"`
-	Checks    []Check  `json:"checks,omitempty"`
+	Checks    []Check  `json:"checks,omitempty"` // prove the unit, in order
 	Timeout   Duration `json:"timeout,omitzero"` // until every object is ready and every check holds; 5m unless set
 }
 
 // Copy says what of the live generation's objects that no pipeline owns is recreated in the next one.
 type Copy struct {
 	Include []Selector        `json:"include,omitempty"` // everything unless set
-	Exclude []Selector        `json:"exclude,omitempty"`
-	Owners  map[string]string `json:"owners,omitempty"` // by kind: sync, git, backup or target; only sync is copied
+	Exclude []Selector        `json:"exclude,omitempty"` // taken from what include selects
+	Owners  map[string]string `json:"owners,omitempty"`  // by kind: sync, git, backup or target; only sync is copied
 }
 
 // Selector chooses objects: those that match every field that is set.
@@ -141,100 +141,100 @@ type Selector struct {
 	Namespaces []string          `json:"namespaces,omitempty"` // shell patterns
 	Kinds      []string          `json:"kinds,omitempty"`      // Kind or Kind.group
 	Names      []string          `json:"names,omitempty"`      // shell patterns
-	Labels     map[string]string `json:"labels,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`     // label and value
 }
 
 // ServiceRef puts a service into an environment.
 type ServiceRef struct {
-	Name    string `json:"name"`
+	Name    string `json:"name"`              // a document of kind Service
 	Version string `json:"version,omitempty"` // the version deployed while none is recorded as good; the manifests' own unless set
 }
 
 // Service is a deployable unit.
 type Service struct {
-	Metadata Metadata    `json:"metadata"`
-	Spec     ServiceSpec `json:"spec"`
+	Metadata Metadata    `json:"metadata"` // its name
+	Spec     ServiceSpec `json:"spec"`     // how it is deployed
 }
 
 // ServiceSpec says how a service is deployed and proved.
 type ServiceSpec struct {
-	Namespace string   `json:"namespace"`
+	Namespace string   `json:"namespace"`       // where it runs
 	Image     string   `json:"image,omitempty"` // the repository whose tag or digest is the service's version
 	Needs     []string `json:"needs,omitempty"` // services that must hold before this one is deployed
 	Manifests `json:",inline"`
-	Checks    []Check  `json:"checks,omitempty"`
+	Checks    []Check  `json:"checks,omitempty"` // prove the service, in order
 	Timeout   Duration `json:"timeout,omitzero"` // until ready and proved; 5m unless set
 }
 
 // Stack is a named set of objects or services that move together.
 type Stack struct {
-	Metadata Metadata  `json:"metadata"`
-	Spec     StackSpec `json:"spec"`
+	Metadata Metadata  `json:"metadata"` // its name
+	Spec     StackSpec `json:"spec"`     // what belongs to it
 }
 
 // StackSpec says what belongs to a stack.
 type StackSpec struct {
-	Services []string   `json:"services,omitempty"`
-	Objects  []Selector `json:"objects,omitempty"`
+	Services []string   `json:"services,omitempty"` // services that belong to it
+	Objects  []Selector `json:"objects,omitempty"`  // objects that belong to it
 }
 
 // Route is a public host name and what answers for it.
 type Route struct {
-	Host    string `json:"host"`
+	Host    string `json:"host"`              // the live name, without a port
 	PreLive string `json:"preLive,omitempty"` // the name at which the next generation answers; "pre-live." + host unless set
 	Router  string `json:"router"`            // a router of the platform
 	// Service is the service that answers, through the Kubernetes Service of the same name in its namespace.
 	Service string   `json:"service,omitempty"`
-	Backend *Backend `json:"backend,omitempty"` // a Kubernetes Service by name, in place of Service
-	Port    string   `json:"port,omitempty"`    // name or number of the Kubernetes Service's port; its only one unless set
-	Health  string   `json:"health,omitempty"`  // the path that the router asks each endpoint; no active check unless set
+	Backend *Backend `json:"backend,omitempty"`                                     // a Kubernetes Service by name, in place of Service
+	Port    string   `json:"port,omitempty" jsonschema:"oneof_type=string;integer"` // name or number of the Kubernetes Service's port; its only one unless set
+	Health  string   `json:"health,omitempty"`                                      // the path that the router asks each endpoint; no active check unless set
 }
 
 // Backend is a Kubernetes Service of type NodePort or LoadBalancer.
 type Backend struct {
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
+	Namespace string `json:"namespace"` // of the Kubernetes Service
+	Name      string `json:"name"`      // of the Kubernetes Service
 }
 
 // Check is something that must hold. Exactly one kind is set. It is tried again until it holds or its timeout is over.
 type Check struct {
-	Name    string        `json:"name,omitempty"`
-	HTTP    *HTTPCheck    `json:"http,omitempty"`
-	Command *CommandCheck `json:"command,omitempty"`
-	Job     *JobCheck     `json:"job,omitempty"`
-	Timeout Duration      `json:"timeout,omitzero"` // 30s unless set; a job's: 2m
+	Name    string        `json:"name,omitempty"`    // for people; what it does unless set
+	HTTP    *HTTPCheck    `json:"http,omitempty"`    // a URL
+	Command *CommandCheck `json:"command,omitempty"` // a program on this machine
+	Job     *JobCheck     `json:"job,omitempty"`     // a Job in the cluster
+	Timeout Duration      `json:"timeout,omitzero"`  // 30s unless set; a job's: 2m
 }
 
 // HTTPCheck asks a URL, or a path of a route. URL, headers and path may use {{.Environment}}, {{.Generation}}, {{.Ingress}}
 // (address of a node) and {{.Namespace}}.
 type HTTPCheck struct {
-	URL      string            `json:"url,omitempty"`
-	Route    string            `json:"route,omitempty"` // the host of a route: asked at its pre-live entry before the switch, at its live entry after it
-	Path     string            `json:"path,omitempty"`  // with Route
-	Method   string            `json:"method,omitempty"`
-	Headers  map[string]string `json:"headers,omitempty"`
-	Status   int               `json:"status,omitempty"`   // 200 unless set
-	Contains string            `json:"contains,omitempty"` // what the body must contain
+	URL      string            `json:"url,omitempty"`                                         // the whole address
+	Route    string            `json:"route,omitempty"`                                       // the host of a route: asked at its pre-live entry before the switch, at its live entry after it
+	Path     string            `json:"path,omitempty"`                                        // with Route
+	Method   string            `json:"method,omitempty"`                                      // GET unless set
+	Headers  map[string]string `json:"headers,omitempty"`                                     // of the request
+	Status   int               `json:"status,omitempty" jsonschema:"minimum=100,maximum=599"` // 200 unless set
+	Contains string            `json:"contains,omitempty"`                                    // what the body must contain
 }
 
 // CommandCheck runs a program on this machine; it must exit with 0. It finds KUBECONFIG (of the generation),
 // CROSSFADE_ENVIRONMENT and CROSSFADE_GENERATION in its environment. Arguments may use the templates of HTTPCheck.
 type CommandCheck struct {
-	Args []string `json:"args"`
+	Args []string `json:"args"`          // the program and its arguments; there is no shell
 	Dir  string   `json:"dir,omitempty"` // the directory of the document unless set
 }
 
 // JobCheck runs a Job in the generation's cluster; it must complete.
 type JobCheck struct {
-	Namespace string `json:"namespace,omitempty"`
-	Manifest  string `json:"manifest"` // a file with one Job
+	Namespace string `json:"namespace,omitempty"` // for a Job that names none
+	Manifest  string `json:"manifest"`            // a file with one Job
 }
 
 // Gate stands before the shift.
 type Gate struct {
-	Checks  []Check  `json:"checks,omitempty"`
-	Soak    Duration `json:"soak,omitzero"` // how long the checks must go on to hold
-	Approve bool     `json:"approve,omitempty"`
+	Checks  []Check  `json:"checks,omitempty"`  // what must hold
+	Soak    Duration `json:"soak,omitzero"`     // how long the checks must go on to hold
+	Approve bool     `json:"approve,omitempty"` // whether a person must approve
 }
 
 // Shift says how the users are moved.

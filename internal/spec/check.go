@@ -1,0 +1,94 @@
+package spec
+
+import (
+	"net/url"
+	"path"
+	"strings"
+)
+
+// checks validates a list of checks and makes their paths absolute.
+func checks(at place, list []Check) {
+	taken := unique{}
+	for i := range list {
+		c, at := &list[i], at.to(i)
+		taken.add(at.to("name"), "checks named", c.Name)
+		if c.HTTP != nil {
+			at.to("http").httpCheck(c.HTTP)
+		}
+		if c.Command != nil {
+			at.to("command").command(c.Command)
+		}
+		if c.Job != nil {
+			at.to("job", "namespace").label(c.Job.Namespace)
+			at.to("job", "manifest").resolve(&c.Job.Manifest, "a file", isFile)
+		}
+	}
+}
+
+func (p place) httpCheck(h *HTTPCheck) {
+	p.to("url").templated(h.URL)
+	p.to("path").templated(h.Path)
+	for name, value := range h.Headers {
+		p.to("headers", name).templated(value)
+		if name == "" || strings.ContainsAny(name, " :\t\r\n") {
+			p.to("headers", name).problem("is not the name of a header")
+		}
+	}
+	if h.URL != "" {
+		u, err := url.Parse(templateUse.ReplaceAllString(h.URL, "x"))
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			p.to("url").problem("%s is not an http or https URL", quote(h.URL))
+		}
+	}
+	if h.Path != "" && !strings.HasPrefix(h.Path, "/") {
+		p.to("path").problem("%s does not begin with /", quote(h.Path))
+	}
+	if h.Path != "" && h.URL != "" {
+		p.to("path").problem("goes with route; a url has its own path")
+	}
+	if h.Method != "" && !httpMethod.MatchString(h.Method) {
+		p.to("method").problem("%s is not a method such as GET", quote(h.Method))
+	}
+}
+
+func (p place) command(c *CommandCheck) {
+	if len(c.Args) == 0 {
+		p.to("args").problem("names no program")
+	}
+	for i, arg := range c.Args {
+		p.to("args", i).templated(arg)
+	}
+	if c.Dir == "" {
+		c.Dir = p.doc.dir
+	}
+	p.to("dir").resolve(&c.Dir, "a directory", isDir)
+}
+
+// selectors validates a list of selectors.
+func selectors(at place, list []Selector) {
+	for i, s := range list {
+		at := at.to(i)
+		if len(s.Namespaces)+len(s.Kinds)+len(s.Names)+len(s.Labels) == 0 && at.readable() {
+			at.problem("selects by nothing, which is everything; set namespaces, kinds, names or labels")
+		}
+		at.to("namespaces").patterns(s.Namespaces)
+		at.to("names").patterns(s.Names)
+		for i, kind := range s.Kinds {
+			at.to("kinds", i).kind(kind)
+		}
+	}
+}
+
+func (p place) patterns(list []string) {
+	for i, pattern := range list {
+		if _, err := path.Match(pattern, ""); err != nil {
+			p.to(i).problem("%s is not a shell pattern", quote(pattern))
+		}
+	}
+}
+
+func (p place) kind(text string) {
+	if text != "" && !objectKind.MatchString(text) {
+		p.problem("%s is not a kind of objects, such as ConfigMap or Certificate.cert-manager.io", quote(text))
+	}
+}

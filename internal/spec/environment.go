@@ -1,0 +1,269 @@
+package spec
+
+import (
+	"net"
+	"slices"
+	"strings"
+)
+
+// environment validates one environment.
+type environment struct {
+	*validator
+	at   place
+	spec *EnvironmentSpec
+	name string
+}
+
+func (e environment) validate() {
+	if e.spec.Foundation != "" {
+		e.refers(e.at.to("foundation"), "foundation", e.spec.Foundation, e.foundations)
+	}
+	e.prefix()
+	e.cluster()
+	e.prime()
+	e.copying()
+	e.placed()
+	e.routes()
+	e.checks()
+	e.shift()
+}
+
+// prefix checks what generations are named by. Two environments with one prefix could not tell their generations apart.
+func (e environment) prefix() {
+	at, prefix := e.at.to("prefix"), e.spec.Prefix
+	if prefix == "" {
+		at, prefix = place{e.at.doc, "metadata.name"}, e.name
+	}
+	switch {
+	case prefix == "":
+		return
+	case len(prefix) > maxPrefix:
+		at.problem("is %d characters long; the names of generations begin with at most %d, which spec.prefix sets", len(prefix), maxPrefix)
+	case e.spec.Prefix != "" && !prefixName.MatchString(prefix):
+		at.problem("%s cannot begin the name of a generation: a lower-case letter, then lower-case letters, digits and hyphens", quote(prefix))
+	}
+	if first, ok := e.prefixes[prefix]; ok && first.doc.value.(*Environment).Metadata.Name != e.name {
+		at.problem("generations named %s... already belong to the environment at %s", show(prefix), first.where())
+	}
+	e.prefixes[prefix] = at
+}
+
+func (e environment) cluster() {
+	at, c := e.at.to("cluster"), e.spec.Cluster
+	for name, set := range map[string]bool{"local": c.Local != nil, "existing": c.Existing != nil} {
+		if set && c.Provider != name && at.to("provider").readable() {
+			at.to(name).problem("are options of another provider than %s", show(c.Provider))
+		}
+	}
+	if c.Provider == "existing" && c.Existing == nil && at.to("existing").readable() {
+		at.to("existing").problem("is missing; the provider needs its contexts")
+	}
+	if c.Existing != nil {
+		at.to("existing").existing(c.Existing)
+	}
+}
+
+func (p place) existing(x *ExistingCluster) {
+	if at := p.to("contexts"); at.readable() {
+		if len(x.Contexts) != 2 {
+			at.problem("has %d contexts; generations take exactly two in turn", len(x.Contexts))
+		} else if x.Contexts[0] == x.Contexts[1] {
+			at.problem("names the context %s twice", show(x.Contexts[0]))
+		}
+		if x.Live != "" && !slices.Contains(x.Contexts, x.Live) {
+			p.to("live").problem("%s is not one of the contexts%s", show(x.Live), suggest(x.Live, x.Contexts))
+		}
+		for context := range x.NodeAddresses {
+			if !slices.Contains(x.Contexts, context) {
+				p.to("nodeAddresses", context).problem("is not one of the contexts%s", suggest(context, x.Contexts))
+			}
+		}
+	}
+	for context, addresses := range x.NodeAddresses {
+		for i, address := range addresses {
+			if net.ParseIP(address) == nil {
+				p.to("nodeAddresses", context, i).host(address)
+			}
+		}
+	}
+	p.to("kubeconfig").absolute(&x.Kubeconfig)
+}
+
+func (e environment) prime() {
+	at := e.at.to("prime")
+	var units []string
+	needs, taken := map[string][]string{}, unique{}
+	for _, u := range e.spec.Prime {
+		units = append(units, u.Name)
+		needs[u.Name] = u.Needs
+	}
+	for i := range e.spec.Prime {
+		u, at := &e.spec.Prime[i], at.to(i)
+		at.to("name").label(u.Name)
+		taken.add(at.to("name"), "units of prime named", u.Name)
+		at.to("namespace").label(u.Namespace)
+		for j, need := range u.Needs {
+			if e.at.to("prime").readable() {
+				e.refers(at.to("needs", j), "unit of prime", need, units)
+			}
+		}
+		at.manifests(&u.Manifests)
+		checks(at.to("checks"), u.Checks)
+	}
+	if _, cycle := Order(units, needs); cycle != nil {
+		at.to(slices.Index(units, cycle[0]), "needs").problem("units need each other in a cycle: %s", strings.Join(cycle, " -> "))
+	}
+}
+
+func (e environment) copying() {
+	at := e.at.to("copy")
+	selectors(at.to("include"), e.spec.Copy.Include)
+	selectors(at.to("exclude"), e.spec.Copy.Exclude)
+	owners := []string{"sync", "git", "backup", "target"}
+	for kind, owner := range e.spec.Copy.Owners {
+		at.to("owners", kind).kind(kind)
+		if !slices.Contains(owners, owner) && owner != "" {
+			at.to("owners", kind).problem("must be one of %s, not %s%s", list(owners), show(owner), suggest(owner, owners))
+		}
+	}
+}
+
+// placed checks the services of the environment: each exists, is there once, and has what it needs beside it.
+func (e environment) placed() {
+	at, taken := e.at.to("services"), unique{}
+	here := e.serviceNamesHere()
+	for i, ref := range e.spec.Services {
+		at := at.to(i, "name")
+		taken.add(at, "services named", ref.Name)
+		e.refers(at, "service", ref.Name, e.serviceNames)
+		s := e.services[ref.Name]
+		if s == nil || !e.at.to("services").readable() {
+			continue
+		}
+		for _, need := range s.Spec.Needs {
+			if !slices.Contains(here, need) && e.services[need] != nil {
+				at.problem("%s needs %s, which is not among the environment's services", show(ref.Name), show(need))
+			}
+		}
+	}
+}
+
+func (e environment) serviceNamesHere() []string {
+	var result []string
+	for _, ref := range e.spec.Services {
+		result = append(result, ref.Name)
+	}
+	return result
+}
+
+func (e environment) routes() {
+	taken := unique{}
+	for i, r := range e.spec.Routes {
+		at := e.at.to("routes", i)
+		at.to("host").host(r.Host)
+		at.to("preLive").host(r.PreLive)
+		if r.PreLive != "" && r.PreLive == r.Host {
+			at.to("preLive").problem("is the live host itself; the next generation needs a name of its own")
+		} else {
+			e.claim(at, taken, r)
+		}
+		if e.platform != nil && e.routersKnown {
+			e.refers(at.to("router"), "router", r.Router, e.routers)
+		}
+		if e.at.to("services").readable() && r.Service != "" && !slices.Contains(e.serviceNamesHere(), r.Service) {
+			at.to("service").problem("%s is not among the environment's services%s", show(r.Service), suggest(r.Service, e.serviceNamesHere()))
+		}
+		at.backend(r)
+	}
+}
+
+// claim notes the two names of a route: neither may belong to another route of the environment, nor to any of its router.
+func (e environment) claim(at place, taken unique, r Route) {
+	names := map[string]string{"host": r.Host}
+	if r.Host != "" {
+		names["preLive"] = r.PreLiveHost()
+	}
+	for field, host := range names {
+		mine, theirs := taken[host], e.hosts[r.Router+" "+host]
+		switch {
+		case host == "":
+		case mine.doc != nil:
+			at.to(field).problem("there are two routes with the host %s; the first is at %s", host, mine.where())
+		case theirs.doc != nil:
+			at.to(field).problem("the router %s has a route with the host %s already, at %s", show(r.Router), host, theirs.where())
+		}
+		taken[host], e.hosts[r.Router+" "+host] = at.to(field), at.to(field)
+	}
+}
+
+// backend checks where a route is answered.
+func (p place) backend(r Route) {
+	if r.Backend != nil {
+		p.to("backend", "namespace").label(r.Backend.Namespace)
+		p.to("backend", "name").label(r.Backend.Name)
+	}
+	if r.Port != "" && !validPort(r.Port) && !validPortName(r.Port) {
+		p.to("port").problem("%s is neither a port number (1 to 65535) nor the name of one", quote(r.Port))
+	}
+	if r.Health != "" && !strings.HasPrefix(r.Health, "/") {
+		p.to("health").problem("%s is not a path; it does not begin with /", quote(r.Health))
+	}
+}
+
+// validPortName reports whether a text can be the name of a port (RFC 6335 section 5.1).
+func validPortName(text string) bool {
+	return len(text) <= 15 && dnsLabel.MatchString(text) && strings.ContainsAny(text, "abcdefghijklmnopqrstuvwxyz")
+}
+
+// checks validates the environment's checks, and that every check of a route, those of its services among them, has one.
+func (e environment) checks() {
+	checks(e.at.to("verify"), e.spec.Verify)
+	checks(e.at.to("gate", "checks"), e.spec.Gate.Checks)
+	checks(e.at.to("shift", "checks"), e.spec.Shift.Checks)
+	if !e.at.to("routes").readable() {
+		return
+	}
+	e.routed(e.at.to("verify"), e.spec.Verify)
+	e.routed(e.at.to("gate", "checks"), e.spec.Gate.Checks)
+	e.routed(e.at.to("shift", "checks"), e.spec.Shift.Checks)
+	for i, u := range e.spec.Prime {
+		e.routed(e.at.to("prime", i, "checks"), u.Checks)
+	}
+	for _, doc := range e.docs {
+		if s, ok := doc.value.(*Service); ok && slices.Contains(e.serviceNamesHere(), s.Metadata.Name) {
+			e.routed(place{doc, "spec.checks"}, s.Spec.Checks)
+		}
+	}
+}
+
+func (e environment) routed(at place, list []Check) {
+	var hosts []string
+	for _, r := range e.spec.Routes {
+		hosts = append(hosts, r.Host)
+	}
+	for i, c := range list {
+		if c.HTTP != nil && c.HTTP.Route != "" && !slices.Contains(hosts, c.HTTP.Route) {
+			at.to(i, "http", "route").problem("the environment %s has no route with the host %s%s", show(e.name), show(c.HTTP.Route), suggest(c.HTTP.Route, hosts))
+		}
+	}
+}
+
+func (e environment) shift() {
+	at, steps := e.at.to("shift", "steps"), e.spec.Shift.Steps
+	if !at.readable() || steps == nil {
+		return
+	}
+	for i, share := range steps {
+		if share < 1 || share > 100 {
+			at.to(i).problem("must be between 1 and 100 percent, not %d", share)
+			return
+		}
+		if i > 0 && share <= steps[i-1] {
+			at.to(i).problem("%d does not come after %d; steps ascend", share, steps[i-1])
+			return
+		}
+	}
+	if len(steps) == 0 || steps[len(steps)-1] != 100 {
+		at.problem("must end with 100, where every user has moved")
+	}
+}

@@ -1,0 +1,160 @@
+package spec
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// place is a field of a document: what validation speaks about.
+type place struct {
+	doc  *document
+	path string
+}
+
+// to returns the place of a field, an index or a key below.
+func (p place) to(next ...any) place {
+	for _, n := range next {
+		p.path = join(p.path, n)
+	}
+	return p
+}
+
+// line returns the line of the place or, when it is not written, of the nearest place above it that is.
+func (p place) line() int {
+	for path := p.path; path != ""; {
+		if line, ok := p.doc.lines[path]; ok {
+			return line
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+	return p.doc.line
+}
+
+func (p place) problem(format string, args ...any) { p.doc.report(p.line(), p.path, format, args...) }
+
+// readable reports whether what stands at the place could be read, all of it.
+func (p place) readable() bool {
+	for path := range p.doc.broken {
+		if path == "" || path == p.path || strings.HasPrefix(path, p.path) && strings.ContainsAny(path[len(p.path):][:1], ".[") {
+			return false
+		}
+	}
+	return true
+}
+
+var (
+	dnsLabel    = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+	prefixName  = regexp.MustCompile(`^[a-z][-a-z0-9]*$`)
+	objectKind  = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*(\.[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`)
+	imageName   = regexp.MustCompile(`^([a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`)
+	httpMethod  = regexp.MustCompile(`^[A-Z]+$`)
+	templateUse = regexp.MustCompile(`\{\{-?\s*\.(Environment|Generation|Ingress|Namespace)\s*-?\}\}`)
+)
+
+// maxPrefix bounds what the names of generations begin with: with the 11 characters of time it leaves 12 of a DNS label's 63
+// for what is named after a generation, such as its nodes.
+const maxPrefix = 40
+
+// label checks a DNS label (RFC 1123 section 2.1), which is what Kubernetes takes for most names. Empty is not its concern.
+func (p place) label(text string) {
+	switch {
+	case text == "":
+	case len(text) > 63:
+		p.problem("is %d characters long; a DNS label has at most 63", len(text))
+	case !dnsLabel.MatchString(text):
+		p.problem("%s is not a DNS label: lower-case letters, digits and hyphens, with a letter or digit at both ends", quote(text))
+	}
+}
+
+// host checks a DNS name without a port.
+func (p place) host(text string) {
+	if text == "" {
+		return
+	}
+	valid := len(text) <= 253
+	for part := range strings.SplitSeq(text, ".") {
+		valid = valid && len(part) <= 63 && dnsLabel.MatchString(part)
+	}
+	if !valid {
+		p.problem("%s is not a host name: lower-case DNS labels joined by dots, without scheme or port", quote(text))
+	}
+}
+
+// templated checks that a text uses only templates that are known.
+func (p place) templated(text string) {
+	if strings.Contains(templateUse.ReplaceAllString(text, ""), "{{") {
+		p.problem("%s uses a template other than {{.Environment}}, {{.Generation}}, {{.Ingress}} and {{.Namespace}}", quote(text))
+	}
+}
+
+// resolve makes a path absolute, and reports one at which nothing of the wanted sort stands.
+func (p place) resolve(path *string, sort string, fits func(string, os.FileInfo) bool) {
+	if *path == "" {
+		return
+	}
+	if strings.ContainsRune(*path, 0) {
+		p.problem("%s is not a path", quote(*path))
+		return
+	}
+	written := *path
+	p.absolute(path)
+	info, err := os.Stat(*path)
+	switch {
+	case err != nil:
+		p.problem("there is no %s; paths are relative to the file they are in", written)
+	case !fits(*path, info):
+		p.problem("%s is not %s", written, sort)
+	}
+}
+
+// absolute makes a path that is not empty absolute.
+func (p place) absolute(path *string) {
+	if *path != "" && !filepath.IsAbs(*path) {
+		*path = filepath.Join(p.doc.dir, *path)
+	}
+}
+
+func isFile(_ string, info os.FileInfo) bool { return info.Mode().IsRegular() }
+
+func isDir(_ string, info os.FileInfo) bool { return info.IsDir() }
+
+func isFileOrDir(_ string, info os.FileInfo) bool { return info.IsDir() || info.Mode().IsRegular() }
+
+func isKustomization(path string, info os.FileInfo) bool {
+	return info.IsDir() && anyExists(path, "kustomization.yaml", "kustomization.yml", "Kustomization")
+}
+
+func isChart(path string, info os.FileInfo) bool {
+	return info.Mode().IsRegular() || info.IsDir() && anyExists(path, "Chart.yaml")
+}
+
+func anyExists(dir string, names ...string) bool {
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// unique reports the second of two things of one name.
+type unique map[string]place
+
+func (u unique) add(p place, what, name string) {
+	if name == "" {
+		return
+	}
+	if first, ok := u[name]; ok {
+		p.problem("there are two %s %s; the first is at %s", what, show(name), first.where())
+		return
+	}
+	u[name] = p
+}
+
+// where says where a place is.
+func (p place) where() string {
+	return fmt.Sprintf("%s:%d", p.doc.file, p.line())
+}

@@ -1,0 +1,125 @@
+package spec
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Problem is one thing that is wrong with a configuration, and where.
+type Problem struct {
+	File    string `json:"file"`            // as reached from the path given to Load
+	Line    int    `json:"line,omitempty"`  // counted from 1; 0 when it concerns the whole file or directory
+	Field   string `json:"field,omitempty"` // for example spec.routes[0].host
+	Message string `json:"message"`         // what is wrong and, where there is a likely remedy, what to write
+}
+
+// String returns the problem as one line: file:line: field: message.
+func (p Problem) String() string {
+	text := p.File
+	if p.Line > 0 {
+		text += ":" + strconv.Itoa(p.Line)
+	}
+	if p.Field != "" {
+		text += ": " + p.Field
+	}
+	return text + ": " + p.Message
+}
+
+// Problems is everything that is wrong with a configuration, in order of file, line and field. As an error it is the cause
+// of what Load returns; callers that show errors print it line by line.
+type Problems []Problem
+
+// Error returns the only problem, or the first one and how many there are: one line in either case.
+func (p Problems) Error() string {
+	switch len(p) {
+	case 0:
+		return "no problems"
+	case 1:
+		return p[0].String()
+	}
+	return fmt.Sprintf("%d problems, the first: %s", len(p), p[0])
+}
+
+// Lines returns the problems, one a line.
+func (p Problems) Lines() []string {
+	lines := make([]string, 0, len(p))
+	for _, problem := range p {
+		lines = append(lines, problem.String())
+	}
+	return lines
+}
+
+func (p Problems) sorted() Problems {
+	slices.SortStableFunc(p, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Field, b.Field), strings.Compare(a.Message, b.Message))
+	})
+	return slices.Compact(p)
+}
+
+var plain = regexp.MustCompile(`^[\w.-]{1,60}$`)
+
+// show writes a name from the input into a message: bare when it is a plain word, otherwise quoted and cut to a length that
+// leaves the message readable.
+func show(name string) string {
+	if plain.MatchString(name) {
+		return name
+	}
+	return quote(name)
+}
+
+func quote(text string) string {
+	const most = 60
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "..."
+	}
+	return strconv.Quote(text)
+}
+
+// suggest returns "; did you mean X?" for the known name nearest to name, and "" when none is near.
+func suggest(name string, known []string) string {
+	best, distance := "", 3+len(name)/4
+	if len(name) < 4 {
+		distance = 2
+	}
+	for _, k := range slices.Sorted(slices.Values(known)) {
+		if d := editDistance(strings.ToLower(name), strings.ToLower(k)); d < distance {
+			best, distance = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
+}
+
+// editDistance counts the insertions, deletions and replacements that turn a into b (Levenshtein). Names longer than any of
+// ours are not near to one, so they are not measured.
+func editDistance(a, b string) int {
+	const longest = 100
+	if len(a) > longest || len(b) > longest {
+		return longest
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func list(words []string) string { return strings.Join(words, ", ") }

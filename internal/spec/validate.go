@@ -1,0 +1,185 @@
+package spec
+
+import (
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// validator checks what the types cannot say: names, ranges, files, and whether what documents refer to exists. It makes
+// paths absolute on the way.
+type validator struct {
+	docs     []*document
+	complete bool // see loader
+
+	platform     *Platform
+	routers      []string
+	foundations  []string
+	services     map[string]*Service
+	serviceNames []string
+	hosts        unique // by router and host, over all environments
+	prefixes     unique
+	routersKnown bool
+}
+
+func (v *validator) validate() {
+	v.services, v.hosts, v.prefixes = map[string]*Service{}, unique{}, unique{}
+	v.collect()
+	for _, doc := range v.docs {
+		at := place{doc, "spec"}
+		switch value := doc.value.(type) {
+		case *Platform:
+			v.routing(at, value)
+		case *Environment:
+			environment{validator: v, at: at, spec: &value.Spec, name: value.Metadata.Name}.validate()
+		case *Service:
+			v.service(at, &value.Spec)
+		case *Stack:
+			v.stack(at, &value.Spec)
+		}
+	}
+	v.serviceCycle()
+}
+
+// collect notes which documents there are, and checks their names.
+func (v *validator) collect() {
+	taken := unique{}
+	for _, doc := range v.docs {
+		if doc.value == nil {
+			continue
+		}
+		at, name := place{doc, "metadata.name"}, name(doc.value)
+		at.label(name)
+		switch value := doc.value.(type) {
+		case *Platform:
+			if v.platform != nil {
+				at.problem("is a second Platform; a configuration has exactly one")
+				continue
+			}
+			v.platform = value
+			v.routersKnown = place{doc, "spec.routers"}.readable()
+			for _, r := range value.Spec.Routers {
+				v.routers = append(v.routers, r.Name)
+			}
+			continue
+		case *Foundation:
+			v.foundations = append(v.foundations, name)
+		case *Service:
+			v.services[name] = value
+			v.serviceNames = append(v.serviceNames, name)
+		}
+		scoped := doc.kind + " " + name
+		if first, ok := taken[scoped]; ok && name != "" {
+			at.problem("there are two documents of kind %s with the name %s; the first is at %s", doc.kind, show(name), first.where())
+		}
+		taken[scoped] = at
+	}
+}
+
+// refers checks that a name is among those known. Where documents could not be read, their names may be missing, and
+// nothing is said.
+func (v *validator) refers(p place, what, name string, known []string) {
+	if name != "" && v.complete && !slices.Contains(known, name) {
+		p.problem("there is no %s %s%s", what, show(name), suggest(name, known))
+	}
+}
+
+func (v *validator) routing(at place, p *Platform) {
+	taken, listening := unique{}, unique{}
+	for i, r := range p.Spec.Routers {
+		at := at.to("routers", i)
+		at.to("name").label(r.Name)
+		taken.add(at.to("name"), "routers named", r.Name)
+		if r.Caddy != nil {
+			at := at.to("caddy")
+			at.to("listen").address(r.Caddy.Listen)
+			listening.add(at.to("listen"), "routers that listen at", r.Caddy.Listen)
+			at.to("admin").admin(r.Caddy.Admin)
+		}
+	}
+}
+
+// address checks host:port, of which the host may be left out.
+func (p place) address(text string) {
+	if text == "" {
+		return
+	}
+	_, port, err := net.SplitHostPort(text)
+	if err != nil || !validPort(port) {
+		p.problem(`%s is not an address to listen at, such as ":80" or "127.0.0.1:8080"`, quote(text))
+	}
+}
+
+// admin checks the address of Caddy's admin API.
+func (p place) admin(text string) {
+	if text == "" || strings.HasPrefix(text, "unix//") && len(text) > len("unix//") {
+		return
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		p.problem(`%s is neither "unix//path" nor "http://host:port"`, quote(text))
+	}
+}
+
+func validPort(text string) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n >= 1 && n <= 65535
+}
+
+func (v *validator) service(at place, s *ServiceSpec) {
+	at.to("namespace").label(s.Namespace)
+	if s.Image != "" && !imageName.MatchString(s.Image) {
+		at.to("image").problem("%s is not a repository; its tag or digest is the version, and is not written here", quote(s.Image))
+	}
+	for i, need := range s.Needs {
+		v.refers(at.to("needs", i), "service", need, v.serviceNames)
+	}
+	at.manifests(&s.Manifests)
+	checks(at.to("checks"), s.Checks)
+}
+
+// serviceCycle reports one cycle of needs among all services, at the service it begins with.
+func (v *validator) serviceCycle() {
+	needs := map[string][]string{}
+	for name, s := range v.services {
+		needs[name] = s.Spec.Needs
+	}
+	_, cycle := Order(v.serviceNames, needs)
+	if cycle == nil {
+		return
+	}
+	for _, doc := range v.docs {
+		if s, ok := doc.value.(*Service); ok && s.Metadata.Name == cycle[0] {
+			place{doc, "spec.needs"}.problem("services need each other in a cycle: %s", strings.Join(cycle, " -> "))
+			return
+		}
+	}
+}
+
+func (v *validator) stack(at place, s *StackSpec) {
+	if len(s.Services) == 0 && len(s.Objects) == 0 && at.readable() {
+		at.problem("needs services or objects, or the stack moves nothing")
+	}
+	for i, name := range s.Services {
+		v.refers(at.to("services", i), "service", name, v.serviceNames)
+	}
+	selectors(at.to("objects"), s.Objects)
+}
+
+// manifests checks that the sources of objects are there.
+func (p place) manifests(m *Manifests) {
+	for i := range m.Files {
+		p.to("files", i).resolve(&m.Files[i], "a file or directory of manifests", isFileOrDir)
+	}
+	p.to("kustomize").resolve(&m.Kustomize, "the directory of a kustomization", isKustomization)
+	if m.Helm != nil {
+		at := p.to("helm")
+		at.to("chart").resolve(&m.Helm.Chart, "a chart", isChart)
+		at.to("releaseName").label(m.Helm.ReleaseName)
+		for i := range m.Helm.ValuesFiles {
+			at.to("valuesFiles", i).resolve(&m.Helm.ValuesFiles[i], "a file", isFile)
+		}
+	}
+}
