@@ -15,11 +15,14 @@ type Observed struct {
 	Weights     map[string]int    `json:"weights"`     // by generation, of the environment's routes
 	Generations []string          `json:"generations"` // those whose clusters stand, in order of name
 	Good        map[string]string `json:"good"`        // by service: the version last verified in production
+	// Taken are names that generations had before, whether they stand or not; none is given twice.
+	Taken []string `json:"taken,omitempty"`
 }
 
 // Plan is one roll-over, ready to be carried out.
 type Plan struct {
 	Environment string       `json:"environment"`
+	Prefix      string       `json:"prefix"`             // of the names of the environment's generations
 	Generation  string       `json:"generation"`         // the one to be built
 	Previous    string       `json:"previous,omitempty"` // the one that is live; "" when there is none
 	Cluster     spec.Cluster `json:"cluster"`

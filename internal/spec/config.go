@@ -1,45 +1,36 @@
 package spec
 
-import (
-	"strings"
-
-	"github.com/crossfade-dev/crossfade/internal/fault"
-)
+import "github.com/crossfade-dev/crossfade/internal/fault"
 
 // Environment returns the environment of the given name, or an error of code Invalid that says which there are.
 func (c *Config) Environment(name string) (*Environment, error) {
+	return named("environment", name, c.Environments, func(e *Environment) string { return e.Metadata.Name })
+}
+
+// Service returns the service of the given name, or an error of code Invalid that says which there are.
+func (c *Config) Service(name string) (*Service, error) {
+	return named("service", name, c.Services, func(s *Service) string { return s.Metadata.Name })
+}
+
+// Router returns the router of the given name, or an error of code Invalid that says which there are.
+func (c *Config) Router(name string) (*Router, error) {
+	return named("router", name, c.Platform.Spec.Routers, func(r *Router) string { return r.Name })
+}
+
+// named returns the thing of the given name out of all.
+func named[T any](what, name string, all []T, nameOf func(*T) string) (*T, error) {
 	var known []string
-	for i := range c.Environments {
-		if c.Environments[i].Metadata.Name == name {
-			return &c.Environments[i], nil
+	for i := range all {
+		if nameOf(&all[i]) == name {
+			return &all[i], nil
 		}
-		known = append(known, c.Environments[i].Metadata.Name)
+		known = append(known, nameOf(&all[i]))
 	}
-	err := fault.New(fault.Invalid, "there is no environment %s%s", show(name), suggest(name, known))
+	err := fault.New(fault.Invalid, "there is no %s %s%s", what, show(name), suggest(name, known))
 	if len(known) == 0 {
-		return nil, err.WithHint("the configuration has no document of kind Environment")
+		return nil, err.WithHint("the configuration has no %s", what)
 	}
-	return nil, err.WithHint("the configuration has %s", strings.Join(known, ", "))
-}
-
-// Service returns the service of the given name, or nil.
-func (c *Config) Service(name string) *Service {
-	for i := range c.Services {
-		if c.Services[i].Metadata.Name == name {
-			return &c.Services[i]
-		}
-	}
-	return nil
-}
-
-// Router returns the router of the given name, or nil.
-func (c *Config) Router(name string) *Router {
-	for i := range c.Platform.Spec.Routers {
-		if c.Platform.Spec.Routers[i].Name == name {
-			return &c.Platform.Spec.Routers[i]
-		}
-	}
-	return nil
+	return nil, err.WithHint("the configuration has %s", list(known))
 }
 
 // GenerationPrefix returns what the names of the environment's generations begin with.

@@ -1,0 +1,199 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/crossfade-dev/crossfade/internal/spec"
+)
+
+// Step is one step of a roll-over, for people. Its ID is the one that the run's events bear.
+type Step struct {
+	ID    string   `json:"id"`
+	Needs []string `json:"needs,omitempty"` // the steps that it waits for
+	Does  string   `json:"does"`
+}
+
+// Steps lists what carrying out a plan will do, in an order in which each step follows those it needs. Steps for which there
+// is nothing to do are left out.
+func Steps(p *Plan) []Step {
+	l := steps{plan: p}
+	l.build()
+	l.prove()
+	l.move()
+	l.remove()
+	return l.list
+}
+
+// steps is a list under way: last are the steps that the next one waits for.
+type steps struct {
+	plan *Plan
+	list []Step
+	last []string
+}
+
+// then adds a step that waits for everything before it.
+func (l *steps) then(id, format string, args ...any) {
+	l.list = append(l.list, Step{ID: id, Needs: l.last, Does: fmt.Sprintf(format, args...)})
+	l.last = []string{id}
+}
+
+func (l *steps) build() {
+	p := l.plan
+	l.then("plan", "compare what the plan was made from with what is")
+	before := l.last
+	l.then("provision/cluster", "make %s: %s", p.Generation, describeCluster(p.Cluster))
+	l.list = append(l.list, Step{ID: "provision/entry", Needs: before, Does: "open the entry: " + joined(routers(p.Routes), "no route has one")})
+	l.last = append(l.last, "provision/entry")
+	l.units("prime", p.Prime)
+	if p.Copy != nil {
+		l.then("copy", "recreate what no pipeline owns, from %s", p.Previous)
+	}
+	l.units("deploy", p.Services)
+}
+
+// units adds a layer of which every unit waits only for those that it needs.
+func (l *steps) units(layer string, units []Unit) {
+	if len(units) == 0 {
+		return
+	}
+	before := l.last
+	l.last = nil
+	here := map[string]bool{}
+	for _, u := range units {
+		here[u.Name] = true
+	}
+	for _, u := range units {
+		s := Step{ID: layer + "/" + u.Name, Needs: before, Does: describeUnit(u)}
+		var needs []string
+		for _, need := range u.Needs {
+			if here[need] {
+				needs = append(needs, layer+"/"+need)
+			}
+		}
+		if needs != nil {
+			s.Needs = needs
+		}
+		l.list = append(l.list, s)
+		l.last = append(l.last, s.ID)
+	}
+}
+
+func (l *steps) prove() {
+	p := l.plan
+	if len(p.Routes) > 0 {
+		var names []string
+		for _, r := range p.Routes {
+			names = append(names, r.PreLive)
+		}
+		l.then("pre-live", "answer at %s from %s", strings.Join(names, ", "), p.Generation)
+	}
+	l.then("verify", "every service holds, and %s", count(len(p.Verify), "check"))
+	if g := p.Gate; len(g.Checks) > 0 || g.Soak > 0 {
+		l.then("gate", "%s must hold%s", count(len(g.Checks), "check"), during(g.Soak))
+	}
+	if p.Gate.Approve {
+		l.then("approve", "wait for a person: crossfade approve")
+	}
+}
+
+func (l *steps) move() {
+	p := l.plan
+	if len(p.Routes) > 0 {
+		for _, share := range p.Shift.Steps {
+			l.then(fmt.Sprintf("shift/%d", share), "%d %% of the users to %s%s", share, p.Generation, watched(p))
+		}
+	}
+	l.then("hand-over", "CronJobs run in %s only", p.Generation)
+	if p.Previous != "" && len(p.Routes) > 0 {
+		l.then("drain", "wait up to %s for what %s still answers", short(p.Shift.Drain), p.Previous)
+	}
+	l.then("settle", "%s is live, its versions are good", p.Generation)
+}
+
+func (l *steps) remove() {
+	p := l.plan
+	if p.Previous == "" || p.Retire.Keep {
+		return
+	}
+	if p.Retire.After > 0 {
+		l.then("soak", "keep %s for %s: crossfade switch-back returns to it", p.Previous, short(p.Retire.After))
+	}
+	l.then("retire/quarantine", "see that nothing goes to %s", p.Previous)
+	l.then("retire/delete", "delete %s", p.Previous)
+}
+
+func describeCluster(c spec.Cluster) string {
+	if c.Provider == "local" && c.Local != nil {
+		return fmt.Sprintf("a cluster on this machine, %s", count(c.Local.Nodes, "node"))
+	}
+	if c.Provider == "existing" && c.Existing != nil {
+		return "the idle one of " + strings.Join(c.Existing.Contexts, " and ")
+	}
+	return "a cluster of " + c.Provider
+}
+
+func describeUnit(u Unit) string {
+	text := "apply " + count(len(u.Objects), "object")
+	if u.Version != "" {
+		text += " at " + u.Version
+	}
+	return text + ", " + count(len(u.Checks), "check")
+}
+
+func watched(p *Plan) string {
+	if p.Shift.Interval == 0 && len(p.Shift.Checks) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", watched%s by %s", during(p.Shift.Interval), count(len(p.Shift.Checks), "check"))
+}
+
+func during(d spec.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return " for " + short(d)
+}
+
+// short writes a duration without the zeros at its end: 30s, 5m, 72h.
+func short(d spec.Duration) string {
+	text := time.Duration(d).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func count(n int, what string) string {
+	switch n {
+	case 0:
+		return "no " + what + "s"
+	case 1:
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// routers names the routers of routes, each once.
+func routers(routes []Route) []string {
+	var names []string
+	seen := map[string]bool{}
+	for _, r := range routes {
+		if !seen[r.Router.Name] {
+			names = append(names, r.Router.Name)
+		}
+		seen[r.Router.Name] = true
+	}
+	return names
+}
+
+func joined(words []string, none string) string {
+	if len(words) == 0 {
+		return none
+	}
+	return strings.Join(words, ", ")
+}
