@@ -66,7 +66,7 @@ func (e environment) cluster() {
 func (p place) existing(x *ExistingCluster) {
 	if at := p.to("contexts"); at.readable() {
 		if len(x.Contexts) != 2 {
-			at.problem("has %d contexts; generations take exactly two in turn", len(x.Contexts))
+			at.problem("must have exactly two contexts, which generations take in turn, not %d", len(x.Contexts))
 		} else if x.Contexts[0] == x.Contexts[1] {
 			at.problem("names the context %s twice", show(x.Contexts[0]))
 		}

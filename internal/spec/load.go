@@ -186,7 +186,7 @@ func (l *loader) config(path string) *Config {
 			cfg.Stacks = append(cfg.Stacks, *value)
 		}
 	}
-	if v.platform == nil && l.complete {
+	if v.platform == nil && l.complete && len(l.docs) > 0 {
 		l.problems = append(l.problems, Problem{File: filepath.Clean(path), Message: "has no document of kind Platform; a configuration has exactly one"})
 	}
 	return cfg

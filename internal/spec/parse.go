@@ -54,22 +54,32 @@ func firstInvalid(raw []byte) int {
 	return -1
 }
 
-var yamlPlace = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+var (
+	yamlPlace  = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+	yamlParser = regexp.MustCompile(`^did not find expected (<|node content|key$|'-' indicator|',' or)|^found (duplicate %|incompatible YAML|undefined tag)`)
+	yamlAnchor = regexp.MustCompile(`^unknown anchor '([^']*)' referenced`)
+)
 
-// syntaxProblem translates what the YAML parser says, which names a line in its text and knows nothing of tabs.
+// syntaxProblem translates what the YAML library says. Its parser counts lines from 0 (its scanner from 1) and one past the
+// last; it names none for an unknown anchor, and knows nothing of tabs.
 func syntaxProblem(file string, raw []byte, err error) *Problem {
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	problem := &Problem{File: file}
+	line := 0
 	if m := yamlPlace.FindStringSubmatch(text); m != nil {
-		problem.Line, _ = strconv.Atoi(m[1])
+		line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
 	}
-	problem.Message = "is not YAML: " + text
-	if line := tabLine(raw); strings.Contains(text, "cannot start any token") && line > 0 {
-		problem.Line = line
-		problem.Message = "is not YAML: a tab in the indentation; indent with spaces"
+	if line == 0 || yamlParser.MatchString(text) {
+		line++
 	}
-	return problem
+	if m := yamlAnchor.FindStringSubmatch(text); m != nil {
+		line = 1 + bytes.Count(raw[:max(0, bytes.Index(raw, []byte("*"+m[1])))], []byte("\n"))
+	}
+	if tab := tabLine(raw); tab > 0 && strings.Contains(text, "cannot start any token") {
+		line, text = tab, "a tab in the indentation; indent with spaces"
+	}
+	line = min(line, 1+bytes.Count(bytes.TrimRight(raw, "\r\n"), []byte("\n")))
+	return &Problem{File: file, Line: line, Message: "is not YAML: " + text}
 }
 
 // tabLine returns the number of the first line that has a tab in its indentation, or 0.

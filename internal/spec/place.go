@@ -100,7 +100,9 @@ func (p place) resolve(path *string, sort string, fits func(string, os.FileInfo)
 		return
 	}
 	written := *path
-	p.absolute(path)
+	if p.absolute(path); !filepath.IsAbs(*path) {
+		return
+	}
 	info, err := os.Stat(*path)
 	switch {
 	case err != nil:
@@ -110,8 +112,13 @@ func (p place) resolve(path *string, sort string, fits func(string, os.FileInfo)
 	}
 }
 
-// absolute makes a path that is not empty absolute.
+// absolute makes a path that is not empty absolute. A home directory is not the configuration's business, and a directory
+// named ~ nobody's wish.
 func (p place) absolute(path *string) {
+	if strings.HasPrefix(*path, "~") {
+		p.problem("%s begins with ~, which only shells know; write the path out", quote(*path))
+		return
+	}
 	if *path != "" && !filepath.IsAbs(*path) {
 		*path = filepath.Join(p.doc.dir, *path)
 	}

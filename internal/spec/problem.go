@@ -81,10 +81,7 @@ func quote(text string) string {
 
 // suggest returns "; did you mean X?" for the known name nearest to name, and "" when none is near.
 func suggest(name string, known []string) string {
-	best, distance := "", 3+len(name)/4
-	if len(name) < 4 {
-		distance = 2
-	}
+	best, distance := "", min(len(name), 3+len(name)/8)
 	for _, k := range slices.Sorted(slices.Values(known)) {
 		if d := editDistance(strings.ToLower(name), strings.ToLower(k)); d < distance {
 			best, distance = k, d
