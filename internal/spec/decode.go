@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Bounds of one document after its aliases are followed; they stop what would expand without end.
+// Bounds of one document after its aliases are followed, in nodes and levels; they stop what would expand without end.
 const (
 	maxNodes = 200_000
 	maxDepth = 100
@@ -55,15 +55,23 @@ func (d *decoder) enter(n *yaml.Node, at string) *yaml.Node {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	d.nodes++
 	d.depth++
-	if d.depth > maxDepth || d.nodes > maxNodes {
-		if !d.broken[""] {
-			d.fail(n, "", "is nested too deeply, or its aliases expand to too much, at %s", show(at))
-		}
+	if !d.within(n, at, 1) {
 		return nil
 	}
 	return n
+}
+
+// within counts nodes, and reports the first that is beyond the bounds.
+func (d *decoder) within(n *yaml.Node, at string, nodes int) bool {
+	d.nodes += nodes
+	if d.depth <= maxDepth && d.nodes <= maxNodes {
+		return true
+	}
+	if !d.broken[""] {
+		d.fail(n, "", "is nested too deeply, or its aliases expand to too much, at %s", show(at))
+	}
+	return false
 }
 
 func (d *decoder) leave() { d.depth-- }
@@ -302,6 +310,9 @@ type pair struct {
 func (d *decoder) pairs(n *yaml.Node, at string) []pair {
 	var written, merged []pair
 	seen := map[string]bool{}
+	if !d.within(n, at, len(n.Content)/2) {
+		return nil
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		for key.Kind == yaml.AliasNode {

@@ -91,7 +91,11 @@ func TestLoadPaths(t *testing.T) {
 		"comments":  {"a file of comments", write("comments.yaml", "# nothing\n---\n"), "has no documents"},
 		"no files":  {"a directory without configuration", filepath.Dir(write("e/readme.md", "")), "has no .yaml or .yml files"},
 		"too large": {"a file that cannot be configuration", write("large.yaml", "# "+strings.Repeat("x", maxFile)), "larger than 4 MiB"},
-		"deep":      {"more levels than anybody writes", write("deep.yaml", "a: "+strings.Repeat("[", 20000)), "not YAML"},
+		"merge bomb": {
+			"a long mapping merged many times", write("bomb.yaml", platform[:len(platform)-3]+"{<<: [&a {"+strings.Repeat("'': 1, ", 10000)+"}"+strings.Repeat(", *a", 10000)+"]}\n"),
+			"expand to too much",
+		},
+		"deep": {"more levels than anybody writes", write("deep.yaml", "a: "+strings.Repeat("[", 20000)), "not YAML"},
 	}
 	write("d/.#p.yaml", "{")
 	write("d/sub/manifest.yaml", "kind: Pod\n")
