@@ -1,0 +1,166 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+)
+
+// page is how many objects one request lists, so that memory does not grow with the cluster.
+const page = 250
+
+// Get reads one object by kind, namespace and name of ref. It returns nil and no error when it does not exist.
+func (c *Cluster) Get(ctx context.Context, ref *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	resource, err := c.resource(ref)
+	if err != nil {
+		return nil, c.fail(err, "cannot read %s", ident.Of(ref))
+	}
+	obj, err := resource.Get(ctx, ref.GetName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // nil means: not there, and that is documented
+	}
+	if err != nil {
+		return nil, c.fail(err, "cannot read %s", ident.Of(ref))
+	}
+	return obj, nil
+}
+
+// Query says what List lists.
+type Query struct {
+	Namespace string // every namespace when empty
+	Labels    string // a label selector; everything when empty
+	Fields    string // a field selector
+}
+
+// List yields the objects of a resource, a page at a time. An error ends it. A list that lasts so long that the API server
+// has forgotten where it began goes on with what is there now.
+func (c *Cluster) List(ctx context.Context, gvr schema.GroupVersionResource, q Query) iter.Seq2[*unstructured.Unstructured, error] {
+	return func(yield func(*unstructured.Unstructured, error) bool) {
+		options := metav1.ListOptions{LabelSelector: q.Labels, FieldSelector: q.Fields, Limit: page}
+		for {
+			list, err := c.dynamic.Resource(gvr).Namespace(q.Namespace).List(ctx, options)
+			if token := inconsistentContinue(err); token != "" {
+				options.Continue = token
+				continue
+			}
+			if err != nil {
+				yield(nil, c.fail(err, "cannot list %s", gvr.GroupResource()))
+				return
+			}
+			for i := range list.Items {
+				if !yield(&list.Items[i], nil) {
+					return
+				}
+			}
+			if options.Continue = list.GetContinue(); options.Continue == "" {
+				return
+			}
+		}
+	}
+}
+
+// inconsistentContinue returns the token with which a list whose own has expired may go on (410 Gone, API conventions,
+// "Retrieving large results sets in chunks").
+func inconsistentContinue(err error) string {
+	if status, ok := errors.AsType[*apierrors.StatusError](err); ok && apierrors.IsResourceExpired(err) {
+		return status.ErrStatus.Continue
+	}
+	return ""
+}
+
+// Write applies one object server-side as Crossfade, taking over fields that others own, and returns what the API server
+// made of it. Writing what is there already changes nothing.
+func (c *Cluster) Write(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	resource, err := c.resource(obj)
+	if err != nil {
+		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+	}
+	written, err := resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	if err != nil {
+		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+	}
+	return written, nil
+}
+
+// Patch merges a JSON merge patch into an object and returns the result. An object that is not there is an error of code
+// fault.Failed.
+func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, patch []byte) (*unstructured.Unstructured, error) {
+	resource, err := c.resource(ref)
+	if err != nil {
+		return nil, c.fail(err, "cannot change %s", ident.Of(ref))
+	}
+	obj, err := resource.Patch(ctx, ref.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+	if err != nil {
+		return nil, c.fail(err, "cannot change %s", ident.Of(ref))
+	}
+	return obj, nil
+}
+
+// Delete deletes an object and what it owns. One that is not there, or that was replaced by another of the same name since
+// ref was read (when ref has a uid), is no error. It does not wait until the object is gone.
+func (c *Cluster) Delete(ctx context.Context, ref *unstructured.Unstructured) error {
+	resource, err := c.resource(ref)
+	if meta.IsNoMatchError(err) {
+		return nil
+	}
+	if err != nil {
+		return c.fail(err, "cannot delete %s", ident.Of(ref))
+	}
+	background := metav1.DeletePropagationBackground
+	options := metav1.DeleteOptions{PropagationPolicy: &background}
+	if uid := ref.GetUID(); uid != "" {
+		options.Preconditions = &metav1.Preconditions{UID: &uid}
+	}
+	err = resource.Delete(ctx, ref.GetName(), options)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	if err != nil {
+		return c.fail(err, "cannot delete %s", ident.Of(ref))
+	}
+	return nil
+}
+
+// Namespaced reports whether the kind lives in namespaces. A kind that the cluster does not serve is an error of code
+// fault.Failed.
+func (c *Cluster) Namespaced(gvk schema.GroupVersionKind) (bool, error) {
+	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return false, c.fail(err, "cannot find the kind %s", gvk.GroupKind())
+	}
+	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
+}
+
+// resource is where requests about an object go.
+func (c *Cluster) resource(obj *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+	gvk := obj.GroupVersionKind()
+	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return nil, err
+	}
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		return c.dynamic.Resource(mapping.Resource), nil
+	}
+	if obj.GetNamespace() == "" {
+		return nil, fault.New(fault.Invalid, "cannot find %s: it names no namespace", ident.Of(obj)).
+			WithHint("set metadata.namespace, or the namespace of the unit")
+	}
+	return c.dynamic.Resource(mapping.Resource).Namespace(obj.GetNamespace()), nil
+}
+
+// Resources lists every resource that the API server serves and that can be listed and written, each in its preferred
+// version. Groups whose own API server does not answer are returned as missing, not as an error.
+func (c *Cluster) Resources(ctx context.Context) (served []Resource, missing []string, err error) {
+	return c.discover(ctx)
+}

@@ -1,0 +1,95 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+)
+
+// conflict is one field that another manager has given another value.
+type conflict struct {
+	field    string // ".spec.replicas"
+	manager  string // "kubectl-edit"
+	declared bool   // by a server-side apply, as opposed to an update in passing
+}
+
+// conflictMessage is how the API server words a conflict; the time is there for updates only
+// (k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go).
+var conflictMessage = regexp.MustCompile(`^conflict with "([^"]*)"(?: with subresource "[^"]*")?(?: using [^ ]+)?( at .*)?$`)
+
+// resolveConflicts decides about the fields of obj that others have set in the cluster. What was changed by hand becomes
+// again what the manifests say; replicas that an autoscaler set stay; what another applier declares is an error.
+func (c *Cluster) resolveConflicts(ctx context.Context, obj *unstructured.Unstructured) (Applied, error) {
+	conflicts, err := c.conflicts(ctx, obj)
+	if err != nil {
+		return Applied{}, err
+	}
+	var decided Applied
+	for _, found := range conflicts {
+		text := fmt.Sprintf("%s%s, set by %s", ident.Of(obj), found.field, found.manager)
+		switch {
+		case found.field == ".spec.replicas" && !strings.HasPrefix(found.manager, "kubectl"):
+			unstructured.RemoveNestedField(obj.Object, "spec", "replicas")
+			decided.Kept = append(decided.Kept, text)
+		case found.declared:
+			return decided, fault.New(fault.Failed, "cannot apply %s: %s applies its field %s with another value",
+				ident.Of(obj), found.manager, strings.TrimPrefix(found.field, ".")).
+				WithHint("leave the field out of the manifests, or take the object away from %s", found.manager)
+		default:
+			decided.Taken = append(decided.Taken, text)
+		}
+	}
+	return decided, nil
+}
+
+// conflicts asks the API server which fields of obj others own with another value, without writing anything. An object
+// that only Crossfade has written needs no question.
+func (c *Cluster) conflicts(ctx context.Context, obj *unstructured.Unstructured) ([]conflict, error) {
+	existing, err := c.Get(ctx, obj)
+	if err != nil || existing == nil || !hasOtherManagers(existing) {
+		return nil, err
+	}
+	resource, err := c.resource(obj)
+	if err != nil {
+		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+	}
+	_, err = resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
+	if err != nil && !isFieldConflict(err) {
+		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+	}
+	return readConflicts(err), nil
+}
+
+func hasOtherManagers(obj *unstructured.Unstructured) bool {
+	for _, entry := range obj.GetManagedFields() {
+		if entry.Manager != FieldManager && entry.Subresource != "status" {
+			return true
+		}
+	}
+	return false
+}
+
+func readConflicts(err error) []conflict {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return nil
+	}
+	var found []conflict
+	for _, cause := range status.Status().Details.Causes {
+		m := conflictMessage.FindStringSubmatch(cause.Message)
+		if cause.Type != metav1.CauseTypeFieldManagerConflict || m == nil {
+			continue
+		}
+		found = append(found, conflict{field: cause.Field, manager: m[1], declared: m[2] == ""})
+	}
+	return found
+}

@@ -1,0 +1,142 @@
+// Package kube is one Kubernetes cluster: it applies objects, waits until they are ready, says why they are not, and finds
+// out where Services answer. It holds no state of its own.
+package kube
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/crossfade-dev/crossfade/internal/cluster"
+	"github.com/crossfade-dev/crossfade/internal/fault"
+)
+
+// FieldManager is the name under which Crossfade owns fields of objects (KEP-555).
+const FieldManager = "crossfade"
+
+// requestTimeout bounds every request, so that an API server that is frozen is noticed instead of waited for.
+const requestTimeout = 10 * time.Second
+
+// parallel is how many requests one operation has under way at once; the API server sets the pace beyond that.
+const parallel = 8
+
+// Cluster is a connection to one cluster. It may be used by many goroutines at once, and need not be closed.
+type Cluster struct {
+	access  cluster.Access
+	mapper  meta.RESTMapper
+	client  client.Client
+	dynamic dynamic.Interface
+	found   *discovery.DiscoveryClient
+	core    corev1.CoreV1Interface
+}
+
+// Connect reads the kubeconfig and prepares a connection; it does not ask the cluster anything. An error is of code
+// fault.Invalid: a file or a context that is not there or not usable.
+func Connect(access cluster.Access) (*Cluster, error) {
+	quiet()
+	config, err := restConfig(access)
+	if err != nil {
+		return nil, err
+	}
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, unusable(access, err)
+	}
+	c := &Cluster{access: access}
+	if c.mapper, err = apiutil.NewDynamicRESTMapper(config, httpClient); err != nil {
+		return nil, unusable(access, err)
+	}
+	if c.client, err = client.New(config, client.Options{HTTPClient: httpClient, Mapper: c.mapper}); err != nil {
+		return nil, unusable(access, err)
+	}
+	if c.dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
+		return nil, unusable(access, err)
+	}
+	if c.found, err = discovery.NewDiscoveryClientForConfigAndClient(config, httpClient); err != nil {
+		return nil, unusable(access, err)
+	}
+	if c.core, err = corev1.NewForConfigAndClient(config, httpClient); err != nil {
+		return nil, unusable(access, err)
+	}
+	return c, nil
+}
+
+// Access returns what the cluster was connected with.
+func (c *Cluster) Access() cluster.Access { return c.access }
+
+// Ping asks the API server for its version. A server that does not answer is an error of code fault.Unavailable, after
+// about 10 s at most.
+func (c *Cluster) Ping(ctx context.Context) (version string, err error) {
+	info, err := c.found.ServerVersionWithContext(ctx)
+	if err != nil {
+		return "", c.fail(err, "cannot reach the cluster %s", c.access.Context)
+	}
+	return info.GitVersion, nil
+}
+
+// restConfig reads one context of a kubeconfig, or of several whose paths are joined as in $KUBECONFIG.
+func restConfig(access cluster.Access) (*rest.Config, error) {
+	files := filepath.SplitList(access.Kubeconfig)
+	for _, file := range files {
+		if _, err := os.Stat(file); err != nil {
+			return nil, fault.New(fault.Invalid, "cannot read the kubeconfig of the context %s: %w", access.Context, err).
+				WithHint("name a kubeconfig that exists; kubectl config view shows the one in use")
+		}
+	}
+	rules := &clientcmd.ClientConfigLoadingRules{Precedence: files, WarnIfAllMissing: false}
+	loaded, err := rules.Load()
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "cannot read the kubeconfig %s: %s", access.Kubeconfig, oneLine(err)).
+			WithHint("kubectl --kubeconfig %s config view shows the same problem", access.Kubeconfig)
+	}
+	if _, ok := loaded.Contexts[access.Context]; !ok {
+		names := make([]string, 0, len(loaded.Contexts))
+		for name := range loaded.Contexts {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return nil, fault.New(fault.Invalid, "cannot use the context %q: it is not in the kubeconfig %s", access.Context, access.Kubeconfig).
+			WithHint("the contexts in it are: %s", strings.Join(names, ", "))
+	}
+	config, err := clientcmd.NewNonInteractiveClientConfig(*loaded, access.Context, &clientcmd.ConfigOverrides{}, rules).ClientConfig()
+	if err != nil {
+		return nil, unusable(access, err)
+	}
+	config.QPS = -1 // the API server's own priority and fairness sets the pace
+	config.Timeout = requestTimeout
+	config.UserAgent = FieldManager
+	config.WarningHandler = rest.NoWarnings{}
+	return config, nil
+}
+
+func unusable(access cluster.Access, err error) error {
+	return fault.New(fault.Invalid, "cannot use the context %s of the kubeconfig %s: %s", access.Context, access.Kubeconfig, oneLine(err)).
+		WithHint("kubectl --kubeconfig %s --context %s version shows the same problem", access.Kubeconfig, access.Context)
+}
+
+// quiet keeps the Kubernetes libraries from writing to the terminal: what people must know comes back as errors.
+var quiet = sync.OnceFunc(func() {
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
+	klog.SetLogger(logr.Discard())
+	ctrllog.SetLogger(logr.Discard())
+})
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -1,0 +1,96 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+)
+
+// Resource is a kind of object that an API server stores.
+type Resource struct {
+	schema.GroupVersionResource
+	Kind       string
+	Namespaced bool
+	Versions   []string // every version served, the preferred one first
+}
+
+// GroupKind returns the kind with its group.
+func (r Resource) GroupKind() schema.GroupKind { return schema.GroupKind{Group: r.Group, Kind: r.Kind} }
+
+func (c *Cluster) discover(ctx context.Context) ([]Resource, []string, error) {
+	groups, lists, err := c.found.ServerGroupsAndResourcesWithContext(ctx)
+	var missing []string
+	if partial, ok := errors.AsType[*discovery.ErrGroupDiscoveryFailed](err); ok && len(lists) > 0 {
+		for gv, cause := range partial.Groups {
+			if isNetwork(cause) { // the API server itself went away, not one behind it
+				return nil, nil, c.fail(cause, "cannot ask the cluster %s what it serves", c.access.Context)
+			}
+			missing = append(missing, gv.String())
+		}
+		slices.Sort(missing)
+	} else if err != nil {
+		return nil, nil, c.fail(err, "cannot ask the cluster %s what it serves", c.access.Context)
+	}
+	byKind := map[schema.GroupResource]Resource{}
+	preference := preferences(groups)
+	for _, list := range lists {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			continue // not a version that objects can name
+		}
+		for _, found := range list.APIResources {
+			if stored(found) {
+				addResource(byKind, gv, found, preference)
+			}
+		}
+	}
+	resources := make([]Resource, 0, len(byKind))
+	for _, r := range byKind {
+		resources = append(resources, r)
+	}
+	slices.SortFunc(resources, func(a, b Resource) int {
+		return cmp.Or(strings.Compare(a.Group, b.Group), strings.Compare(a.Resource, b.Resource))
+	})
+	return resources, missing, nil
+}
+
+// stored reports whether objects of the resource can be listed and written: not a subresource, not a review.
+func stored(r metav1.APIResource) bool {
+	verbs := []string(r.Verbs)
+	return !strings.Contains(r.Name, "/") && slices.Contains(verbs, "list") && slices.Contains(verbs, "create") && slices.Contains(verbs, "patch")
+}
+
+// preferences ranks the versions of each group; the preferred one has the lowest rank.
+func preferences(groups []*metav1.APIGroup) map[schema.GroupVersion]int {
+	ranks := map[schema.GroupVersion]int{}
+	for _, group := range groups {
+		for i, version := range group.Versions {
+			rank := i + 1
+			if version.Version == group.PreferredVersion.Version {
+				rank = 0
+			}
+			ranks[schema.GroupVersion{Group: group.Name, Version: version.Version}] = rank
+		}
+	}
+	return ranks
+}
+
+func addResource(all map[schema.GroupResource]Resource, gv schema.GroupVersion, found metav1.APIResource, ranks map[schema.GroupVersion]int) {
+	gvr := gv.WithResource(found.Name)
+	r, known := all[gvr.GroupResource()]
+	if !known {
+		r = Resource{GroupVersionResource: gvr, Kind: found.Kind, Namespaced: found.Namespaced}
+	}
+	r.Versions = append(r.Versions, gv.Version)
+	slices.SortFunc(r.Versions, func(a, b string) int {
+		return cmp.Compare(ranks[schema.GroupVersion{Group: gv.Group, Version: a}], ranks[schema.GroupVersion{Group: gv.Group, Version: b}])
+	})
+	r.Version = r.Versions[0]
+	all[gvr.GroupResource()] = r
+}

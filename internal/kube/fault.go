@@ -1,0 +1,127 @@
+package kube
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+)
+
+// fail turns an error of the Kubernetes API into a fault: Unavailable when trying again can help, Failed otherwise. The
+// format says what could not be done ("cannot ..."); an error that is a fault already is returned as it is.
+func (c *Cluster) fail(err error, format string, args ...any) error {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err
+	}
+	code, hint := judge(err)
+	text := fmt.Sprintf(format, args...) + ": " + reason(err)
+	failure := &fault.Error{Code: code, Message: text, Cause: err}
+	if hint == "" {
+		return failure
+	}
+	return failure.WithHint("%s", strings.ReplaceAll(hint, "CLUSTER", c.access.Context))
+}
+
+// judge says whether an error of the API is final, and what to do about it. CLUSTER in the hint stands for the context.
+func judge(err error) (fault.Code, string) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fault.Unavailable, ""
+	case isTrust(err):
+		return fault.Failed, "the certificate of the API server is not one that the kubeconfig trusts; fetch the kubeconfig of CLUSTER again"
+	case apierrors.IsUnauthorized(err):
+		return fault.Failed, "the credentials of the context CLUSTER are not, or no longer, valid; log in again"
+	case apierrors.HasStatusCause(err, "NamespaceTerminating"):
+		return fault.Unavailable, "the namespace is being deleted; wait until it is gone"
+	case apierrors.IsForbidden(err):
+		return fault.Failed, "the user of the context CLUSTER needs this permission"
+	case isFieldConflict(err):
+		return fault.Failed, ""
+	case isMissingNamespace(err):
+		return fault.Failed, "apply the namespace before: in a step of priming, or with the service's own manifests"
+	case transientStatus(err):
+		return fault.Unavailable, "the API server of CLUSTER did not do it now; try again"
+	case meta.IsNoMatchError(err) || isMissingKind(err):
+		return fault.Failed, "the cluster does not serve this kind: its CustomResourceDefinition must be applied before"
+	case isNetwork(err):
+		return fault.Unavailable, "see that the API server of CLUSTER is up and reachable from here: kubectl --context CLUSTER version"
+	default:
+		return fault.Failed, ""
+	}
+}
+
+// transientStatus reports whether the API server answered, and said in effect: not now.
+func transientStatus(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return apierrors.IsConflict(err) || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code >= 500
+}
+
+// isNetwork reports whether the API server could not be asked, or its answer was cut off.
+func isNetwork(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*url.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		strings.Contains(err.Error(), "http2: ") || strings.Contains(err.Error(), "connection refused")
+}
+
+func isTrust(err error) bool {
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	_, host := errors.AsType[x509.HostnameError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	return unknown || host || invalid
+}
+
+// isMissingKind recognises the 404 of a path whose kind is not served, as opposed to that of an object that is not there.
+func isMissingKind(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || !apierrors.IsNotFound(err) {
+		return false
+	}
+	details := status.Status().Details
+	return details == nil || details.Name == "" || strings.Contains(err.Error(), "could not find the requested resource")
+}
+
+func isMissingNamespace(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && apierrors.IsNotFound(err) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces"
+}
+
+func isFieldConflict(err error) bool { return apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict) }
+
+// reason is the cause in words a person can use: the API server's own message, or what the network said.
+func reason(err error) string {
+	if isTimeout(err) {
+		return fmt.Sprintf("the API server did not answer within %s", requestTimeout)
+	}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) && status.Status().Message != "" {
+		return strings.Join(strings.Fields(status.Status().Message), " ")
+	}
+	return oneLine(err)
+}
+
+func isTimeout(err error) bool {
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return true
+	}
+	return errors.Is(err, context.DeadlineExceeded)
+}
