@@ -44,7 +44,7 @@ func (l *steps) build() {
 	l.then("plan", "compare what the plan was made from with what is")
 	before := l.last
 	l.then("provision/cluster", "make %s: %s", p.Generation, describeCluster(p.Cluster))
-	l.list = append(l.list, Step{ID: "provision/entry", Needs: before, Does: "open the entry: " + joined(routers(p.Routes), "no route has one")})
+	l.list = append(l.list, Step{ID: "provision/entry", Needs: before, Does: "open the entry: " + joined(routers(p.Routes), "none, there are no routes")})
 	l.last = append(l.last, "provision/entry")
 	l.units("prime", p.Prime)
 	if p.Copy != nil {
@@ -89,9 +89,12 @@ func (l *steps) prove() {
 		}
 		l.then("pre-live", "answer at %s from %s", strings.Join(names, ", "), p.Generation)
 	}
-	l.then("verify", "every service holds, and %s", count(len(p.Verify), "check"))
-	if g := p.Gate; len(g.Checks) > 0 || g.Soak > 0 {
+	l.then("verify", "prove it: %s through the pre-live names, %s of the environment", count(len(p.Routes), "route"), count(len(p.Verify), "check"))
+	switch g := p.Gate; {
+	case len(g.Checks) > 0:
 		l.then("gate", "%s must hold%s", count(len(g.Checks), "check"), during(g.Soak))
+	case g.Soak > 0:
+		l.then("gate", "leave it alone%s", during(g.Soak))
 	}
 	if p.Gate.Approve {
 		l.then("approve", "wait for a person: crossfade approve")
@@ -143,10 +146,14 @@ func describeUnit(u Unit) string {
 }
 
 func watched(p *Plan) string {
-	if p.Shift.Interval == 0 && len(p.Shift.Checks) == 0 {
-		return ""
+	text := ", watched" + during(p.Shift.Interval)
+	switch {
+	case len(p.Shift.Checks) > 0:
+		return text + " by " + count(len(p.Shift.Checks), "check")
+	case p.Shift.Interval > 0:
+		return text
 	}
-	return fmt.Sprintf(", watched%s by %s", during(p.Shift.Interval), count(len(p.Shift.Checks), "check"))
+	return ""
 }
 
 func during(d spec.Duration) string {

@@ -39,6 +39,9 @@ func weight(p *Plan) string {
 	if p.Previous == "" {
 		return "nothing is live: the new generation gets all users at once"
 	}
+	if len(p.Routes) == 0 {
+		return "by the record: there are no routes"
+	}
 	return fmt.Sprintf("%d %% of the users", p.Premises.Weights[p.Previous])
 }
 
@@ -90,17 +93,15 @@ func describeSelector(s spec.Selector) string {
 	var parts []string
 	add := func(name string, values []string) {
 		if len(values) > 0 {
-			parts = append(parts, name+" "+strings.Join(values, "|"))
+			parts = append(parts, name+" "+strings.Join(values, " or "))
 		}
 	}
 	add("namespaces", s.Namespaces)
 	add("kinds", s.Kinds)
 	add("names", s.Names)
-	var labels []string
 	for _, key := range sortedKeys(s.Labels) {
-		labels = append(labels, key+"="+s.Labels[key])
+		parts = append(parts, "label "+key+"="+s.Labels[key])
 	}
-	add("labels", labels)
 	return strings.Join(parts, ", ")
 }
 
