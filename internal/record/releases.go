@@ -1,0 +1,57 @@
+package record
+
+import (
+	"context"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+)
+
+const releaseColumns = "environment, generation, service, version, manifests, good, run, released"
+
+// PutRelease records that a run released a service into a generation. Recording it again changes its version and manifests, and
+// never takes back that it was good.
+func (s *Store) PutRelease(ctx context.Context, r Release) error {
+	_, err := s.exec(ctx, "INSERT INTO releases ("+releaseColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) "+
+		"ON CONFLICT (environment, generation, service, run) DO UPDATE SET version = excluded.version, manifests = excluded.manifests",
+		r.Environment, r.Generation, r.Service, r.Version, r.Manifests, r.Good, r.Run, nanoseconds(r.At))
+	return err
+}
+
+// MarkGood records that a recorded release, given by its environment, generation, service and run, was verified in production.
+func (s *Store) MarkGood(ctx context.Context, r Release) error {
+	n, err := s.exec(ctx, "UPDATE releases SET good = TRUE WHERE environment = ? AND generation = ? AND service = ? AND run = ?",
+		r.Environment, r.Generation, r.Service, r.Run)
+	if err == nil && n == 0 {
+		return fault.New(fault.Invalid, "cannot find the release of %s into %s by %s in the record", r.Service, r.Generation, r.Run)
+	}
+	return err
+}
+
+// Good returns the latest good release of every service of an environment that has one, by service.
+func (s *Store) Good(ctx context.Context, environment string) (map[string]Release, error) {
+	latest, err := many(ctx, s, scanRelease, "SELECT "+releaseColumns+" FROM ("+
+		"SELECT "+releaseColumns+", ROW_NUMBER() OVER (PARTITION BY service ORDER BY released DESC, run DESC) AS place "+
+		"FROM releases WHERE environment = ? AND good) AS ranked WHERE place = 1", environment)
+	if err != nil {
+		return nil, err
+	}
+	good := make(map[string]Release, len(latest))
+	for _, r := range latest {
+		good[r.Service] = r
+	}
+	return good, nil
+}
+
+// Releases returns the releases of a service in an environment, the latest first.
+func (s *Store) Releases(ctx context.Context, environment, service string) ([]Release, error) {
+	return many(ctx, s, scanRelease,
+		"SELECT "+releaseColumns+" FROM releases WHERE environment = ? AND service = ? ORDER BY released DESC, run DESC", environment, service)
+}
+
+func scanRelease(row scanner) (Release, error) {
+	var r Release
+	var at int64
+	err := row.Scan(&r.Environment, &r.Generation, &r.Service, &r.Version, &r.Manifests, &r.Good, &r.Run, &at)
+	r.At = fromNanoseconds(at)
+	return r, err
+}
