@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
 // Streams are where a command reads and writes.
@@ -119,13 +120,23 @@ func (a *app) resolve() error {
 	return nil
 }
 
-// printError shows an error on standard error: as text, or as JSON where that was asked for.
+// printError shows an error on standard error: as text, or as JSON where that was asked for. The problems of a configuration
+// are shown one by one.
 func (a *app) printError(err error) {
+	problems, _ := errors.AsType[spec.Problems](err)
 	if a.output == "json" {
-		_ = json.NewEncoder(a.Err).Encode(map[string]any{"error": map[string]any{
+		shown := map[string]any{
 			"code": fault.CodeOf(err), "message": err.Error(), "hint": fault.HintOf(err), "exit": fault.ExitStatus(err),
-		}})
+		}
+		if len(problems) > 0 {
+			shown["problems"] = problems
+		}
+		_ = json.NewEncoder(a.Err).Encode(map[string]any{"error": shown})
 		return
+	}
+	if len(problems) > 0 {
+		fmt.Fprintln(a.Err, strings.Join(problems.Lines(), "\n"))
+		err = problems.Summary(a.config)
 	}
 	fmt.Fprintf(a.Err, "crossfade: %s\n", strings.TrimRight(err.Error(), "\n"))
 	if hint := fault.HintOf(err); hint != "" {

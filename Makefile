@@ -1,0 +1,43 @@
+# build   bin/crossfade, and the programs it runs beside itself
+# demo    all set-up, then the main job on real clusters, with a report
+# test    all set-up, then every test
+# bench   the numbers to hold, side by side; BENCH=name picks one
+# lint    format, vet, staticcheck
+.PHONY: build bundles setup demo test bench lint clean
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X github.com/crossfade-dev/crossfade/internal/cli.Version=$(VERSION)
+LINT := go tool -modfile=internal/tools/lint/go.mod
+BENCH ?= all
+export CGO_ENABLED := 0
+
+build: bundles
+	@echo "building bin/crossfade (a minute the first time)"
+	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/crossfade ./cmd/crossfade
+	@go build -trimpath -ldflags '-s -w' -o bin/shop ./demo/shop
+
+# Kubernetes, the engine and the edge: built once, then found in the cache outside the checkout.
+bundles:
+	@go run ./internal/tools/bundle lab engine edge
+
+setup:
+	@hack/setup
+
+demo: setup build
+	@bin/crossfade demo --report report.json
+
+test: setup build
+	@hack/test
+
+bench: setup build
+	@go run ./internal/tools/bench -only '$(BENCH)' -out bench.json
+
+lint:
+	@test -z "$$($(LINT) gofumpt -l . | tee /dev/stderr)"
+	@go vet ./...
+	@$(LINT) staticcheck ./...
+
+clean:
+	@rm -rf bin report.json bench.json

@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/spec"
+)
+
+func (a *app) rollover() *cobra.Command {
+	var planFile string
+	cmd := &cobra.Command{
+		Use:   "rollover ENV",
+		Short: "Replace the live generation of an environment by a new one",
+		Long: "Builds the next generation beside the live one, copies and deploys into it, verifies it, moves the users over in steps, keeps the\n" +
+			"way back open, and retires the old generation. Started again after a crash or Ctrl-C, it goes on where it stopped.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runRollover(cmd.Context(), args[0], planFile)
+		},
+	}
+	cmd.Flags().StringVar(&planFile, "plan", "", "carry out this plan (from crossfade plan -o json) in place of a new one")
+	return cmd
+}
+
+func (a *app) runRollover(ctx context.Context, environment, planFile string) error {
+	s, p, err := a.prepared(ctx, environment, planFile)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := a.connect(ctx, s); err != nil {
+		return err
+	}
+	if err := s.attend(environment); err != nil {
+		return err
+	}
+	open, err := s.control.Open(ctx, environment)
+	if err != nil {
+		return err
+	}
+	id := ""
+	switch {
+	case open != nil && open.Operation != runbook.OperationRollover:
+		a.talk("a %s of %s is under way; it is brought to its end first", open.Operation, environment)
+		id = open.ID
+	case open != nil:
+		a.talk("resuming run %s", open.ID)
+		id = open.ID
+	case p == nil:
+		return fault.New(fault.Failed, "the run of %s that was under way has ended meanwhile", environment).WithHint("start the same command again for a new one")
+	default:
+		if id, err = s.control.Start(ctx, runbook.OperationRollover, p); err != nil {
+			return err
+		}
+	}
+	s.work()
+	return a.watch(ctx, s, environment, id)
+}
+
+// prepared opens the state directory and makes the plan, unless the record has a run under way, which needs none. Bad
+// configuration ends here, before anything is made or started.
+func (a *app) prepared(ctx context.Context, environment, planFile string) (*session, *plan.Plan, error) {
+	s, known, err := a.read(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if known {
+		runs, err := s.records.Runs(ctx, environment, 1)
+		if err != nil {
+			s.close()
+			return nil, nil, err
+		}
+		if len(runs) > 0 && runs[0].Ended == nil {
+			return s, nil, nil
+		}
+		s.close()
+	}
+	if planFile != "" {
+		p, err := readPlan(planFile, environment)
+		if err != nil {
+			return nil, nil, err
+		}
+		s, err := a.records(ctx)
+		return s, p, err
+	}
+	return a.plan(ctx, environment)
+}
+
+// plan loads the configuration, opens the state directory and makes a plan.
+func (a *app) plan(ctx context.Context, environment string) (*session, *plan.Plan, error) {
+	cfg, err := spec.Load(a.config)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := cfg.Environment(environment); err != nil {
+		return nil, nil, err
+	}
+	s, err := a.records(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := s.tools.Prepare(ctx, cfg, environment)
+	if err != nil {
+		s.close()
+		return nil, nil, err
+	}
+	return s, p, nil
+}
+
+// readPlan reads a plan that crossfade plan wrote.
+func readPlan(file, environment string) (*plan.Plan, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "cannot read the plan: %w", err)
+	}
+	var p plan.Plan
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return nil, fault.New(fault.Invalid, "cannot read the plan %s: %w", file, err).WithHint("make one with crossfade plan %s -o json", environment)
+	}
+	if err := p.Intact(); err != nil {
+		return nil, err
+	}
+	if p.Environment != environment {
+		return nil, fault.New(fault.Invalid, "the plan %s is for environment %s, not %s", file, p.Environment, environment)
+	}
+	return &p, nil
+}
+
+// watch shows a run until it ends and returns how it ended. When this process is stopped, the run waits to be resumed.
+func (a *app) watch(ctx context.Context, s *session, environment, id string) error {
+	id, err := s.identify(ctx, environment, id)
+	if err != nil {
+		return a.detached(ctx, environment, err)
+	}
+	view := a.newView()
+	defer view.close()
+	ended := make(chan error, 1)
+	go func() { ended <- s.control.Wait(ctx, environment) }()
+	err = s.records.Follow(ctx, id, 0, func(e record.Event) error {
+		view.event(e)
+		return nil
+	})
+	if err != nil {
+		return a.detached(ctx, environment, err)
+	}
+	return a.detached(ctx, environment, <-ended)
+}
+
+// identify waits for the record of a run that was started a moment ago.
+func (s *session) identify(ctx context.Context, environment, id string) (string, error) {
+	for {
+		if id != "" {
+			if _, err := s.records.Run(ctx, id); err == nil {
+				return id, nil
+			}
+		} else if open, err := s.control.Open(ctx, environment); err != nil || open == nil {
+			return "", errors.Join(err, ctx.Err())
+		} else if open.ID != "" {
+			return open.ID, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// detached says how to go on when this process was stopped before the run ended.
+func (a *app) detached(ctx context.Context, environment string, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return fault.New(fault.Interrupted, "interrupted; the roll-over of %s is where it was", environment).
+		WithHint("crossfade rollover %s goes on with it", environment)
+}
+
+// talk says something to the person, not to the program that reads the output.
+func (a *app) talk(format string, args ...any) {
+	fmt.Fprintf(a.Err, format+"\n", args...)
+}

@@ -1,0 +1,216 @@
+package runbook
+
+import (
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/record"
+)
+
+// Rollover carries out a plan: it builds the next generation beside the live one, proves it, moves the users over, keeps the
+// way back open and retires the old generation. New things come first, the pointer second, deletions last, so that it may
+// stop anywhere:
+//
+//   - until shift the live generation has not been touched: a failure or an abort leaves the new one for debugging;
+//   - during shift and soak both generations serve, and a switch-back returns the users;
+//   - retire begins only when the router sends nothing to the old generation.
+func Rollover(ctx workflow.Context, in Input) error {
+	r, err := begin(ctx, in)
+	if err != nil {
+		return err
+	}
+	return r.finish(ctx, r.rollover(ctx))
+}
+
+func (r *run) rollover(ctx workflow.Context) error {
+	err := r.unless(ctx, []string{Abort}, inOrder(
+		r.confirm,   // what the plan was made from is still so
+		r.provision, // the cluster and the entry points, in parallel
+		r.prime,     // what every service needs, in parallel where independent
+		r.copy,      // what no pipeline owns, from the live generation
+		r.deploy,    // every service at its good version, in the order of their needs
+		r.enter,     // the pre-live names answer from the new generation
+		r.verify,    // every check holds through them
+		r.gate,      // checks, a soak, an approval
+	))
+	if err != nil {
+		return r.standDown(ctx, err)
+	}
+	for {
+		switch err := r.cross(ctx); {
+		case err == nil:
+			return r.retire(ctx)
+		case r.asked(err, SwitchBack):
+			if err := r.await(ctx, "the users are back on "+r.plan.Previous+"; approve to move them over again, or abort"); err != nil {
+				return r.standDown(ctx, err)
+			}
+		case r.asked(err, Abort):
+			return r.standDown(ctx, err)
+		default:
+			return err
+		}
+	}
+}
+
+// cross moves the users over and keeps the way back open until the old generation may be retired. When it returns an error,
+// the users are back where there was a previous generation.
+func (r *run) cross(ctx workflow.Context) error {
+	err := r.unless(ctx, []string{Abort, SwitchBack}, inOrder(
+		r.shift,    // in weighted steps, each watched
+		r.handOver, // CronJobs run in the new generation only
+		r.drain,    // what the old one still answers comes to its end
+		r.settle,   // the new generation is live, its versions are good
+	))
+	if err == nil {
+		err = r.unless(ctx, []string{SwitchBack, RetireNow}, r.soak) // the way back stays open
+	}
+	if err == nil || r.asked(err, RetireNow) {
+		return nil
+	}
+	if r.plan.Previous == "" {
+		return err // there is nobody to move back to
+	}
+	if back := r.switchBack(ctx, reason(err)); back != nil {
+		return errors.Join(err, back)
+	}
+	if faultOf(err).Code == fault.Refused {
+		r.outcome = record.SwitchedBack
+	}
+	return err
+}
+
+func (r *run) confirm(ctx workflow.Context) error {
+	return r.step(ctx, "plan", r.tools.Confirm)
+}
+
+func (r *run) provision(ctx workflow.Context) error {
+	return r.together(ctx,
+		func(ctx workflow.Context) error { return r.step(ctx, "provision/cluster", r.tools.Provision) },
+		func(ctx workflow.Context) error { return r.step(ctx, "provision/entry", r.tools.OpenEntry) },
+	)
+}
+
+func (r *run) prime(ctx workflow.Context) error {
+	return r.units(ctx, "prime", r.plan.Prime)
+}
+
+func (r *run) copy(ctx workflow.Context) error {
+	if r.plan.Copy == nil {
+		return nil
+	}
+	return r.step(ctx, "copy", r.tools.Copy)
+}
+
+func (r *run) deploy(ctx workflow.Context) error {
+	return r.units(ctx, "deploy", r.plan.Services)
+}
+
+// units applies and proves units, each as soon as those it needs hold.
+func (r *run) units(ctx workflow.Context, layer string, units []plan.Unit) error {
+	return r.graph(ctx, units, func(ctx workflow.Context, u plan.Unit) error {
+		return r.step(ctx, layer+"/"+u.Name, r.tools.ApplyUnit)
+	})
+}
+
+func (r *run) enter(ctx workflow.Context) error {
+	if len(r.plan.Routes) == 0 {
+		return nil
+	}
+	return r.step(ctx, "pre-live", r.tools.EnterPreLive)
+}
+
+func (r *run) verify(ctx workflow.Context) error {
+	return r.step(ctx, "verify", r.tools.Verify)
+}
+
+func (r *run) gate(ctx workflow.Context) error {
+	if g := r.plan.Gate; len(g.Checks) > 0 || g.Soak > 0 {
+		if err := r.step(ctx, "gate", r.tools.HoldGate); err != nil {
+			return err
+		}
+	}
+	if !r.plan.Gate.Approve {
+		return nil
+	}
+	return r.await(ctx, "the shift to "+r.plan.Generation+" waits for an approval")
+}
+
+// shift gives the new generation its share of the users step by step. Each step is read back from the router and watched
+// before the next; a check that does not hold ends the shift, and the users are moved back.
+func (r *run) shift(ctx workflow.Context) error {
+	if len(r.plan.Routes) == 0 {
+		return nil
+	}
+	for _, share := range r.plan.Shift.Steps {
+		if err := r.weigh(ctx, fmt.Sprintf("shift/%d", share), share); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) handOver(ctx workflow.Context) error {
+	return r.step(ctx, "hand-over", r.tools.HandOver)
+}
+
+func (r *run) drain(ctx workflow.Context) error {
+	if r.plan.Previous == "" || len(r.plan.Routes) == 0 {
+		return nil
+	}
+	return r.step(ctx, "drain", r.tools.Drain)
+}
+
+func (r *run) settle(ctx workflow.Context) error {
+	return r.step(ctx, "settle", r.tools.Settle)
+}
+
+// soak keeps both generations standing for as long as the plan says.
+func (r *run) soak(ctx workflow.Context) error {
+	if r.plan.Previous == "" || r.plan.Retire.Keep || r.plan.Retire.After == 0 {
+		return nil
+	}
+	return r.pause(ctx, "soak", r.plan.Retire.After.Or(0))
+}
+
+// switchBack gives all users to the previous generation again. It cannot be cancelled: it is the way out.
+func (r *run) switchBack(ctx workflow.Context, why string) error {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	r.note(ctx, "users go back to %s: %s", r.plan.Previous, why)
+	return inOrder(
+		func(ctx workflow.Context) error { return r.weigh(ctx, "switch-back", 0) },
+		func(ctx workflow.Context) error { return r.step(ctx, "switch-back/hand-over", r.tools.HandBack) },
+		func(ctx workflow.Context) error { return r.step(ctx, "switch-back/settle", r.tools.SettleBack) },
+	)(ctx)
+}
+
+// retire takes the old generation away, after the router shows that nothing goes to it.
+func (r *run) retire(ctx workflow.Context) error {
+	if r.plan.Previous == "" || r.plan.Retire.Keep {
+		return nil
+	}
+	return inOrder(
+		func(ctx workflow.Context) error { return r.step(ctx, "retire/quarantine", r.tools.Quarantine) },
+		func(ctx workflow.Context) error { return r.step(ctx, "retire/delete", r.tools.Delete) },
+	)(ctx)
+}
+
+// standDown ends a run before the switch: the new generation leaves the pre-live names and is left for debugging, or removed
+// where that was asked for. The error that led here is returned.
+func (r *run) standDown(ctx workflow.Context, cause error) error {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	if err := r.step(ctx, "stand-down", r.tools.StandDown); err != nil {
+		return errors.Join(cause, err)
+	}
+	if r.command.Clean {
+		if err := r.step(ctx, "clean", r.tools.Clean); err != nil {
+			return errors.Join(cause, err)
+		}
+	}
+	return cause
+}

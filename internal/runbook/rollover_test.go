@@ -1,0 +1,225 @@
+package runbook
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/spec"
+)
+
+// script is a roll-over in the engine's test environment: steps are told instead of done, some fail, and commands come when a
+// step begins.
+type script struct {
+	fail     map[string]error   // by step, in its first execution
+	commands map[string]Command // sent when the step begins, in its first execution
+	edit     func(*plan.Plan)
+}
+
+// told is what the script's run did, in order: steps, notes, and its end.
+type told struct {
+	mu    sync.Mutex
+	lines []string
+	end   End
+}
+
+func (l *told) add(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, fmt.Sprintf(format, args...))
+}
+
+func thePlan() plan.Plan {
+	return plan.Plan{
+		Environment: "production", Generation: "new", Previous: "old", Copy: &plan.Copy{},
+		Prime:    []plan.Unit{{Name: "base"}, {Name: "ingress", Needs: []string{"base"}}},
+		Services: []plan.Unit{{Name: "orders"}, {Name: "web", Needs: []string{"orders"}}},
+		Routes:   []plan.Route{{Host: "shop.example.com"}},
+		Gate:     spec.Gate{Soak: spec.Duration(time.Second)},
+		Shift:    spec.Shift{Steps: []int{10, 100}},
+		Retire:   spec.Retire{After: spec.Duration(time.Hour)},
+	}
+}
+
+// play runs the script to its end.
+func (s script) play(t *testing.T) (*told, error) {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(20 * time.Second)
+	l := &told{}
+	act := func(step Step, text string) error {
+		l.add("%s", text)
+		if step.Time != 1 {
+			return nil
+		}
+		if c, ok := s.commands[step.ID]; ok {
+			env.SignalWorkflow(controlSignal, c)
+		}
+		if err := s.fail[step.ID]; err != nil {
+			return temporal.NewNonRetryableApplicationError(err.Error(), string(fault.CodeOf(err)), nil, "")
+		}
+		return nil
+	}
+	var tools *Toolbox
+	plain := func(_ context.Context, step Step) error { return act(step, step.ID) }
+	for _, a := range []any{
+		tools.Confirm, tools.Provision, tools.OpenEntry, tools.ApplyUnit, tools.Copy, tools.EnterPreLive, tools.Verify, tools.HoldGate,
+		tools.HandOver, tools.HandBack, tools.Drain, tools.Settle, tools.SettleBack, tools.Quarantine, tools.Delete, tools.StandDown, tools.Clean,
+	} {
+		env.RegisterActivity(a)
+		env.OnActivity(a, mock.Anything, mock.Anything).Return(plain)
+	}
+	for _, a := range []any{tools.GoOn, tools.PauseEnds} {
+		env.RegisterActivity(a)
+		env.OnActivity(a, mock.Anything, mock.Anything).Return(func(_ context.Context, step Step) error {
+			l.add("%s ends", step.ID)
+			return nil
+		})
+	}
+	env.RegisterActivity(tools.Begin)
+	env.OnActivity(tools.Begin, mock.Anything, mock.Anything).Return(nil)
+	env.RegisterActivity(tools.Weigh)
+	env.OnActivity(tools.Weigh, mock.Anything, mock.Anything).Return(func(_ context.Context, w Weight) error { return act(w.Step, w.Step.ID) })
+	env.RegisterActivity(tools.Wait)
+	env.OnActivity(tools.Wait, mock.Anything, mock.Anything).Return(func(_ context.Context, w Waiting) error { return act(w.Step, w.Step.ID) })
+	env.RegisterActivity(tools.PauseBegins)
+	env.OnActivity(tools.PauseBegins, mock.Anything, mock.Anything).Return(func(_ context.Context, p Pause) error { return act(p.Step, p.Step.ID) })
+	env.RegisterActivity(tools.Note)
+	env.OnActivity(tools.Note, mock.Anything, mock.Anything).Return(func(_ context.Context, r Remark) error {
+		l.add("note: %s", r.Text)
+		return nil
+	})
+	env.RegisterActivity(tools.Finish)
+	env.OnActivity(tools.Finish, mock.Anything, mock.Anything).Return(func(_ context.Context, e End) error {
+		l.end = e
+		return nil
+	})
+	p := thePlan()
+	if s.edit != nil {
+		s.edit(&p)
+	}
+	env.ExecuteWorkflow(Rollover, Input{Run: "r1", Operation: OperationRollover, Plan: p})
+	if !env.IsWorkflowCompleted() {
+		t.Fatalf("the run did not end; it did %v", l.lines)
+	}
+	return l, env.GetWorkflowError()
+}
+
+func TestRollover(t *testing.T) {
+	build := []string{
+		"plan", "provision/cluster", "provision/entry", "prime/base", "prime/ingress", "copy", "deploy/orders", "deploy/web",
+		"pre-live", "verify", "gate",
+	}
+	cross := []string{"shift/10", "shift/100", "hand-over", "drain", "settle", "soak"}
+	back := []string{"switch-back", "switch-back/hand-over", "switch-back/settle"}
+	gone := []string{"retire/quarantine", "retire/delete"}
+	by := func(name string) Command { return Command{Name: name, By: "me@here"} }
+	no := fault.New(fault.Refused, "the check said no")
+	tests := map[string]struct {
+		reason string
+		script script
+		want   []string
+		state  record.RunState
+	}{
+		"Whole": {
+			reason: "every step comes once and in order",
+			want:   slices.Concat(build, cross, []string{"soak ends"}, gone),
+			state:  record.Done,
+		},
+		"FirstGeneration": {
+			reason: "with nothing live there is nothing to copy, drain, soak or retire",
+			script: script{edit: func(p *plan.Plan) { p.Previous, p.Copy, p.Shift.Steps = "", nil, []int{100} }},
+			want: slices.Concat(without(build, "copy"), []string{
+				"shift/100", "hand-over", "settle",
+			}),
+			state: record.Done,
+		},
+		"CheckFailsBeforeShift": {
+			reason: "the new generation is left, and no share was moved",
+			script: script{fail: map[string]error{"verify": no}},
+			want:   slices.Concat(build[:10], []string{"stand-down"}),
+			state:  record.RunRefused,
+		},
+		"CheckFailsInShift": {
+			reason: "the users go back by themselves, and the old generation stays",
+			script: script{fail: map[string]error{"shift/100": no}},
+			want:   slices.Concat(build, cross[:2], back),
+			state:  record.SwitchedBack,
+		},
+		"SwitchBackAndForward": {
+			reason: "a switch-back in the soak waits for an approval, and then everything is crossed again",
+			script: script{commands: map[string]Command{"soak": by(SwitchBack), "approve": by(Approve)}},
+			want:   slices.Concat(build, cross, back, []string{"approve", "approve ends"}, cross, []string{"soak ends"}, gone),
+			state:  record.Done,
+		},
+		"RetireEarly": {
+			reason: "a person may end the soak",
+			script: script{commands: map[string]Command{"soak": by(RetireNow)}},
+			want:   slices.Concat(build, cross, gone),
+			state:  record.Done,
+		},
+		"AbortWhileBuilding": {
+			reason: "an abort with clean removes the new generation",
+			script: script{commands: map[string]Command{"gate": {Name: Abort, By: "me@here", Clean: true}}, edit: func(p *plan.Plan) { p.Gate.Approve = true }},
+			want:   slices.Concat(build, []string{"stand-down", "clean"}),
+			state:  record.Aborted,
+		},
+		"AbortInShift": {
+			reason: "the users go back before the run ends",
+			script: script{commands: map[string]Command{"shift/10": by(Abort)}},
+			want:   slices.Concat(build, cross[:1], back, []string{"stand-down"}),
+			state:  record.Aborted,
+		},
+		"CommandAtTheWrongTime": {
+			reason: "a switch-back before the shift changes nothing",
+			script: script{commands: map[string]Command{"copy": by(SwitchBack)}},
+			want:   slices.Concat(build, cross, []string{"soak ends"}, gone),
+			state:  record.Done,
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			l, err := tc.script.play(t)
+			if diff := cmp.Diff(tc.want, steps(l.lines)); diff != "" {
+				t.Errorf("%s: steps (-want +got):\n%s\nall: %v", tc.reason, diff, l.lines)
+			}
+			if l.end.State != tc.state {
+				t.Errorf("%s: the run ended as %q (%s), want %q", tc.reason, l.end.State, l.end.Reason, tc.state)
+			}
+			if (err == nil) != (tc.state == record.Done) {
+				t.Errorf("%s: error %v in state %q", tc.reason, err, tc.state)
+			}
+		})
+	}
+}
+
+// steps are the lines that are steps, with steps side by side in order of name.
+func steps(lines []string) []string {
+	var all []string
+	for _, l := range lines {
+		if !strings.HasPrefix(l, "note: ") {
+			all = append(all, l)
+		}
+	}
+	if len(all) > 2 {
+		slices.Sort(all[1:3]) // the two of provision
+	}
+	return all
+}
+
+func without(list []string, out string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == out })
+}

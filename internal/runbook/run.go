@@ -1,0 +1,252 @@
+// Package runbook holds the procedures: one file an operation, each readable as a list of steps, and the steps themselves.
+// A procedure runs in the durable engine; a step is an activity that observes before it acts, and may run twice.
+package runbook
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/crossfade-dev/crossfade/internal/engine"
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/record"
+)
+
+// The commands that a person may send to a run.
+const (
+	Approve    = "approve"
+	Abort      = "abort"
+	SwitchBack = "switch-back"
+	RetireNow  = "retire"
+)
+
+// controlSignal is the name of the signal that carries commands.
+const controlSignal = "control"
+
+// Command is what a person asks of a run under way.
+type Command struct {
+	Name  string `json:"name"`
+	By    string `json:"by"`              // user@host
+	Clean bool   `json:"clean,omitempty"` // with abort: remove the new generation
+}
+
+// Input starts a run.
+type Input struct {
+	Run       string    `json:"run"`
+	Operation string    `json:"operation"`
+	By        string    `json:"by"`
+	Plan      plan.Plan `json:"plan"`
+}
+
+// phase is a part of a procedure.
+type phase func(workflow.Context) error
+
+// run is a procedure under way: its plan, what people asked of it, and how it will be recorded. Its state is derived from the
+// engine's history alone.
+type run struct {
+	in      Input
+	plan    *plan.Plan
+	tools   *Toolbox // never called here: it only names the activities
+	times   map[string]int
+	accepts []string // the commands that interrupt the phase under way
+	cancel  workflow.CancelFunc
+	command Command // the command that interrupted a phase
+	waiting bool    // for an approval
+	approve bool
+	outcome record.RunState // "" to derive it from the error
+}
+
+// interrupted is the error of a phase that a person's command ended.
+type interrupted struct{ Command }
+
+func (e interrupted) Error() string { return fmt.Sprintf("%s was asked for by %s", e.Name, e.By) }
+
+// faultOf returns what a person should see of an error in a procedure.
+func faultOf(err error) *fault.Error {
+	var asked interrupted
+	if errors.As(err, &asked) {
+		return fault.New(fault.Failed, "%w", asked)
+	}
+	if f := engine.Fault(err); f != nil {
+		return f
+	}
+	return fault.New(fault.Failed, "%w", err)
+}
+
+// begin records the run and starts to listen to commands.
+func begin(ctx workflow.Context, in Input) (*run, error) {
+	r := &run{in: in, plan: &in.Plan, times: map[string]int{}}
+	workflow.GoNamed(ctx, "commands", r.listen)
+	return r, r.call(ctx, r.tools.Begin, in)
+}
+
+// listen takes commands as they come: one that the phase under way accepts ends it, the others are noted and left.
+func (r *run) listen(ctx workflow.Context) {
+	commands := workflow.GetSignalChannel(ctx, controlSignal)
+	for {
+		var c Command
+		if !commands.Receive(ctx, &c) {
+			return
+		}
+		detail := &CommandDetail{Command: c.Name, Accepted: true}
+		switch {
+		case c.Name == Approve && r.waiting:
+			r.approve = true
+		case slices.Contains(r.accepts, c.Name):
+			r.command = c
+			r.cancel()
+		default:
+			detail.Accepted = false
+		}
+		text := c.Name + " was asked for"
+		if !detail.Accepted {
+			text += ", and is not possible now"
+		}
+		r.remark(ctx, Remark{By: c.By, Text: text, Command: detail})
+	}
+}
+
+// unless runs a phase that the given commands interrupt. It returns once the phase has really ended.
+func (r *run) unless(ctx workflow.Context, commands []string, do phase) error {
+	ctx, cancel := workflow.WithCancel(ctx)
+	r.accepts, r.cancel, r.command = commands, cancel, Command{}
+	err := do(ctx)
+	r.accepts = nil
+	if err != nil && r.command.Name != "" {
+		return interrupted{r.command}
+	}
+	return err
+}
+
+// asked reports whether err is the end of a phase by the named command.
+func (r *run) asked(err error, command string) bool {
+	var e interrupted
+	return errors.As(err, &e) && e.Name == command
+}
+
+// reason says in words why a phase ended.
+func reason(err error) string {
+	return faultOf(err).Message
+}
+
+// inOrder is phases one after the other.
+func inOrder(phases ...phase) phase {
+	return func(ctx workflow.Context) error {
+		for _, do := range phases {
+			if err := do(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// await waits for an approval, recorded with who gave it.
+func (r *run) await(ctx workflow.Context, why string) error {
+	return r.unless(ctx, []string{Abort}, func(ctx workflow.Context) error {
+		r.approve, r.waiting = false, true
+		defer func() { r.waiting = false }()
+		if err := r.call(ctx, r.tools.Wait, Waiting{Step: r.next("approve"), Why: why}); err != nil {
+			return err
+		}
+		if err := workflow.Await(ctx, func() bool { return r.approve }); err != nil {
+			return err
+		}
+		return r.call(ctx, r.tools.GoOn, r.at("approve"))
+	})
+}
+
+// pause waits for a length of time, as a step of its own.
+func (r *run) pause(ctx workflow.Context, id string, d time.Duration) error {
+	s := r.next(id)
+	if err := r.call(ctx, r.tools.PauseBegins, Pause{Step: s, For: d}); err != nil {
+		return err
+	}
+	if err := workflow.Sleep(ctx, d); err != nil {
+		return err
+	}
+	return r.call(ctx, r.tools.PauseEnds, s)
+}
+
+// weigh gives the new generation a share of the users, in percent, and watches it.
+func (r *run) weigh(ctx workflow.Context, id string, share int) error {
+	return r.call(ctx, r.tools.Weigh, Weight{Step: r.next(id), Share: share})
+}
+
+// step runs one activity as a step of the plan.
+func (r *run) step(ctx workflow.Context, id string, activity any) error {
+	return r.call(ctx, activity, r.next(id))
+}
+
+// next is the step of the given id, in its next execution; at is the one under way.
+func (r *run) next(id string) Step {
+	r.times[id]++
+	return r.at(id)
+}
+
+func (r *run) at(id string) Step {
+	return Step{Run: r.in.Run, ID: id, Time: r.times[id]}
+}
+
+// call executes an activity until it has succeeded or failed for good. A killed worker's activity is started again; an
+// interrupted one has ended when call returns.
+func (r *run) call(ctx workflow.Context, activity, in any) error {
+	ctx = workflow.WithActivityOptions(ctx, engine.Step(callLimit))
+	return workflow.ExecuteActivity(ctx, activity, in).Get(ctx, nil)
+}
+
+// callLimit bounds a call with all its repetitions, the time in which nobody works for the run included. What a step itself
+// may take is bounded by the step.
+const callLimit = 30 * 24 * time.Hour
+
+// note records an event outside of steps.
+func (r *run) note(ctx workflow.Context, format string, args ...any) {
+	r.remark(ctx, Remark{Text: fmt.Sprintf(format, args...)})
+}
+
+// remark records a remark. A record that cannot be written fails the step after it, so its error is not lost.
+func (r *run) remark(ctx workflow.Context, m Remark) {
+	m.Step = r.next("note")
+	if err := r.call(ctx, r.tools.Note, m); err != nil {
+		workflow.GetLogger(ctx).Warn("cannot record a remark", "error", err)
+	}
+}
+
+// finish records how the run ended, and returns what the engine keeps as its failure.
+func (r *run) finish(ctx workflow.Context, err error) error {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	end := End{Run: r.in.Run, State: r.outcome}
+	if end.State == "" {
+		end.State = outcomeOf(err)
+	}
+	if err != nil {
+		end.Reason = reason(err)
+	}
+	if recorded := r.call(ctx, r.tools.Finish, end); recorded != nil {
+		err = errors.Join(err, recorded)
+	}
+	if err == nil {
+		return nil
+	}
+	return faultOf(err)
+}
+
+// outcomeOf says how a run that ended with err is recorded.
+func outcomeOf(err error) record.RunState {
+	var asked interrupted
+	switch {
+	case err == nil:
+		return record.Done
+	case errors.As(err, &asked):
+		return record.Aborted
+	case faultOf(err).Code == fault.Refused:
+		return record.RunRefused
+	default:
+		return record.RunFailed
+	}
+}

@@ -1,0 +1,160 @@
+package runbook
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/crossfade-dev/crossfade/internal/cluster"
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/record"
+)
+
+// patience is how long a step goes on to ask a peer that does not answer.
+const patience = 2 * time.Minute
+
+// Toolbox is what steps work with. Its exported methods are the activities of the runbooks: each observes, then acts, and may
+// be run again by any process at any time.
+type Toolbox struct {
+	StateDir string
+	Records  *record.Store
+	Now      func() time.Time
+}
+
+// Step names one execution of a step in a run.
+type Step struct {
+	Run  string `json:"run"`
+	ID   string `json:"id"`   // for example "deploy/web"
+	Time int    `json:"time"` // 1 for the first execution in this run; more after a switch-back
+}
+
+// key identifies an event of this execution of the step, so that running it again records nothing twice.
+func (s Step) key(event string) string { return fmt.Sprintf("%s#%d/%s", s.ID, s.Time, event) }
+
+// job is one execution of a step by this process.
+type job struct {
+	*Toolbox
+	step Step
+	run  record.Run
+	plan *plan.Plan
+	done string          // what the last event will say; may be changed by the step
+	data any             // what the last event will carry for machines
+	ctx  context.Context //nolint:containedctx // for say, whose callers have none
+}
+
+// say records what happened within the step, or what it waits for; the same words are recorded once.
+func (j *job) say(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	j.tell(record.Event{Kind: record.Progress, Key: j.step.key("said/" + text), Message: text})
+}
+
+// tell records an event of the step. Progress is talk: when it cannot be recorded, the outcome cannot either, and fails.
+func (j *job) tell(e record.Event) {
+	if j.ctx.Err() == nil {
+		_ = j.record(j.ctx, j.step, e)
+	}
+}
+
+// record writes one event of a step, once.
+func (t *Toolbox) record(ctx context.Context, s Step, e record.Event) error {
+	e.Run, e.Step, e.At = s.Run, s.ID, t.Now()
+	_, err := t.Records.Append(ctx, e)
+	return err
+}
+
+// do executes a step: the intent is recorded before the effect, and the outcome after it. While a peer does not answer, the
+// step is tried again, for as long as its patience lasts. When it is cancelled, or its process is stopped, no outcome is
+// recorded: it runs again, or its procedure knows.
+func (t *Toolbox) do(ctx context.Context, s Step, title, done string, act func(context.Context, *job) error) error {
+	r, p, err := t.load(ctx, s.Run)
+	if err != nil {
+		return err
+	}
+	j := &job{Toolbox: t, step: s, run: r, plan: p, done: done, ctx: ctx}
+	if err := t.record(ctx, s, record.Event{Kind: record.StepStarted, Key: s.key("started"), Message: title}); err != nil {
+		return err
+	}
+	err = j.insist(ctx, act)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		failed := record.Event{Kind: record.StepFailed, Key: s.key("failed"), Message: err.Error(), Detail: jsonOf(map[string]string{"hint": fault.HintOf(err)})}
+		if recorded := t.record(ctx, s, failed); recorded != nil {
+			return recorded
+		}
+		return err
+	}
+	return t.record(ctx, s, record.Event{Kind: record.StepDone, Key: s.key("done"), Message: j.done, Detail: jsonOf(j.data)})
+}
+
+// jsonOf writes data of our own making for machines; nil for none.
+func jsonOf(data any) json.RawMessage {
+	if data == nil {
+		return nil
+	}
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return jsonOf(err.Error())
+	}
+	return raw
+}
+
+// insist tries an act again while a peer does not answer.
+func (j *job) insist(ctx context.Context, act func(context.Context, *job) error) error {
+	var since time.Time
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := act(ctx, j)
+		if !fault.Retryable(err) || ctx.Err() != nil {
+			return err
+		}
+		if since.IsZero() {
+			since = j.Now()
+			j.say("asked again, since %v", err)
+		}
+		if j.Now().Sub(since) > patience {
+			return fault.New(fault.Failed, "no answer for %v: %w", patience, err).WithHint("mend it, then start the same command again")
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// load reads a run and its plan from the record.
+func (t *Toolbox) load(ctx context.Context, id string) (record.Run, *plan.Plan, error) {
+	r, err := t.Records.Run(ctx, id)
+	if err != nil {
+		return r, nil, err
+	}
+	var p plan.Plan
+	if err := json.Unmarshal(r.Plan, &p); err != nil {
+		return r, nil, fault.New(fault.Failed, "cannot read the plan of run %s: %w", id, err)
+	}
+	return r, &p, nil
+}
+
+// clusters returns what makes the clusters of the plan's environment.
+func (j *job) clusters() (cluster.Provider, error) {
+	return clusterProvider(j.plan.Cluster, j.StateDir, j.plan.Environment)
+}
+
+// ready returns how to reach a generation's cluster, which must be ready.
+func (j *job) ready(ctx context.Context, generation string) (cluster.Status, error) {
+	provider, err := j.clusters()
+	if err != nil {
+		return cluster.Status{}, err
+	}
+	status, err := provider.Observe(ctx, generation)
+	if err != nil {
+		return status, err
+	}
+	if status.Phase != cluster.Ready {
+		return status, fault.New(fault.Unavailable, "cluster %s is not ready: %s %s", generation, status.Phase, status.Detail)
+	}
+	return status, nil
+}

@@ -1,0 +1,109 @@
+// Command bench measures the numbers that Crossfade promises to hold, each against its alternative in the same run, and exits
+// with 1 when one falls short. Run it from the top of a checkout after make build.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"text/tabwriter"
+)
+
+// number is one promise, measured.
+type number struct {
+	What   string  `json:"what"`
+	Ours   string  `json:"ours"`
+	Theirs string  `json:"theirs"` // what it is held against
+	Ratio  float64 `json:"ratio"`
+	Hold   string  `json:"hold"`
+	Holds  bool    `json:"holds"`
+}
+
+// bench measures some numbers.
+type bench struct {
+	name, about string
+	measure     func(context.Context) ([]number, error)
+}
+
+// benches are all of them, the quick ones first.
+func benches() []bench {
+	return []bench{
+		{"version", "the time that crossfade version takes", version},
+		{"size", "the size of the program", size},
+		{"demo", "the main job: failed requests, latency while shifting, time not spent in steps (about 4 minutes)", mainJob},
+		{"build", "building everything from empty caches (about 20 minutes on two cores)", coldBuild},
+	}
+}
+
+func main() {
+	only := flag.String("only", "all", "the bench to run: "+names())
+	out := flag.String("out", "bench.json", "where the figures go")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	ok, err := run(ctx, *only, *out)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(2)
+	}
+	if !ok {
+		os.Exit(1)
+	}
+}
+
+func names() string {
+	list := []string{"all"}
+	for _, b := range benches() {
+		list = append(list, b.name)
+	}
+	return strings.Join(list, ", ")
+}
+
+// run measures what was asked for, prints it, writes it, and reports whether everything holds.
+func run(ctx context.Context, only, out string) (bool, error) {
+	var all []number
+	known := false
+	for _, b := range benches() {
+		if only != "all" && only != b.name {
+			continue
+		}
+		known = true
+		fmt.Fprintf(os.Stderr, "measuring %s: %s\n", b.name, b.about)
+		numbers, err := b.measure(ctx)
+		if err != nil {
+			return false, fmt.Errorf("cannot measure %s: %w", b.name, err)
+		}
+		all = append(all, numbers...)
+	}
+	if !known {
+		return false, fmt.Errorf("there is no bench %q; choose one of %s", only, names())
+	}
+	raw, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return false, err
+	}
+	if err := os.WriteFile(out, append(raw, '\n'), 0o644); err != nil { //nolint:gosec // figures are for everybody
+		return false, err
+	}
+	return print(all), nil
+}
+
+// print writes the table and reports whether everything holds.
+func print(all []number) bool {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "WHAT\tOURS\tTHEIRS\tRATIO\tHOLD\tHOLDS")
+	ok := true
+	for _, n := range all {
+		holds := "yes"
+		if !n.Holds {
+			holds, ok = "NO", false
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.3g\t%s\t%s\n", n.What, n.Ours, n.Theirs, n.Ratio, n.Hold, holds)
+	}
+	_ = w.Flush()
+	return ok
+}
