@@ -93,18 +93,34 @@ func (c *Cluster) Write(ctx context.Context, obj *unstructured.Unstructured) (*u
 	return written, nil
 }
 
-// Patch merges a JSON merge patch into an object and returns the result. An object that is not there is an error of code
-// fault.Failed.
-func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, patch []byte) (*unstructured.Unstructured, error) {
+// Patch merges a JSON merge patch (RFC 7386) into an object, or into a subresource of it such as "status", and returns the
+// result. An object that is not there is an error of code fault.Failed.
+func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, patch []byte, subresource ...string) (*unstructured.Unstructured, error) {
 	resource, err := c.resource(ref)
 	if err != nil {
 		return nil, c.fail(err, "cannot change %s", ident.Of(ref))
 	}
-	obj, err := resource.Patch(ctx, ref.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+	obj, err := resource.Patch(ctx, ref.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}, subresource...)
 	if err != nil {
 		return nil, c.fail(err, "cannot change %s", ident.Of(ref))
 	}
 	return obj, nil
+}
+
+// Create creates an object, and reports false, without an error, when one of its name is there already.
+func (c *Cluster) Create(ctx context.Context, obj *unstructured.Unstructured) (bool, error) {
+	resource, err := c.resource(obj)
+	if err != nil {
+		return false, c.fail(err, "cannot create %s", ident.Of(obj))
+	}
+	_, err = resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
+	if apierrors.IsAlreadyExists(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, c.fail(err, "cannot create %s", ident.Of(obj))
+	}
+	return true, nil
 }
 
 // Delete deletes an object and what it owns. One that is not there, or that was replaced by another of the same name since
@@ -159,8 +175,3 @@ func (c *Cluster) resource(obj *unstructured.Unstructured) (dynamic.ResourceInte
 	return c.dynamic.Resource(mapping.Resource).Namespace(obj.GetNamespace()), nil
 }
 
-// Resources lists every resource that the API server serves and that can be listed and written, each in its preferred
-// version. Groups whose own API server does not answer are returned as missing, not as an error.
-func (c *Cluster) Resources(ctx context.Context) (served []Resource, missing []string, err error) {
-	return c.discover(ctx)
-}

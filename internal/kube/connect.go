@@ -60,7 +60,9 @@ func Connect(access cluster.Access) (*Cluster, error) {
 		return nil, unusable(access, err)
 	}
 	c := &Cluster{access: access}
-	if c.mapper, err = apiutil.NewDynamicRESTMapper(config, httpClient); err != nil {
+	asking := *httpClient
+	asking.Timeout = requestTimeout / 2 // what is served takes two requests to find out
+	if c.mapper, err = apiutil.NewDynamicRESTMapper(config, &asking); err != nil {
 		return nil, unusable(access, err)
 	}
 	if c.client, err = client.New(config, client.Options{HTTPClient: httpClient, Mapper: c.mapper}); err != nil {
@@ -69,7 +71,7 @@ func Connect(access cluster.Access) (*Cluster, error) {
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
 		return nil, unusable(access, err)
 	}
-	if c.found, err = discovery.NewDiscoveryClientForConfigAndClient(config, httpClient); err != nil {
+	if c.found, err = discovery.NewDiscoveryClientForConfigAndClient(config, &asking); err != nil {
 		return nil, unusable(access, err)
 	}
 	if c.core, err = corev1.NewForConfigAndClient(config, httpClient); err != nil {
@@ -89,6 +91,15 @@ func (c *Cluster) Ping(ctx context.Context) (version string, err error) {
 		return "", c.fail(err, "cannot reach the cluster %s", c.access.Context)
 	}
 	return info.GitVersion, nil
+}
+
+// Healthy asks the API server whether it is ready to serve (/readyz): nil when it is, otherwise an error of code
+// fault.Unavailable.
+func (c *Cluster) Healthy(ctx context.Context) error {
+	if _, err := c.found.RESTClient().Get().AbsPath("/readyz").DoRaw(ctx); err != nil {
+		return fault.New(fault.Unavailable, "the API server of the cluster %s is not ready: %w", c.access.Context, err)
+	}
+	return nil
 }
 
 // restConfig reads one context of a kubeconfig, or of several whose paths are joined as in $KUBECONFIG.

@@ -23,9 +23,10 @@ type Resource struct {
 // GroupKind returns the kind with its group.
 func (r Resource) GroupKind() schema.GroupKind { return schema.GroupKind{Group: r.Group, Kind: r.Kind} }
 
-func (c *Cluster) discover(ctx context.Context) ([]Resource, []string, error) {
+// Resources lists every resource that the API server serves and that can be listed and written, each in its preferred
+// version. Groups whose own API server does not answer are returned as missing, not as an error.
+func (c *Cluster) Resources(ctx context.Context) (served []Resource, missing []string, err error) {
 	groups, lists, err := c.found.ServerGroupsAndResourcesWithContext(ctx)
-	var missing []string
 	if partial, ok := errors.AsType[*discovery.ErrGroupDiscoveryFailed](err); ok && len(lists) > 0 {
 		for gv, cause := range partial.Groups {
 			if isNetwork(cause) { // the API server itself went away, not one behind it

@@ -83,6 +83,15 @@ func isNetwork(err error) bool {
 		strings.Contains(err.Error(), "http2: ") || strings.Contains(err.Error(), "connection refused")
 }
 
+// Unreachable reports whether an error of this package came about because the API server could not be asked, rather than
+// because of what it answered.
+func Unreachable(err error) bool { return err != nil && isNetwork(err) && !answered(err) }
+
+func answered(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) && !isTimeout(err)
+}
+
 func isTrust(err error) bool {
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	_, host := errors.AsType[x509.HostnameError](err)
@@ -105,7 +114,9 @@ func isMissingNamespace(err error) bool {
 	return errors.As(err, &status) && apierrors.IsNotFound(err) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces"
 }
 
-func isFieldConflict(err error) bool { return apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict) }
+func isFieldConflict(err error) bool {
+	return apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict)
+}
 
 // reason is the cause in words a person can use: the API server's own message, or what the network said.
 func reason(err error) string {

@@ -1,0 +1,150 @@
+package kube_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+)
+
+const shop = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: coupons.shop.example.com}
+spec:
+  group: shop.example.com
+  scope: Namespaced
+  names: {kind: Coupon, plural: coupons}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+---
+apiVersion: shop.example.com/v1
+kind: Coupon
+metadata: {name: ten, namespace: shop}
+spec: {percent: 10}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: shop}
+data: {colour: blue}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "web:1"}]}
+`
+
+func silent(string, ...any) {}
+
+func TestApply(t *testing.T) {
+	c := kubetest.Start(t, "a").Connect(t)
+	objs := kubetest.Objects(t, shop)
+	applied, err := c.Apply(t.Context(), objs, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"apiextensions.k8s.io/CustomResourceDefinition coupons.shop.example.com", "Namespace shop",
+		"ConfigMap shop/settings", "apps/Deployment shop/web", "shop.example.com/Coupon shop/ten",
+	}
+	if diff := cmp.Diff(want, applied.Created); diff != "" {
+		t.Errorf("created (-want +got):\n%s", diff)
+	}
+	again, err := c.Apply(t.Context(), objs, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(kube.Applied{Unchanged: want}, again); diff != "" {
+		t.Errorf("a second run changes nothing (-want +got):\n%s", diff)
+	}
+}
+
+func TestApplyMeetsOthers(t *testing.T) {
+	server := kubetest.Start(t, "a")
+	c := server.Connect(t)
+	objs := kubetest.Objects(t, shop)
+	if _, err := c.Apply(t.Context(), objs, silent); err != nil {
+		t.Fatal(err)
+	}
+	server.WriteAs(t, "kubectl-edit", "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}, data: {colour: red}}")
+	server.WriteAs(t, "kube-controller-manager", "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop}, spec: {replicas: 5}}")
+	applied, err := c.Apply(t.Context(), objs, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"ConfigMap shop/settings.data.colour, set by kubectl-edit"}, applied.Taken); diff != "" {
+		t.Errorf("taken (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"apps/Deployment shop/web.spec.replicas, set by kube-controller-manager"}, applied.Kept); diff != "" {
+		t.Errorf("kept (-want +got):\n%s", diff)
+	}
+	server.ApplyAs(t, "gitops", "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}, data: {colour: green}}")
+	_, err = c.Apply(t.Context(), objs, silent)
+	if fault.CodeOf(err) != fault.Failed {
+		t.Fatalf("want Failed against another applier, got %v", err)
+	}
+	if want := "cannot apply ConfigMap shop/settings: gitops applies its field data.colour with another value"; err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+}
+
+func TestFrozenServer(t *testing.T) {
+	server := kubetest.Start(t, "a")
+	c := server.Connect(t)
+	if _, err := c.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server.Freeze(t)
+	begin := time.Now()
+	_, err := c.Apply(t.Context(), kubetest.Objects(t, shop), silent)
+	if fault.CodeOf(err) != fault.Unavailable || time.Since(begin) > 15*time.Second {
+		t.Errorf("want Unavailable within 15 s, got %q %v after %s", fault.CodeOf(err), err, time.Since(begin))
+	}
+	if !kube.Unreachable(err) {
+		t.Errorf("want unreachable: %v", err)
+	}
+	server.Thaw(t)
+	if _, err := c.Apply(t.Context(), kubetest.Objects(t, shop), silent); err != nil {
+		t.Errorf("after it went on: %v", err)
+	}
+}
+
+func TestWaitReadyTellsWhatItWaitsFor(t *testing.T) {
+	server := kubetest.Start(t, "a")
+	c := server.Connect(t)
+	objs := kubetest.Objects(t, shop)
+	if _, err := c.Apply(t.Context(), objs, silent); err != nil {
+		t.Fatal(err)
+	}
+	const web = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop}, status: "
+	server.SetStatus(t, web+"{observedGeneration: 1, replicas: 2, updatedReplicas: 2, readyReplicas: 1, availableReplicas: 1}}")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err := c.WaitReady(ctx, objs, silent)
+	if want := "not ready in time: waiting for apps/Deployment shop/web: 1 of 2 pods ready"; err == nil || err.Error() != want || fault.CodeOf(err) != fault.Failed {
+		t.Errorf("got %q (%s), want %q", err, fault.CodeOf(err), want)
+	}
+	server.SetStatus(t, web+"{readyReplicas: 2, availableReplicas: 2, conditions: [{type: Available, status: 'True'}, {type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]}}")
+	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := c.WaitReady(ctx, objs, silent); err != nil {
+		t.Error(err)
+	}
+}

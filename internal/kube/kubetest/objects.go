@@ -1,0 +1,107 @@
+package kubetest
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// Objects reads objects from YAML documents.
+func Objects(t *testing.T, text string) []*unstructured.Unstructured {
+	t.Helper()
+	reader := utilyaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text)))
+	var objs []*unstructured.Unstructured
+	for {
+		doc, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return objs
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := yaml.YAMLToJSON(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(raw) == "null" {
+			continue
+		}
+		obj := &unstructured.Unstructured{}
+		if err := obj.UnmarshalJSON(raw); err != nil {
+			t.Fatal(err)
+		}
+		objs = append(objs, obj)
+	}
+}
+
+// WriteAs creates the objects, or merges them into those that are there, as a client of the given name does that does not
+// use server-side apply.
+func (s *Server) WriteAs(t *testing.T, manager, text string) {
+	t.Helper()
+	c := s.client(t)
+	for _, obj := range Objects(t, text) {
+		err := c.Patch(t.Context(), obj.DeepCopy(), client.RawPatch(types.MergePatchType, encode(t, obj)), client.FieldOwner(manager))
+		if apierrors.IsNotFound(err) {
+			err = c.Create(t.Context(), obj, client.FieldOwner(manager))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// ApplyAs applies the objects server-side as a manager of the given name, by force.
+func (s *Server) ApplyAs(t *testing.T, manager, text string) {
+	t.Helper()
+	for _, obj := range Objects(t, text) {
+		patch := client.RawPatch(types.ApplyPatchType, encode(t, obj))
+		if err := s.client(t).Patch(t.Context(), obj, patch, client.FieldOwner(manager), client.ForceOwnership); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// SetStatus merges text, an object in YAML with a status, into the status of the object it names, as a controller does.
+func (s *Server) SetStatus(t *testing.T, text string) {
+	t.Helper()
+	for _, obj := range Objects(t, text) {
+		patch := client.RawPatch(types.MergePatchType, encode(t, obj))
+		if err := s.client(t).Status().Patch(t.Context(), obj, patch, client.FieldOwner("kube-controller-manager")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (s *Server) client(t *testing.T) client.Client {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", s.Access.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.QPS = -1
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func encode(t *testing.T, obj *unstructured.Unstructured) []byte {
+	t.Helper()
+	raw, err := json.Marshal(obj.Object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}

@@ -1,0 +1,64 @@
+package kube
+
+import (
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// machines are the field managers of a cluster's own components, by prefix. What only they have written was made by the
+// cluster, and will be made by the next one too.
+var machines = []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "cloud-controller-manager", "api-priority-and-fairness-config"}
+
+// IsMachine reports whether a field manager is a component of the cluster itself.
+func IsMachine(manager string) bool {
+	return slices.ContainsFunc(machines, func(prefix string) bool { return strings.HasPrefix(manager, prefix) })
+}
+
+// MadeByCluster reports whether only components of the cluster have written an object, status aside. An object that does
+// not tell who wrote it is taken to be somebody's.
+func MadeByCluster(obj *unstructured.Unstructured) bool {
+	entries := specEntries(obj)
+	return len(entries) > 0 && !slices.ContainsFunc(entries, func(e metav1.ManagedFieldsEntry) bool { return !IsMachine(e.Manager) })
+}
+
+// AppliedByCrossfade reports whether Crossfade has applied an object, as opposed to having changed one of somebody else.
+func AppliedByCrossfade(obj *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(obj.GetManagedFields(), isOurs)
+}
+
+// OnlyCrossfade reports whether Crossfade has applied an object and nobody but Crossfade and the cluster's components has
+// written it.
+func OnlyCrossfade(obj *unstructured.Unstructured) bool {
+	return AppliedByCrossfade(obj) && !slices.ContainsFunc(specEntries(obj), func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager != FieldManager && !IsMachine(e.Manager)
+	})
+}
+
+// AppliedFields returns the fields that Crossfade has applied to an object, as the API stores them (FieldsV1); nil for none.
+func AppliedFields(obj *unstructured.Unstructured) *metav1.FieldsV1 {
+	for _, entry := range obj.GetManagedFields() {
+		if isOurs(entry) {
+			return entry.FieldsV1
+		}
+	}
+	return nil
+}
+
+func isOurs(entry metav1.ManagedFieldsEntry) bool {
+	return entry.Manager == FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
+}
+
+func specEntries(obj *unstructured.Unstructured) []metav1.ManagedFieldsEntry {
+	return slices.DeleteFunc(obj.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool { return e.Subresource == "status" })
+}
+
+// IsSystemNamespace reports whether a namespace belongs to the cluster or to Crossfade, not to its users.
+func IsSystemNamespace(name string) bool {
+	return strings.HasPrefix(name, "kube-") || name == SystemNamespace
+}
+
+// SystemNamespace is where Crossfade keeps what it must remember about a cluster in that cluster.
+const SystemNamespace = "crossfade-system"
