@@ -1,5 +1,6 @@
-// Crossfade-edge is stock Caddy with the modules that the edge needs: routing, proxying and headers, with TLS and its
-// storage for those who add it. It has no code of Crossfade's in it, and outlives every process of Crossfade.
+// Crossfade-edge is Caddy with the modules that the edge needs (routing, proxying, headers, metrics; TLS and its storage for
+// those who add it) and one of our own: package hold keeps users' connections open across changes of configuration. It
+// knows nothing of Crossfade otherwise, and outlives every process of it.
 package main
 
 import (
@@ -9,7 +10,10 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
-	_ "github.com/caddyserver/caddy/v2/modules/logging"
+	_ "github.com/caddyserver/caddy/v2/modules/metrics"
 )
 
-func main() { caddycmd.Main() }
+func main() {
+	register()
+	caddycmd.Main()
+}
