@@ -99,8 +99,8 @@ func (c *Conn) begin() {
 // dropped reports whether the server has let go of a request that it had read and not begun to handle: net/http does that
 // when it shuts down at that moment. A request that was handled, and be it by a panic, leaves a trace: its answer, or the
 // call that ends the watch for the end of the connection. mu is held.
-func (c *Conn) dropped(newest bool) bool {
-	return c.state == http.StateActive && !c.begun && !c.broken && !newest
+func (c *Conn) dropped() bool {
+	return c.state == http.StateActive && !c.begun && !c.broken && !c.gone
 }
 
 func isTimeout(err error) bool {
@@ -116,7 +116,7 @@ func (c *Conn) Close() error {
 		c.mu.Unlock()
 		return nil
 	}
-	if c.state == http.StateHijacked || c.broken || c.state == http.StateNew && c.used || !c.listener.hub.taken() {
+	if c.state == http.StateHijacked || c.broken || c.state == http.StateNew && c.used || !c.listener.others() {
 		c.mu.Unlock()
 		c.listener.forget(c)
 		return c.Conn.Close()
@@ -150,7 +150,7 @@ func (c *Conn) set(state http.ConnState) {
 		if c.gone {
 			break
 		}
-		if (c.idle() || c.dropped(newest)) && c.listener.hub.taken() {
+		if (c.idle() || c.dropped()) && c.listener.others() {
 			c.handOver()
 			break
 		}

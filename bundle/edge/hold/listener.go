@@ -30,7 +30,7 @@ type hub struct {
 	mu        sync.Mutex
 	listeners []*Listener   // open and accepting, the newest last
 	changed   chan struct{} // closed when listeners change
-	open      int           // listeners made and not closed; protected by hubsMu
+	open      int           // listeners made and not closed, accepting or not
 	done      chan struct{} // closed with the socket
 }
 
@@ -63,6 +63,8 @@ func Listen(ctx context.Context, config net.ListenConfig, address string) (*List
 		hubs[address] = h
 		go h.accept()
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.open++
 	return &Listener{hub: h, incoming: make(chan net.Conn), closed: make(chan struct{}), conns: map[*Conn]struct{}{}}, nil
 }
@@ -189,11 +191,16 @@ func (l *Listener) newest() bool {
 	return len(all) > 0 && all[len(all)-1] == l
 }
 
-// taken reports whether anybody is there to take a connection.
-func (h *hub) taken() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.listeners) > 0
+// others reports whether there is another listener than l: one that accepts, or one whose server is about to.
+func (l *Listener) others() bool {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	select {
+	case <-l.closed:
+		return l.hub.open > 0
+	default:
+		return l.hub.open > 1
+	}
 }
 
 func (h *hub) wait() {
@@ -211,7 +218,11 @@ func (h *hub) wait() {
 func (h *hub) release() error {
 	hubsMu.Lock()
 	defer hubsMu.Unlock()
-	if h.open--; h.open > 0 {
+	h.mu.Lock()
+	h.open--
+	left := h.open
+	h.mu.Unlock()
+	if left > 0 {
 		return nil
 	}
 	delete(hubs, h.address)

@@ -81,7 +81,7 @@ func TestReloadsLoseNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	users, err := load.New(load.Options{
-		Entry: router.Entry(), Host: host, Rate: 300, Kinds: []load.Kind{
+		Entry: router.Entry(), Host: host, Rate: 400, Kinds: []load.Kind{
 			{Name: "get", Path: "/", Share: 45},
 			{Name: "order", Method: "POST", Path: "/", Body: `{"item":1}`, Share: 45},
 			{Name: "new", Path: "/", Share: 10, NewConnection: true},

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -50,7 +51,11 @@ const callLimit = 30 * time.Second
 // maxCollisions bounds how often a change is tried again because somebody else changed the configuration in between.
 const maxCollisions = 50
 
-// errCollision says that the configuration is not the one that was read.
+// maxBroken bounds how often a call is tried again whose connection broke. Caddy replaces its admin endpoint with every change
+// of configuration, and drops calls that reach the old one in its last moment.
+const maxBroken = 10
+
+// errCollision says that the configuration is not the one that was read, or may not be.
 var errCollision = errors.New("the configuration changed meanwhile")
 
 // New checks the options. It does not call Caddy.
@@ -201,33 +206,48 @@ func (r *Router) write(ctx context.Context, c *config) error {
 	return err
 }
 
-// call calls the admin API. An answer that is not 200 is an error: errCollision for 412, else of code Failed with Caddy's own words.
+// call calls the admin API. An answer that is not 200 is an error: errCollision for 412, and for a change whose connection
+// broke, so that the outcome is unknown; else of code Failed with Caddy's own words.
 func (r *Router) call(ctx context.Context, method, path string, body []byte, header http.Header) ([]byte, http.Header, error) {
+	for broken := 0; ; broken++ {
+		raw, res, err := r.once(ctx, method, path, body, header)
+		switch {
+		case err != nil && (isDial(err) || ctx.Err() != nil || broken == maxBroken):
+			return nil, nil, fault.New(fault.Unavailable, "it does not answer: %w", err)
+		case err != nil && method != http.MethodGet:
+			return nil, nil, errCollision
+		case err != nil:
+			continue
+		case res.StatusCode == http.StatusPreconditionFailed:
+			return nil, nil, errCollision
+		case res.StatusCode != http.StatusOK:
+			return nil, nil, fault.New(fault.Failed, "status %d: %s", res.StatusCode, oneLine(raw))
+		}
+		return raw, res.Header, nil
+	}
+}
+
+// once makes one call and reads the whole answer.
+func (r *Router) once(ctx context.Context, method, path string, body []byte, header http.Header) ([]byte, *http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, r.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, nil, err
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	res, err := r.client.Do(req)
 	if err != nil {
-		return nil, nil, unavailable(err)
+		return nil, nil, err
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
-	switch {
-	case err != nil:
-		return nil, nil, unavailable(err)
-	case res.StatusCode == http.StatusPreconditionFailed:
-		return nil, nil, errCollision
-	case res.StatusCode != http.StatusOK:
-		return nil, nil, fault.New(fault.Failed, "status %d: %s", res.StatusCode, oneLine(raw))
-	}
-	return raw, res.Header, nil
+	return raw, res, err
 }
 
-func unavailable(err error) error { return fault.New(fault.Unavailable, "it does not answer: %w", err) }
+// isDial reports whether no connection came about.
+func isDial(err error) bool {
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && e.Op == "dial"
+}
 
 // failure translates an error of a call: what could not be done, for which host, at which Caddy.
 func (r *Router) failure(act, host string, err error) error {
