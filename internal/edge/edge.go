@@ -40,7 +40,7 @@ type Status struct {
 	Running bool   `json:"running"`
 	PID     int    `json:"pid,omitempty"`
 	Listen  string `json:"listen"` // address:port of the entry point
-	Admin   string `json:"admin"`  // unix:///FILE, the address of the admin endpoint; only its owner can open it
+	Admin   string `json:"admin"`  // unix//FILE, the address of the admin endpoint; only its owner can open it
 	Log     string `json:"log"`    // the file with its output
 }
 
@@ -89,8 +89,11 @@ func Find(stateDir string) (Status, error) {
 	}
 	d := dir.daemon("")
 	pid := d.Find()
-	return Status{Running: pid != 0, PID: pid, Listen: listen, Admin: "unix://" + dir.file("admin.sock"), Log: d.LogFile()}, nil
+	return Status{Running: pid != 0, PID: pid, Listen: listen, Admin: Admin(stateDir), Log: d.LogFile()}, nil
 }
+
+// Admin returns where the admin endpoint of a state directory's edge is, in Caddy's notation: unix//FILE.
+func Admin(stateDir string) string { return "unix/" + directory(stateDir).file("admin.sock") }
 
 // Stop ends the edge of a state directory: requests under way have ten seconds to finish. Its routes are kept for the next
 // start. Stopping one that does not run is no error.

@@ -1,62 +1,17 @@
 package caddy_test
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/crossfade-dev/crossfade/internal/edge"
 	"github.com/crossfade-dev/crossfade/internal/load"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
-	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
 )
-
-const host = "shop.example.com"
-
-// startEdge runs an edge for the time of a test.
-func startEdge(t *testing.T) (*caddy.Router, edge.Status) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "crossfade-test-") // short enough for the name of a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if os.Getenv("KEEP") == "" {
-			os.RemoveAll(dir)
-		}
-	})
-	status, err := edge.Start(t.Context(), edge.Options{StateDir: dir, Listen: freeAddress(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := edge.Stop(context.Background(), dir); err != nil {
-			t.Error(err)
-		}
-	})
-	router, err := caddy.New(caddy.Options{Admin: status.Admin, Listen: status.Listen})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return router, status
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // generation is a backend that says who it is.
 func generation(t *testing.T, name string) string {

@@ -27,7 +27,7 @@ import (
 
 // Options say which Caddy to use.
 type Options struct {
-	Admin  string // where its admin API answers: http://HOST:PORT or unix:///FILE
+	Admin  string // where its admin API answers: http://HOST:PORT or unix//FILE, as Caddy writes it
 	Listen string // the listener that shall carry the routes, as the configuration names it, such as :8080
 	Entry  string // the URL at which users reach that listener; "" to derive it from Listen
 }
@@ -60,10 +60,20 @@ var errCollision = errors.New("the configuration changed meanwhile")
 
 // New checks the options. It does not call Caddy.
 func New(o Options) (*Router, error) {
+	// Caddy ends the connections of its admin endpoint with every change of configuration.
+	transport := &http.Transport{DisableKeepAlives: true}
+	r := &Router{options: o, base: strings.TrimSuffix(o.Admin, "/"), client: &http.Client{Transport: transport, Timeout: callLimit}}
+	socket, local := strings.CutPrefix(o.Admin, "unix/")
 	admin, err := url.Parse(o.Admin)
-	if err != nil || admin.Scheme != "http" && admin.Scheme != "https" && admin.Scheme != "unix" {
+	switch {
+	case local && socket != "":
+		r.base = "http://localhost"
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+	case err != nil || admin.Scheme != "http" && admin.Scheme != "https" || admin.Host == "":
 		return nil, fault.New(fault.Invalid, "cannot use the Caddy admin endpoint %q", o.Admin).
-			WithHint("give it as http://HOST:PORT or unix:///FILE")
+			WithHint("give it as http://HOST:PORT or unix//FILE")
 	}
 	host, port, err := net.SplitHostPort(o.Listen)
 	if err != nil {
@@ -74,16 +84,7 @@ func New(o Options) (*Router, error) {
 		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 			host = "127.0.0.1"
 		}
-		o.Entry = "http://" + net.JoinHostPort(host, port)
-	}
-	// Caddy ends the connections of its admin endpoint with every change of configuration.
-	transport := &http.Transport{DisableKeepAlives: true}
-	r := &Router{options: o, base: strings.TrimSuffix(o.Admin, "/"), client: &http.Client{Transport: transport, Timeout: callLimit}}
-	if admin.Scheme == "unix" {
-		r.base = "http://localhost"
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", admin.Path)
-		}
+		r.options.Entry = "http://" + net.JoinHostPort(host, port)
 	}
 	return r, nil
 }

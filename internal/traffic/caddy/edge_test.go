@@ -1,0 +1,138 @@
+package caddy_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/crossfade-dev/crossfade/internal/edge"
+	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
+	"github.com/crossfade-dev/crossfade/internal/traffic/conformance"
+)
+
+const host = conformance.Host
+
+// startEdge runs an edge for the time of a test.
+func startEdge(t *testing.T) (*caddy.Router, edge.Status) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "crossfade-test-") // short enough for the name of a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	status, err := edge.Start(t.Context(), edge.Options{StateDir: dir, Listen: freeAddress(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := edge.Stop(context.Background(), dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return newRouter(t, status.Admin, status.Listen), status
+}
+
+func newRouter(t *testing.T, admin, listen string) *caddy.Router {
+	t.Helper()
+	router, err := caddy.New(caddy.Options{Admin: admin, Listen: listen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return router
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// admin calls the admin endpoint of an edge.
+func admin(t *testing.T, s edge.Status, method, path, body string) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(s.Admin, "unix/"))
+		},
+	}}
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://localhost"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %d %s %v", method, path, res.StatusCode, raw, err)
+	}
+	return string(raw)
+}
+
+// foreign returns the configuration without the routes of ours, as text.
+func foreign(t *testing.T, s edge.Status) string {
+	t.Helper()
+	var config any
+	if err := json.Unmarshal([]byte(admin(t, s, http.MethodGet, "/config/", "")), &config); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.MarshalIndent(without(config), "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// without drops every object in lists whose @id is ours.
+func without(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, inner := range v {
+			v[k] = without(inner)
+		}
+	case []any:
+		rest := []any{}
+		for _, inner := range v {
+			if m, ok := inner.(map[string]any); ok {
+				if id, _ := m["@id"].(string); strings.HasPrefix(id, "crossfade:") {
+					continue
+				}
+			}
+			rest = append(rest, without(inner))
+		}
+		return rest
+	}
+	return v
+}
+
+// others is configuration of somebody else: a server of their own, a route on ours, numbers that must keep their form.
+const others = `{
+  "listen": ["127.0.0.1:0"], "idle_timeout": 123456789012345678, "automatic_https": {"disable": true},
+  "routes": [{"@id": "theirs", "match": [{"host": ["blog.example.com"]}], "handle": [{"handler": "static_response", "body": "blog"}]}]
+}`
+
+func TestConformance(t *testing.T) {
+	conformance.Run(t, func(t *testing.T) conformance.Peer {
+		router, status := startEdge(t)
+		admin(t, status, http.MethodPut, "/config/apps/http/servers/theirs", others)
+		admin(t, status, http.MethodPut, "/config/apps/http/servers/"+edge.Server+"/routes/0",
+			`{"match": [{"path": ["/robots.txt"]}], "handle": [{"handler": "static_response", "body": "none"}]}`)
+		return conformance.Peer{
+			Router: router, Foreign: func() string { return foreign(t, status) },
+			Away: newRouter(t, "http://"+freeAddress(t), status.Listen),
+		}
+	})
+}
