@@ -174,4 +174,3 @@ func (c *Cluster) resource(obj *unstructured.Unstructured) (dynamic.ResourceInte
 	}
 	return c.dynamic.Resource(mapping.Resource).Namespace(obj.GetNamespace()), nil
 }
-

@@ -22,9 +22,9 @@ type conflict struct {
 	declared bool   // by a server-side apply, as opposed to an update in passing
 }
 
-// conflictMessage is how the API server words a conflict; the time is there for updates only
+// conflictMessage is how the API server words a conflict; the version is there for updates only
 // (k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go).
-var conflictMessage = regexp.MustCompile(`^conflict with "([^"]*)"(?: with subresource "[^"]*")?(?: using [^ ]+)?( at .*)?$`)
+var conflictMessage = regexp.MustCompile(`^conflict with "([^"]*)"(?: with subresource "[^"]*")?( using .*)?$`)
 
 // resolveConflicts decides about the fields of obj that others have set in the cluster. What was changed by hand becomes
 // again what the manifests say; replicas that an autoscaler set stay; what another applier declares is an error.
@@ -37,6 +37,7 @@ func (c *Cluster) resolveConflicts(ctx context.Context, obj *unstructured.Unstru
 	for _, found := range conflicts {
 		text := fmt.Sprintf("%s%s, set by %s", ident.Of(obj), found.field, found.manager)
 		switch {
+		case found.manager == FieldManager: // our own change, such as releasing a CronJob
 		case found.field == ".spec.replicas" && !strings.HasPrefix(found.manager, "kubectl"):
 			unstructured.RemoveNestedField(obj.Object, "spec", "replicas")
 			decided.Kept = append(decided.Kept, text)
@@ -52,11 +53,15 @@ func (c *Cluster) resolveConflicts(ctx context.Context, obj *unstructured.Unstru
 }
 
 // conflicts asks the API server which fields of obj others own with another value, without writing anything. An object
-// that only Crossfade has written needs no question.
+// that only Crossfade has written needs no question. On the way obj is stamped, as what is there is known here.
 func (c *Cluster) conflicts(ctx context.Context, obj *unstructured.Unstructured) ([]conflict, error) {
 	existing, err := c.Get(ctx, obj)
-	if err != nil || existing == nil || !hasOtherManagers(existing) {
+	if err != nil {
 		return nil, err
+	}
+	Stamp(obj, existing)
+	if existing == nil || !hasOtherManagers(existing) {
+		return nil, nil
 	}
 	resource, err := c.resource(obj)
 	if err != nil {

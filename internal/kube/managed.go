@@ -24,17 +24,30 @@ func MadeByCluster(obj *unstructured.Unstructured) bool {
 	return len(entries) > 0 && !slices.ContainsFunc(entries, func(e metav1.ManagedFieldsEntry) bool { return !IsMachine(e.Manager) })
 }
 
-// AppliedByCrossfade reports whether Crossfade has applied an object, as opposed to having changed one of somebody else.
-func AppliedByCrossfade(obj *unstructured.Unstructured) bool {
-	return slices.ContainsFunc(obj.GetManagedFields(), isOurs)
-}
+// OriginLabel is on every object that Crossfade has applied, and says whether it was there before. Field managers cannot
+// tell: the API server keeps none for an object without fields, such as a plain namespace.
+const OriginLabel = FieldManager + ".dev/origin"
 
-// OnlyCrossfade reports whether Crossfade has applied an object and nobody but Crossfade and the cluster's components has
-// written it.
-func OnlyCrossfade(obj *unstructured.Unstructured) bool {
-	return AppliedByCrossfade(obj) && !slices.ContainsFunc(specEntries(obj), func(e metav1.ManagedFieldsEntry) bool {
-		return e.Manager != FieldManager && !IsMachine(e.Manager)
-	})
+// The values of OriginLabel.
+const (
+	OriginCreated = "created" // Crossfade made the object
+	OriginTaken   = "taken"   // somebody else made it, and Crossfade has applied it since
+)
+
+// Stamp labels an object that is about to be applied, given what is there now (nil for nothing). It modifies obj.
+func Stamp(obj, existing *unstructured.Unstructured) {
+	origin := OriginCreated
+	if existing != nil {
+		if origin = existing.GetLabels()[OriginLabel]; origin == "" {
+			origin = OriginTaken
+		}
+	}
+	labels := obj.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[OriginLabel] = origin
+	obj.SetLabels(labels)
 }
 
 // AppliedFields returns the fields that Crossfade has applied to an object, as the API stores them (FieldsV1); nil for none.

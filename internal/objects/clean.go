@@ -24,7 +24,7 @@ var (
 		"argocd.argoproj.io/tracking-id",
 	}
 	// An Argo CD that finds its label on an object it does not know deletes the object (velero#7848).
-	machineLabels = []string{"argocd.argoproj.io/instance", "controller-uid", "batch.kubernetes.io/controller-uid"}
+	machineLabels = []string{kube.OriginLabel, "argocd.argoproj.io/instance", "controller-uid", "batch.kubernetes.io/controller-uid"}
 )
 
 // cleaners are what is special about single kinds, by group and kind.

@@ -115,7 +115,7 @@ func (d *decider) keep(resource kube.Resource, obj, existing *unstructured.Unstr
 		return ""
 	case resource.GroupKind().String() == "Namespace" && d.owned[ident.Of(obj)]:
 		return skipPipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
-	case slices.Contains(platformKinds, resource.GroupKind().String()) && !kube.AppliedByCrossfade(existing):
+	case slices.Contains(platformKinds, resource.GroupKind().String()) && existing.GetLabels()[kube.OriginLabel] == "":
 		return skipTheirs
 	}
 	return ""

@@ -25,6 +25,7 @@ var recreated = []string{"RoleBinding", "ClusterRoleBinding", "ConfigMap", "Secr
 // write brings one object into the other cluster and counts what came of it. Only a cluster that cannot be reached is an
 // error.
 func (c *copier) write(ctx context.Context, obj, existing *unstructured.Unstructured) error {
+	kube.Stamp(obj, existing)
 	if existing != nil {
 		keepScale(obj, existing)
 		keepRunning(obj, existing)

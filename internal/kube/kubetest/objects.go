@@ -2,16 +2,20 @@ package kubetest
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -104,4 +108,52 @@ func encode(t *testing.T, obj *unstructured.Unstructured) []byte {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+// Controllers does for namespaces being deleted what the controller manager does, until the test ends: it empties and
+// finalizes them.
+func (s *Server) Controllers(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	t.Cleanup(func() { cancel(); <-done })
+	core := s.core(t)
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			s.finalize(ctx, core)
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}()
+}
+
+// finalize lets go of every namespace that is being deleted. What is in it goes first in a real cluster; tests that use
+// this delete it themselves.
+func (s *Server) finalize(ctx context.Context, core corev1.CoreV1Interface) {
+	list, err := core.Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return // the server is frozen or ends; the next round sees
+	}
+	for _, namespace := range list.Items {
+		if namespace.DeletionTimestamp != nil {
+			namespace.Spec.Finalizers = nil
+			_, _ = core.Namespaces().Finalize(ctx, &namespace, metav1.UpdateOptions{}) // the next round tries again
+		}
+	}
+}
+
+func (s *Server) core(t *testing.T) corev1.CoreV1Interface {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", s.Access.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, err := corev1.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return core
 }
