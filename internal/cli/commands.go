@@ -16,6 +16,7 @@ func (a *app) commands() []*cobra.Command {
 		a.abort(),
 		a.switchBack(),
 		a.retire(),
+		a.edge(),
 		a.version(),
 	}
 }

@@ -26,6 +26,7 @@ const program = "crossfade-edge"
 
 const (
 	startLimit = 30 * time.Second // from the start of the process to its first answer, also on a busy machine
+	freeLimit  = time.Second      // for the address of an edge that was killed
 	stopGrace  = 10 * time.Second // for requests under way when the edge is stopped
 )
 
@@ -147,32 +148,40 @@ func (f files) start(ctx context.Context, listen string) (Status, error) {
 		return Status{}, err
 	}
 	d := f.daemon(path)
-	if _, err := d.Start(ctx); err != nil {
+	pid, err := d.Start(ctx)
+	if err != nil {
 		return Status{}, fault.New(fault.Failed, "cannot start the edge: %w", err)
 	}
 	now, err := Find(filepath.Dir(string(f)))
 	if err != nil {
 		return Status{}, err
 	}
-	now.Running, now.Listen = true, listen
+	now.Running, now.PID, now.Listen = true, pid, listen
 	return now, f.await(ctx, now)
 }
 
-// free finds out whether the address can be listened on. Caddy itself would share it silently with another Caddy of the
-// same user, because it sets SO_REUSEPORT.
+// free finds out whether the address can be listened on, for a person is told of it better by us than by Caddy's log. An edge
+// that was killed may hold it for a moment after it has vanished.
 func free(ctx context.Context, listen string) error {
+	ctx, cancel := context.WithTimeout(ctx, freeLimit)
+	defer cancel()
 	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", listen)
-	switch {
-	case err == nil:
-		l.Close()
-		return nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fault.New(fault.Invalid, "cannot start the edge: %s is in use by another program", listen).
-			WithHint("choose another address with --listen, or end that program (ss -ltnp shows it)")
+	for {
+		l, err := config.Listen(context.WithoutCancel(ctx), "tcp", listen)
+		if err == nil {
+			return l.Close()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return fault.New(fault.Invalid, "cannot start the edge on %s: %w", listen, err).
+				WithHint("give an address of this machine and a port with --listen, such as %s", DefaultListen)
+		}
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.Invalid, "cannot start the edge: %s is in use by another program", listen).
+				WithHint("choose another address with --listen, or end that program (ss -ltnp shows it)")
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	return fault.New(fault.Invalid, "cannot start the edge on %s: %w", listen, err).
-		WithHint("give an address of this machine and a port with --listen, such as %s", DefaultListen)
 }
 
 // await waits until the edge answers on its admin endpoint and at its entry point.
