@@ -137,7 +137,9 @@ func (b bundle) key(root string) (string, error) {
 }
 
 // counts reports whether a file of a bundle has a part in its programs.
-func counts(path string) bool { return !strings.HasSuffix(path, "_test.go") && !strings.HasSuffix(path, ".md") }
+func counts(path string) bool {
+	return !strings.HasSuffix(path, "_test.go") && !strings.HasSuffix(path, ".md")
+}
 
 func hashFile(hash io.Writer, name, path string) error {
 	f, err := os.Open(path)

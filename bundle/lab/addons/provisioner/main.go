@@ -16,7 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v13/controller"
 )
 
@@ -45,7 +44,7 @@ func run(ctx context.Context, kubeconfig, dir, name string) error {
 	if err != nil {
 		return fmt.Errorf("cannot use the kubeconfig %s: %w", kubeconfig, err)
 	}
-	controller.NewProvisionController(klog.FromContext(ctx), client, name, directories{root: dir},
+	controller.NewProvisionController(ctx, client, name, directories{root: dir},
 		controller.LeaderElection(false), // there is one, and it is a process beside the API server
 		controller.MetricsPort(0),
 	).Run(ctx)

@@ -1,0 +1,187 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/process"
+)
+
+// client returns a client with the rights of an administrator.
+func (c oneCluster) client() (*kubernetes.Clientset, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", c.file("kubeconfig"))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the kubeconfig: %w", err)
+	}
+	config.Timeout = 5 * time.Second
+	config.QPS = -1 // waiting is bounded by what we wait for
+	return kubernetes.NewForConfig(config)
+}
+
+// apiMissing says why the API server is not ready, or "".
+func (c oneCluster) apiMissing(ctx context.Context) string {
+	client, err := c.client()
+	if err != nil {
+		return err.Error()
+	}
+	var status int
+	err = client.RESTClient().Get().AbsPath("/readyz").Do(ctx).StatusCode(&status).Error()
+	if err != nil && status != http.StatusOK {
+		return err.Error()
+	}
+	return ""
+}
+
+// notReady says why the cluster is not ready, or "". It looks once, for two seconds at most.
+func (c oneCluster) notReady(ctx context.Context, r record) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if reason := c.apiMissing(ctx); reason != "" {
+		return reason
+	}
+	return c.nodesMissing(ctx, r)
+}
+
+// nodesMissing says which nodes are not Ready, or "".
+func (c oneCluster) nodesMissing(ctx context.Context, r record) string {
+	client, err := c.client()
+	if err != nil {
+		return err.Error()
+	}
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err.Error()
+	}
+	for _, n := range r.Nodes {
+		i := slices.IndexFunc(list.Items, func(item corev1.Node) bool { return item.Name == n.Name })
+		if i < 0 {
+			return "the node " + n.Name + " has not registered"
+		}
+		if reason := nodeMissing(list.Items[i]); reason != "" {
+			return reason
+		}
+	}
+	return ""
+}
+
+func nodeMissing(n corev1.Node) string {
+	for _, condition := range n.Status.Conditions {
+		if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
+			return ""
+		} else if condition.Type == corev1.NodeReady {
+			return fmt.Sprintf("the node %s is not ready: %s", n.Name, condition.Message)
+		}
+	}
+	return "the node " + n.Name + " has not reported"
+}
+
+// waitReady waits until the nodes and the name server are ready, and completes the nodes as they register.
+func (c oneCluster) waitReady(ctx context.Context, r record) error {
+	if err := waitFor(ctx, c.options.ReadyWithin, "the nodes of "+c.name, func(ctx context.Context) string {
+		if reason := c.completeNodes(ctx, r); reason != "" {
+			return reason
+		}
+		return c.nodesMissing(ctx, r)
+	}); err != nil {
+		return err
+	}
+	return waitFor(ctx, c.options.ReadyWithin, "the name server of "+c.name, c.dnsMissing)
+}
+
+func (c oneCluster) dnsMissing(ctx context.Context) string {
+	client, err := c.client()
+	if err != nil {
+		return err.Error()
+	}
+	deployment, err := client.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
+	switch {
+	case err != nil:
+		return err.Error()
+	case deployment.Status.ObservedGeneration < deployment.Generation || deployment.Status.AvailableReplicas == 0:
+		return "coredns is not available"
+	}
+	return ""
+}
+
+// completeNodes gives nodes what their kubelets may not say themselves: the control plane's role, and the subnet of the pods.
+func (c oneCluster) completeNodes(ctx context.Context, r record) string {
+	client, err := c.client()
+	if err != nil {
+		return err.Error()
+	}
+	for i, n := range r.Nodes {
+		node, err := client.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		if node.Spec.PodCIDR != "" {
+			continue
+		}
+		role := "worker"
+		if i == 0 {
+			role = "control-plane"
+		}
+		subnet := podSubnetOf(i + 1).String()
+		patch, err := json.Marshal(map[string]any{
+			"metadata": map[string]any{"labels": map[string]string{"node-role.kubernetes.io/" + role: ""}},
+			"spec":     map[string]any{"podCIDR": subnet, "podCIDRs": []string{subnet}},
+		})
+		if err != nil {
+			return err.Error()
+		}
+		if _, err := client.CoreV1().Nodes().Patch(ctx, n.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
+}
+
+// applyAddons applies the name server and the storage class. It may run again at any time.
+func (c oneCluster) applyAddons(ctx context.Context, programs programs) error {
+	manifest := strings.NewReplacer("IMAGE", programs.image("coredns"), "DNS_ADDRESS", dnsService.String(), "DOMAIN", clusterDomain).Replace(addonsManifest)
+	cmd := exec.CommandContext(ctx, programs.path("kubectl"), "--kubeconfig", c.file("kubeconfig"), "apply", "--server-side", "--force-conflicts", "--field-manager=crossfade-local", "-f", "-")
+	cmd.Stdin = strings.NewReader(manifest)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	if err := cmd.Run(); err != nil {
+		return fault.New(fault.Unavailable, "cannot apply the addons of %s: %w: %s", c.name, err, strings.Join(strings.Fields(complaints.String()), " "))
+	}
+	return nil
+}
+
+func (c oneCluster) logFile(node int, name string) string {
+	return filepath.Join(c.nodeDir(node), "run", name+".log")
+}
+
+// allRun reports whether every component of the cluster runs.
+func (c oneCluster) allRun(r record) bool {
+	runs := func(node int, names ...string) bool {
+		for _, name := range names {
+			if (process.Daemon{Name: name, Dir: filepath.Join(c.nodeDir(node), "run")}).Find() == 0 {
+				return false
+			}
+		}
+		return true
+	}
+	for i := range r.Nodes {
+		if !runs(i+1, "containerd", "kubelet", "kube-proxy") {
+			return false
+		}
+	}
+	return runs(1, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner")
+}
