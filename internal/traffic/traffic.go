@@ -13,7 +13,9 @@ type Route struct {
 	Sides       []Side        `json:"sides"`       // the generations behind the route, in order of name
 	PreLive     string        `json:"preLive"`     // the generation behind PreLiveHost; "" for none
 	Health      Health        `json:"health"`      // how the router watches each endpoint
-	Drain       time.Duration `json:"drain"`       // how long streams and long responses may go on after their side lost its weight
+	// Drain is how long streams and long responses may go on after their side lost its weight. A router cuts none of them
+	// sooner; one that cannot cut them at all leaves that to whoever ends the side, which waits for the counters first.
+	Drain time.Duration `json:"drain"`
 }
 
 // Side is one generation behind a route.
@@ -25,9 +27,11 @@ type Side struct {
 	Weight int `json:"weight"`
 }
 
-// Health is an active check of each endpoint by the router.
+// Health is an active check of each endpoint by the router, whatever the weight of its side. An endpoint that fails gets nothing
+// while others of its side pass; a side none of whose endpoints passes is stood in for by the other sides with a weight, and
+// by them only.
 type Health struct {
-	Path     string        `json:"path"`     // "" for no active check
+	Path     string        `json:"path"`     // "" for no active check; else a GET that must be answered below 400
 	Interval time.Duration `json:"interval"` // 0 for the router's default
 }
 
