@@ -8,11 +8,11 @@ import (
 
 // Route is all that a router should do for one public host name.
 type Route struct {
-	Host        string        `json:"host"`        // the live name, without a port
-	PreLiveHost string        `json:"preLiveHost"` // the name at which the pre-live side answers
-	Sides       []Side        `json:"sides"`       // the generations behind the route, in order of name
-	PreLive     string        `json:"preLive"`     // the generation behind PreLiveHost; "" for none
-	Health      Health        `json:"health"`      // how the router watches each endpoint
+	Host        string `json:"host"`        // the live name, without a port
+	PreLiveHost string `json:"preLiveHost"` // the name at which the pre-live side answers
+	Sides       []Side `json:"sides"`       // the generations behind the route, in order of name
+	PreLive     string `json:"preLive"`     // the generation behind PreLiveHost; "" for none
+	Health      Health `json:"health"`      // how the router watches each endpoint
 	// Drain is how long streams and long responses may go on after their side lost its weight. A router cuts none of them
 	// sooner; one that cannot cut them at all leaves that to whoever ends the side, which waits for the counters first.
 	Drain time.Duration `json:"drain"`
@@ -31,7 +31,7 @@ type Side struct {
 // while others of its side pass; a side none of whose endpoints passes is stood in for by the other sides with a weight, and
 // by them only.
 type Health struct {
-	Path     string        `json:"path"`     // "" for no active check; else a GET that must be answered below 400
+	Path     string        `json:"path"`     // "" for no active check; else a GET to be answered with a status of 2xx
 	Interval time.Duration `json:"interval"` // 0 for the router's default
 }
 
