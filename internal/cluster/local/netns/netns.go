@@ -260,7 +260,7 @@ func (n Network) plug(ctx context.Context, name string, prefer netip.Addr, cable
 	_, _ = n.run(ctx, name, "ip", "link", "delete", "eth0") // of a cable that is in no switch, if anything
 	cable := n.cableName(address)
 	return address, n.ip(ctx, switchName,
-		fmt.Sprintf("link add %s type veth peer name eth0 netns %s", cable, n.file(name, "net")),
+		fmt.Sprintf("link add %s type veth peer name eth0 address %s netns %s", cable, hardwareAddress(address), n.file(name, "net")),
 		fmt.Sprintf("link set %s alias %s", cable, name),
 		fmt.Sprintf("link set %s master switch0 up", cable),
 	)
@@ -289,6 +289,13 @@ func (n Network) unplug(ctx context.Context, name string, cables map[string]neti
 		return nil
 	}
 	return n.ip(ctx, switchName, "link delete "+n.cableName(address))
+}
+
+// hardwareAddress returns the link address that goes with an address. It is always the same one, because the neighbours of a
+// node that is gone remember it, and would talk to nobody for seconds when the address is given to another.
+func hardwareAddress(a netip.Addr) net.HardwareAddr {
+	b := a.As4()
+	return net.HardwareAddr{0x02, 0xcf, b[0], b[1], b[2], b[3]} // 0x02: locally administered
 }
 
 // cableName returns the name of the link in the switch for an address: at most 15 characters, as links must.
