@@ -49,24 +49,17 @@ type Provider struct {
 
 var _ cluster.Provider = (*Provider)(nil)
 
-// New returns the provider of the local clusters of a state directory. It fails, with code Invalid and a hint, on a machine
-// that cannot have local clusters. It makes nothing.
-func New(o Options) (*Provider, error) {
-	dir, err := filepath.Abs(filepath.Join(o.StateDir, "local"))
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "cannot use the state directory %s: %w", o.StateDir, err)
-	}
-	if err := checkMachine(); err != nil {
-		return nil, err
-	}
-	groups, err := cgroup.Detect()
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "cannot make local clusters: %w", err).WithHint("mount control groups at /sys/fs/cgroup")
-	}
+// New returns the provider of the local clusters of a state directory. It makes nothing and checks nothing: methods that need
+// what the machine does not have say so, with code Invalid and a hint.
+func New(o Options) *Provider {
 	if o.ReadyWithin == 0 {
 		o.ReadyWithin = 3 * time.Minute
 	}
-	return &Provider{options: o, dir: dir, network: netns.Default(), groups: groups, now: time.Now}, nil
+	dir := filepath.Join(o.StateDir, "local")
+	if abs, err := filepath.Abs(dir); err == nil { // fails only without a working directory
+		dir = abs
+	}
+	return &Provider{options: o, dir: dir, network: netns.Default(), groups: cgroup.Detect(), now: time.Now}
 }
 
 // clusterName is what a cluster may be called: part of host names and labels.
@@ -113,8 +106,8 @@ func (p *Provider) Create(ctx context.Context, name string, progress cluster.Pro
 	if err := checkName(name); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(p.dir, 0o700); err != nil {
-		return fault.New(fault.Failed, "cannot make the directory for local clusters: %w", err)
+	if err := p.checkMachine(); err != nil {
+		return err
 	}
 	c := p.cluster(name)
 	lock, err := lockdir.Take(ctx, c.dir, 0o700)

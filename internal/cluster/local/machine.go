@@ -21,7 +21,7 @@ var tools = []struct{ program, pkg string }{
 }
 
 // checkMachine says in one error why this machine cannot have local clusters, if it cannot.
-func checkMachine() error {
+func (p *Provider) checkMachine() error {
 	if runtime.GOOS != "linux" {
 		return fault.New(fault.Invalid, "cannot make local clusters on %s: they need Linux", runtime.GOOS).
 			WithHint("use the provider existing, with clusters that you have")
@@ -29,6 +29,10 @@ func checkMachine() error {
 	if os.Geteuid() != 0 {
 		return fault.New(fault.Invalid, "cannot make local clusters without being root: they need namespaces and control groups").
 			WithHint("run it as root, or use the provider existing with clusters that you have")
+	}
+	if !p.groups.Usable() {
+		return fault.New(fault.Invalid, "cannot make local clusters: no control groups are mounted").
+			WithHint("mount them at /sys/fs/cgroup")
 	}
 	return missingTools(exec.LookPath)
 }

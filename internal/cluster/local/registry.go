@@ -48,6 +48,9 @@ func (p *Provider) registryGroup() string {
 }
 
 func (p *Provider) startRegistry(ctx context.Context) (netip.AddrPort, error) {
+	if err := p.checkMachine(); err != nil {
+		return netip.AddrPort{}, err
+	}
 	programs, err := findPrograms()
 	if err != nil {
 		return netip.AddrPort{}, err

@@ -7,7 +7,6 @@ package cgroup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -31,17 +30,16 @@ type Machine struct {
 }
 
 // Detect finds the mounted hierarchies.
-func Detect() (Machine, error) {
+func Detect() Machine {
 	raw, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return Machine{}, fmt.Errorf("cannot read the mounted control groups: %w", err)
+		return Machine{}
 	}
-	m := parse(string(raw))
-	if len(m.join) == 0 {
-		return Machine{}, errors.New("cannot find a mounted control group hierarchy")
-	}
-	return m, nil
+	return parse(string(raw))
 }
+
+// Usable reports whether there is a hierarchy that keeps processes together.
+func (m Machine) Usable() bool { return len(m.join) > 0 }
 
 // parse reads hierarchies from the text of a mountinfo file (proc_pid_mountinfo(5)).
 func parse(mountinfo string) Machine {
