@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
 // Problem is one thing that is wrong with a configuration, and where.
@@ -51,6 +53,15 @@ func (p Problems) Lines() []string {
 		lines = append(lines, problem.String())
 	}
 	return lines
+}
+
+// Summary returns what is left to say of the configuration at path once the lines have been shown.
+func (p Problems) Summary(path string) error {
+	count := "1 problem"
+	if len(p) > 1 {
+		count = fmt.Sprintf("%d problems", len(p))
+	}
+	return fault.New(fault.Invalid, "cannot use the configuration in %s: %s", path, count)
 }
 
 func (p Problems) sorted() Problems {
