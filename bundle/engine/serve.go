@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -29,9 +30,13 @@ func serve(ctx context.Context, d directory, quiet time.Duration) error {
 	if err := prepareDatabase(d); err != nil {
 		return err
 	}
-	server, frontend, err := newServer(d, id)
+	server, frontend, err := newServer(d, id) // takes the last engine's port if it can
 	if err != nil {
 		return err
+	}
+	// From here to the new address clients wait, instead of talking to whoever has the old one.
+	if err := os.Remove(d.file(addressFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove the old address: %w", err)
 	}
 	if err := server.Start(); err != nil {
 		return fmt.Errorf("cannot start the server: %w", err)

@@ -101,7 +101,8 @@ func hosts(ports map[primitives.ServiceName]int) map[primitives.ServiceName]stat
 
 // tuning makes a small engine of a server built for large clusters: one partition a task queue, so that a task is matched
 // where it arrives; caches for hundreds of workflows, not hundreds of thousands; background looks at the database at the pace
-// of a system that has one writer.
+// of a system that has one writer. The server's limit of 20 looks a second at each queue of tasks would hold a run to 20 steps
+// a second.
 func tuning() dynamicconfig.StaticClient {
 	return dynamicconfig.StaticClient{
 		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():        1,
@@ -114,6 +115,9 @@ func tuning() dynamicconfig.StaticClient {
 		dynamicconfig.MemoryTimerProcessorSchedulerWorkerCount.Key():  4,
 		dynamicconfig.TransferProcessorSchedulerWorkerCount.Key():     16,
 		dynamicconfig.VisibilityProcessorSchedulerWorkerCount.Key():   4,
+		dynamicconfig.TransferProcessorMaxPollRPS.Key():               2000,
+		dynamicconfig.TimerProcessorMaxPollRPS.Key():                  2000,
+		dynamicconfig.VisibilityProcessorMaxPollRPS.Key():             2000,
 		dynamicconfig.EnableServerVersionCheck.Key():                  false, // it would call home
 		dynamicconfig.WorkflowTaskRetryMaxInterval.Key():              2 * time.Second,
 		dynamicconfig.PersistenceHealthSignalAggregationEnabled.Key(): false,

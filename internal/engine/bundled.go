@@ -25,6 +25,7 @@ const (
 	// bundledTarget keeps gRPC from resolving anything: each new connection asks the address file.
 	bundledTarget = "passthrough:///" + serverName
 
+	connectLimit   = 2 * time.Second        // for a connection, which another program at a stale address may never answer
 	lookInterval   = 100 * time.Millisecond // between looks whether the engine's process lives
 	attemptLimit   = 5 * time.Second        // for one engine to answer, before looking at it again
 	maxDeaths      = 5                      // engines that may die before they answer until Open gives up
@@ -74,7 +75,7 @@ func (b *bundled) connection(identity *tls.Config) client.ConnectionOptions {
 		GrpcCompression: &client.GrpcCompressionNone{}, // it never leaves the machine
 		DialOptions: []grpc.DialOption{
 			grpc.WithContextDialer(b.dial),
-			grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: attemptLimit}),
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: connectLimit}),
 			grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
 		},
 	}

@@ -46,7 +46,7 @@ func (e *Engine) openCluster(ctx context.Context, address string) error {
 		return fault.New(fault.Unavailable, "cannot reach Temporal at %s: %w", address, err).
 			WithHint("check --temporal, and %s if it speaks TLS", caVariable)
 	}
-	if err := ensureNamespace(ctx, c); err != nil {
+	if err := ensureNamespace(ctx, c, Namespace); err != nil {
 		c.Close()
 		return fault.New(fault.Unavailable, "cannot use the namespace %s of Temporal at %s: %w", Namespace, address, err).
 			WithHint("create it with `temporal operator namespace create %s`", Namespace)
@@ -85,9 +85,9 @@ func clusterTLS(env func(string) string) (*tls.Config, error) {
 }
 
 // ensureNamespace makes the namespace if it is missing, and waits until the cluster has noticed.
-func ensureNamespace(ctx context.Context, c client.Client) error {
+func ensureNamespace(ctx context.Context, c client.Client, namespace string) error {
 	count := func() (bool, error) {
-		_, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: Namespace})
+		_, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: namespace})
 		if _, missing := errors.AsType[*serviceerror.NamespaceNotFound](err); missing {
 			return false, nil
 		}
@@ -97,7 +97,7 @@ func ensureNamespace(ctx context.Context, c client.Client) error {
 		return err
 	}
 	_, err := c.WorkflowService().RegisterNamespace(ctx, &workflowservice.RegisterNamespaceRequest{
-		Namespace: Namespace, Description: "roll-overs and deploys of Crossfade",
+		Namespace: namespace, Description: "roll-overs and deploys of Crossfade",
 		WorkflowExecutionRetentionPeriod: durationpb.New(retention),
 	})
 	if _, exists := errors.AsType[*serviceerror.NamespaceAlreadyExists](err); err != nil && !exists {

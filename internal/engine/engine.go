@@ -5,7 +5,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -116,7 +115,8 @@ func (e *Engine) openBundled(ctx context.Context, program string) error {
 	}
 	c, err := b.connect(ctx, e.clientOptions(bundledTarget, b.connection(identity)))
 	if err != nil {
-		return errors.Join(err, presence.Close())
+		presence.Close()
+		return err
 	}
 	stop := b.keepAlive()
 	e.client = c

@@ -163,13 +163,13 @@ func heartbeats(ctx context.Context) (stop func()) {
 		tick := time.NewTicker(beat)
 		defer tick.Stop()
 		for {
-			activity.RecordHeartbeat(ctx)
 			select {
 			case <-done:
 				return
 			case <-ctx.Done():
 				return
 			case <-tick.C:
+				activity.RecordHeartbeat(ctx)
 			}
 		}
 	})

@@ -32,7 +32,8 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	}
 	s.db = db
 	if err := s.migrate(ctx, migrationFiles); err != nil {
-		return nil, errors.Join(err, db.Close())
+		db.Close()
+		return nil, err
 	}
 	return s, nil
 }
