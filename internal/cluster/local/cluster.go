@@ -63,8 +63,11 @@ func (c oneCluster) host(node int) string { return c.id + "-" + strconv.Itoa(nod
 
 func (c oneCluster) nodeDir(node int) string { return c.file("nodes", strconv.Itoa(node)) }
 
+// groupRoot is the control group above those of all local clusters.
+const groupRoot = "crossfade"
+
 // group is the control group of everything in the cluster; groups below it are of one node each.
-func (c oneCluster) group() string { return filepath.Join("crossfade", c.id) }
+func (c oneCluster) group() string { return filepath.Join(groupRoot, c.id) }
 
 func (c oneCluster) nodeGroup(node int) string { return filepath.Join(c.group(), strconv.Itoa(node)) }
 

@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 
 	"github.com/crossfade-dev/crossfade/internal/bundle"
+	"github.com/crossfade-dev/crossfade/internal/cluster/local/netns"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/process"
 )
 
 // programs is where the programs of the lab bundle are: all in one directory.
@@ -109,8 +111,7 @@ func (c oneCluster) provisioner() component {
 func (c oneCluster) containerd(node int, programs programs) component {
 	return component{
 		name: "containerd", args: []string{"--config", filepath.Join(c.nodeDir(node), "containerd.toml"), "--log-level", "warn"},
-		// It finds its shim there, and runc, nft and the rest where Debian has them.
-		env: []string{"PATH=" + programs.dir + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		env: []string{"PATH=" + programs.dir + ":" + netns.Path}, // its shim is there, runc and nft are the machine's
 	}
 }
 
@@ -125,15 +126,38 @@ func (c oneCluster) proxy(node int) component {
 	return component{name: "kube-proxy", args: []string{"--config=" + filepath.Join(c.nodeDir(node), "kube-proxy.yaml")}}
 }
 
-// start starts a component on a node unless it runs.
-func (c oneCluster) start(ctx context.Context, node int, programs programs, what component) error {
-	d, err := c.daemon(node, what.name, append([]string{programs.path(what.name)}, what.args...)...)
-	if err != nil {
-		return err
+// running is the components that were started, or were found running, and the processes they were.
+type running []struct {
+	daemon process.Daemon
+	pid    int
+}
+
+// ended returns an error when one of them is no more.
+func (r running) ended() error {
+	for _, one := range r {
+		if err := ended(one.daemon, one.pid); err != nil {
+			return err
+		}
 	}
-	d.Env = what.env
-	if _, err := d.Start(ctx); err != nil {
-		return fault.New(fault.Failed, "cannot start %s of the cluster %s: %w", what.name, c.name, err)
+	return nil
+}
+
+// start starts components on a node unless they run, and notes them.
+func (c oneCluster) start(ctx context.Context, all *running, programs programs, node int, components ...component) error {
+	for _, what := range components {
+		d, err := c.daemon(node, what.name, append([]string{programs.path(what.name)}, what.args...)...)
+		if err != nil {
+			return err
+		}
+		d.Env = append(netns.Environ(), what.env...)
+		pid, err := d.Start(ctx)
+		if err != nil {
+			return fault.New(fault.Failed, "cannot start %s of the cluster %s: %w", what.name, c.name, err)
+		}
+		*all = append(*all, struct {
+			daemon process.Daemon
+			pid    int
+		}{d, pid})
 	}
 	return nil
 }

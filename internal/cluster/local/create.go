@@ -23,8 +23,12 @@ func (c oneCluster) create(ctx context.Context, progress cluster.Progress) error
 	if err != nil {
 		return err
 	}
-	if c.notReady(ctx, record) == "" && c.allRun(record) {
+	if c.allRun(record) && c.notReady(ctx, record) == "" && c.dnsMissing(ctx) == "" {
 		return nil // as it should be
+	}
+	registry, err := c.startRegistry(ctx)
+	if err != nil {
+		return err
 	}
 	if err := c.ensureImages(ctx, programs); err != nil {
 		return err
@@ -35,47 +39,11 @@ func (c oneCluster) create(ctx context.Context, progress cluster.Progress) error
 	if err := c.ensureCertificates(record.Nodes); err != nil {
 		return err
 	}
-	if err := c.prepareNodes(ctx, record.Nodes, programs); err != nil {
+	if err := c.prepareNodes(ctx, record.Nodes, programs, registry); err != nil {
 		return err
 	}
-	progress("prepared the cluster %s with %d node(s), Kubernetes %s", c.name, len(record.Nodes), record.Kubernetes)
+	progress("prepared the cluster %s: %d node(s), Kubernetes %s", c.name, len(record.Nodes), record.Kubernetes)
 	return c.startAll(ctx, record, programs, progress)
-}
-
-// startAll starts every component, those first that others wait for, and waits until the cluster is ready.
-func (c oneCluster) startAll(ctx context.Context, record record, programs programs, progress cluster.Progress) error {
-	started := c.now()
-	nodes := record.Nodes
-	first := []component{c.etcd(), c.apiServer(nodes[0]), c.containerd(1, programs)}
-	for _, what := range first {
-		if err := c.start(ctx, 1, programs, what); err != nil {
-			return err
-		}
-	}
-	if err := waitFor(ctx, c.options.ReadyWithin, "the API server of "+c.name+" (its log is "+c.logFile(1, "kube-apiserver")+")", c.apiMissing); err != nil {
-		return err
-	}
-	progress("started the API server of %s at %s, %s after its start", c.name, server(nodes), c.now().Sub(started).Round(100*time.Millisecond))
-	for _, what := range []component{c.controllerManager(), c.scheduler(), c.provisioner()} {
-		if err := c.start(ctx, 1, programs, what); err != nil {
-			return err
-		}
-	}
-	for i, self := range nodes {
-		for _, what := range []component{c.containerd(i+1, programs), c.kubelet(i+1, self), c.proxy(i + 1)} {
-			if err := c.start(ctx, i+1, programs, what); err != nil {
-				return err
-			}
-		}
-	}
-	if err := c.applyAddons(ctx, programs); err != nil {
-		return err
-	}
-	if err := c.waitReady(ctx, record); err != nil {
-		return err
-	}
-	progress("the cluster %s was ready %s after its start", c.name, c.now().Sub(started).Round(100*time.Millisecond))
-	return nil
 }
 
 // decide returns what the cluster is, or is to be, and refuses options that it was not made with.
@@ -94,15 +62,20 @@ func (c oneCluster) decide() (record, error) {
 	} else if err != nil {
 		return r, err
 	}
-	if c.options.Nodes != 0 && c.options.Nodes != len(r.Nodes) {
-		return r, fault.New(fault.Invalid, "cannot make the cluster %s with %d node(s): it has %d", c.name, c.options.Nodes, len(r.Nodes)).
+	return r, r.mustBe(c.options.Nodes, version)
+}
+
+// mustBe refuses to make another cluster of one that exists.
+func (r record) mustBe(nodes int, version string) error {
+	if nodes != 0 && nodes != len(r.Nodes) {
+		return fault.New(fault.Invalid, "cannot make the cluster %s with %d node(s): it has %d", r.Name, nodes, len(r.Nodes)).
 			WithHint("delete it first, or choose another name")
 	}
 	if r.Kubernetes != version {
-		return r, fault.New(fault.Invalid, "cannot run the cluster %s with Kubernetes %s: it was made with %s", c.name, version, r.Kubernetes).
+		return fault.New(fault.Invalid, "cannot run the cluster %s with Kubernetes %s: it was made with %s", r.Name, version, r.Kubernetes).
 			WithHint("make a new cluster, and move to it: that is what crossfade is for")
 	}
-	return r, nil
+	return nil
 }
 
 // ensureNetwork gives every node its namespaces and its address, and writes the record with them.
@@ -117,19 +90,50 @@ func (c oneCluster) ensureNetwork(ctx context.Context, r record) (record, error)
 	return r, c.writeRecord(r)
 }
 
-func (c oneCluster) prepareNodes(ctx context.Context, nodes []Node, programs programs) error {
-	registry, err := c.startRegistry(ctx)
-	if err != nil {
-		return err
-	}
+func (c oneCluster) prepareNodes(ctx context.Context, nodes []Node, programs programs, registry netip.AddrPort) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for i, self := range nodes {
 		group.Go(func() error {
-			if err := c.writeNodeFiles(i+1, self, netip.AddrPort(registry), programs); err != nil {
+			if err := c.writeNodeFiles(i+1, self, registry, programs); err != nil {
 				return err
 			}
 			return c.prepareNode(ctx, i+1, nodes)
 		})
 	}
 	return group.Wait()
+}
+
+// startAll starts every component, those first that others wait for, and waits until the cluster is ready.
+func (c oneCluster) startAll(ctx context.Context, record record, programs programs, progress cluster.Progress) error {
+	begun := c.now()
+	since := func() time.Duration { return c.now().Sub(begun).Round(100 * time.Millisecond) }
+	nodes := record.Nodes
+	var all running
+	if err := c.start(ctx, &all, programs, 1, c.etcd(), c.apiServer(nodes[0]), c.containerd(1, programs)); err != nil {
+		return err
+	}
+	if err := waitFor(ctx, c.options.ReadyWithin, "the API server of "+c.name, func(ctx context.Context) (string, error) {
+		return c.apiMissing(ctx), all.ended()
+	}); err != nil {
+		return err
+	}
+	progress("started the API server of %s at %s after %s", c.name, server(nodes), since())
+	if err := c.start(ctx, &all, programs, 1, c.controllerManager(), c.scheduler(), c.provisioner()); err != nil {
+		return err
+	}
+	for i, self := range nodes {
+		if err := c.start(ctx, &all, programs, i+1, c.containerd(i+1, programs), c.kubelet(i+1, self), c.proxy(i+1)); err != nil {
+			return err
+		}
+	}
+	if err := c.applyAddons(ctx, programs); err != nil {
+		return err
+	}
+	if err := waitFor(ctx, c.options.ReadyWithin, "the cluster "+c.name, func(ctx context.Context) (string, error) {
+		return c.somethingMissing(ctx, record), all.ended()
+	}); err != nil {
+		return err
+	}
+	progress("the cluster %s was ready after %s", c.name, since())
+	return nil
 }

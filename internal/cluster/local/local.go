@@ -18,6 +18,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/cluster/local/cgroup"
 	"github.com/crossfade-dev/crossfade/internal/cluster/local/lockdir"
@@ -112,7 +114,7 @@ func (p *Provider) Create(ctx context.Context, name string, progress cluster.Pro
 	c := p.cluster(name)
 	lock, err := lockdir.Take(ctx, c.dir, 0o700)
 	if err != nil {
-		return fault.New(fault.Failed, "cannot lock the cluster %s: %w", name, err)
+		return fault.New(fault.Locked, "cannot lock the cluster %s: %w", name, err)
 	}
 	defer lock.Release()
 	return c.create(ctx, progress)
@@ -128,18 +130,37 @@ func (p *Provider) Delete(ctx context.Context, name string, progress cluster.Pro
 	if c.exists() {
 		lock, err := lockdir.Take(ctx, c.dir, 0o700)
 		if err != nil {
-			return fault.New(fault.Failed, "cannot lock the cluster %s: %w", name, err)
+			return fault.New(fault.Locked, "cannot lock the cluster %s: %w", name, err)
 		}
 		if err := c.remove(ctx, lock); err != nil {
 			return err
 		}
 		progress("removed the cluster %s", name)
 	}
-	left, err := p.List(ctx)
-	if err != nil || len(left) > 0 {
+	return p.stopUnusedRegistry(ctx)
+}
+
+// Clear deletes every cluster of the state directory, its registry, and the images in it. It may be called at any time, and
+// again after having been cut off; it must not run beside a Create or a Push of the same state directory.
+func (p *Provider) Clear(ctx context.Context, progress cluster.Progress) error {
+	names, err := p.List(ctx)
+	if err != nil {
 		return err
 	}
-	return p.StopRegistry(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
+	for _, name := range names {
+		group.Go(func() error { return p.Delete(groupCtx, name, progress) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := p.stopRegistry(ctx); err != nil { // Push starts it without a cluster
+		return err
+	}
+	if err := os.RemoveAll(p.dir); err != nil {
+		return fault.New(fault.Failed, "cannot remove the files of local clusters: %w", err)
+	}
+	return nil
 }
 
 // List names the clusters that are not Absent, in order.

@@ -2,11 +2,12 @@ package local
 
 import (
 	"os"
-	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/crossfade-dev/crossfade/internal/bundle"
+	"github.com/crossfade-dev/crossfade/internal/cluster/local/netns"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
@@ -34,13 +35,13 @@ func (p *Provider) checkMachine() error {
 		return fault.New(fault.Invalid, "cannot make local clusters: no control groups are mounted").
 			WithHint("mount them at /sys/fs/cgroup")
 	}
-	return missingTools(exec.LookPath)
+	return missingTools(func(name string) bool { return filepath.IsAbs(netns.Tool(name)) })
 }
 
-func missingTools(look func(string) (string, error)) error {
+func missingTools(there func(string) bool) error {
 	var programs, packages []string
 	for _, tool := range tools {
-		if _, err := look(tool.program); err == nil {
+		if there(tool.program) {
 			continue
 		}
 		programs = append(programs, tool.program)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/crossfade-dev/crossfade/internal/cluster/local/netns"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
@@ -114,7 +115,7 @@ func (c oneCluster) prepareNode(ctx context.Context, node int, nodes []Node) err
 func (c oneCluster) runOn(ctx context.Context, node int, command ...string) error {
 	command = append(c.network.Enter(c.host(node)), command...)
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Dir = "/"
+	cmd.Dir, cmd.Env = "/", netns.Environ()
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	if err := cmd.Run(); err != nil {

@@ -90,17 +90,18 @@ func nodeMissing(n corev1.Node) string {
 	return "the node " + n.Name + " has not reported"
 }
 
-// waitReady waits until the nodes and the name server are ready, and completes the nodes as they register.
-func (c oneCluster) waitReady(ctx context.Context, r record) error {
-	if err := waitFor(ctx, c.options.ReadyWithin, "the nodes of "+c.name, func(ctx context.Context) string {
-		if reason := c.completeNodes(ctx, r); reason != "" {
+// somethingMissing says what keeps a started cluster from being ready, or "". It completes nodes as they register.
+func (c oneCluster) somethingMissing(ctx context.Context, r record) string {
+	for _, look := range []func() string{
+		func() string { return c.completeNodes(ctx, r) },
+		func() string { return c.nodesMissing(ctx, r) },
+		func() string { return c.dnsMissing(ctx) },
+	} {
+		if reason := look(); reason != "" {
 			return reason
 		}
-		return c.nodesMissing(ctx, r)
-	}); err != nil {
-		return err
 	}
-	return waitFor(ctx, c.options.ReadyWithin, "the name server of "+c.name, c.dnsMissing)
+	return ""
 }
 
 func (c oneCluster) dnsMissing(ctx context.Context) string {
@@ -164,11 +165,7 @@ func (c oneCluster) applyAddons(ctx context.Context, programs programs) error {
 	return nil
 }
 
-func (c oneCluster) logFile(node int, name string) string {
-	return filepath.Join(c.nodeDir(node), "run", name+".log")
-}
-
-// allRun reports whether every component of the cluster runs.
+// allRun reports whether every component of the cluster runs, and the registry.
 func (c oneCluster) allRun(r record) bool {
 	runs := func(node int, names ...string) bool {
 		for _, name := range names {
@@ -183,5 +180,5 @@ func (c oneCluster) allRun(r record) bool {
 			return false
 		}
 	}
-	return runs(1, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner")
+	return c.registryDaemon().Find() != 0 && runs(1, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner")
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path"
@@ -130,24 +131,40 @@ func addParents(w *tar.Writer, dir string, made map[string]bool) error {
 
 func tarName(file string) string { return path.Clean("/" + file)[1:] }
 
-// Registry is an image registry that speaks plain HTTP, and is known to its users by another name than its address.
+// Registry is an image registry to push to, through a Unix socket.
 type Registry struct {
-	Address string // host:port to push to
-	Name    string // host name under which clusters know it
+	Socket string // its path
+	Name   string // host name under which clusters know it
+}
+
+// tag reads a reference "repository:tag" and returns it with options to reach the registry.
+func (r Registry) tag(ctx context.Context, reference string) (name.Tag, []remote.Option, error) {
+	tag, err := name.NewTag(r.Name+"/"+reference, name.Insecure, name.StrictValidation)
+	if err != nil {
+		return tag, nil, fault.New(fault.Invalid, "cannot use the image name %s: %w", reference, err).WithHint("name images like shop/web:v1, without a registry")
+	}
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var dialer net.Dialer
+			return dialer.DialContext(ctx, "unix", r.Socket)
+		},
+		DisableKeepAlives: true, // nobody would close the connections
+	}
+	return tag, []remote.Option{remote.WithContext(ctx), remote.WithTransport(transport)}, nil
 }
 
 // Push pushes an image as the reference "repository:tag" (without a host) and returns the reference by digest under which
 // clusters pull it. Pushing the same again changes nothing.
 func (r Registry) Push(ctx context.Context, reference string, image v1.Image) (string, error) {
-	tag, err := name.NewTag(r.Address+"/"+reference, name.Insecure)
+	tag, options, err := r.tag(ctx, reference)
 	if err != nil {
-		return "", fault.New(fault.Invalid, "cannot push the image %s: %w", reference, err).WithHint("name images like shop/web:v1, without a registry")
+		return "", err
 	}
 	digest, err := image.Digest()
 	if err != nil {
 		return "", fault.New(fault.Failed, "cannot tell the digest of the image %s: %w", reference, err)
 	}
-	if err := remote.Write(tag, image, remote.WithContext(ctx)); err != nil {
+	if err := remote.Write(tag, image, options...); err != nil {
 		return "", fault.New(fault.Unavailable, "cannot push the image %s: %w", reference, err)
 	}
 	return fmt.Sprintf("%s/%s@%s", r.Name, tag.RepositoryStr(), digest), nil
@@ -155,11 +172,11 @@ func (r Registry) Push(ctx context.Context, reference string, image v1.Image) (s
 
 // Has reports whether the registry has an image of the reference "repository:tag".
 func (r Registry) Has(ctx context.Context, reference string) (bool, error) {
-	tag, err := name.NewTag(r.Address+"/"+reference, name.Insecure)
+	tag, options, err := r.tag(ctx, reference)
 	if err != nil {
-		return false, fault.New(fault.Invalid, "cannot look for the image %s: %w", reference, err)
+		return false, err
 	}
-	_, err = remote.Head(tag, remote.WithContext(ctx))
+	_, err = remote.Head(tag, options...)
 	var answer *transport.Error
 	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
 		return false, nil

@@ -11,8 +11,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	api "k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/crossfade-dev/crossfade/internal/cluster/local/lockdir"
 	"github.com/crossfade-dev/crossfade/internal/fault"
-	"github.com/crossfade-dev/crossfade/internal/process"
 )
 
 // Entry is the access to one cluster: its context, cluster and user all have the cluster's name.
@@ -86,7 +86,7 @@ func Remove(ctx context.Context, file string, names ...string) error {
 	})
 }
 
-// change rewrites the file under a lock beside it, the one that kubectl takes when it changes the file.
+// change rewrites the file. Two changes at once would lose one: the lock is on its directory, so that no lock file is left.
 func change(ctx context.Context, file string, edit func(*api.Config)) error {
 	file, err := filepath.Abs(file)
 	if err != nil {
@@ -98,11 +98,11 @@ func change(ctx context.Context, file string, edit func(*api.Config)) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return fault.New(fault.Invalid, "cannot use the kubeconfig %s: %w", file, err)
 	}
-	lock, err := process.Lock(ctx, file+".crossfade-lock")
+	lock, err := lockdir.Share(ctx, filepath.Dir(file))
 	if err != nil {
 		return fault.New(fault.Failed, "cannot change the kubeconfig %s: %w", file, err)
 	}
-	defer lock.Close()
+	defer lock.Release()
 	config, err := clientcmd.LoadFromFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		config, err = api.NewConfig(), nil

@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/crossfade-dev/crossfade/internal/process"
 )
@@ -39,6 +42,31 @@ func Take(ctx context.Context, dir string, mode fs.FileMode) (*Lock, error) {
 			return &Lock{dir: dir, file: file}, nil
 		}
 		file.Close() // the holder before us removed the directory, and with it the file that we waited for
+	}
+}
+
+// Share locks a directory that is not ours, without putting a file into it. Its lock is not the one of Take, and must not be
+// removed.
+func Share(ctx context.Context, dir string) (*Lock, error) {
+	file, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock the directory %s: %w", dir, err)
+	}
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return &Lock{dir: dir, file: file}, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			file.Close()
+			return nil, fmt.Errorf("cannot lock the directory %s: %w", dir, err)
+		}
+		select {
+		case <-ctx.Done():
+			file.Close()
+			return nil, fmt.Errorf("cannot lock the directory %s: %w", dir, ctx.Err())
+		case <-time.After(wait):
+		}
 	}
 }
 

@@ -131,12 +131,16 @@ func (n Network) Names(prefix string) ([]string, error) {
 // Enter returns the command that runs another, given after it, inside the named namespace and its mount namespace, if it has
 // one.
 func (n Network) Enter(name string) []string {
-	command := []string{"nsenter", "--net=" + n.file(name, "net")}
+	command := []string{Tool("nsenter"), "--net=" + n.file(name, "net")}
 	if isMountPoint(n.file(name, "mnt")) {
 		command = append(command, "--mount="+n.file(name, "mnt"))
 	}
 	return append(command, "--")
 }
+
+// File returns a path for a file of the namespace's owner, in a directory that only root can enter. It goes with the
+// namespace. The path is short enough for a socket.
+func (n Network) File(name, file string) string { return n.file(name, file) }
 
 func (n Network) file(name, kind string) string { return filepath.Join(n.Dir, name, kind) }
 

@@ -81,7 +81,8 @@ func (n Network) enterNet(name string) []string {
 }
 
 func output(ctx context.Context, stdin string, command ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd := exec.CommandContext(ctx, Tool(command[0]), command[1:]...)
+	cmd.Env = Environ()
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
@@ -89,6 +90,27 @@ func output(ctx context.Context, stdin string, command ...string) ([]byte, error
 		return nil, fault.New(fault.Failed, "cannot run %s: %w: %s", strings.Join(command, " "), err, oneLine(complaints.String()+" "+stdin))
 	}
 	return out.Bytes(), nil
+}
+
+// Path has the directories of administrators' programs, which are not on the PATH of everybody who becomes root.
+const Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Environ returns the environment of this process with a PATH on which the machine's programs are found.
+func Environ() []string {
+	return append(os.Environ(), "PATH="+os.Getenv("PATH")+":"+Path)
+}
+
+// Tool returns the path of a program of the machine, or the name itself when it is not there.
+func Tool(name string) string {
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	for _, dir := range filepath.SplitList(Path) {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	return name
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
