@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"path"
 	"strings"
+
+	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
 // checks validates a list of checks and makes their paths absolute.
@@ -31,29 +33,29 @@ func (p place) httpCheck(h *HTTPCheck) {
 	for name, value := range h.Headers {
 		p.to("headers", name).templated(value)
 		if name == "" || strings.ContainsAny(name, " :\t\r\n") {
-			p.to("headers", name).problem("is not the name of a header")
+			p.to("headers", name).Problem("is not the name of a header")
 		}
 	}
 	if h.URL != "" {
 		u, err := url.Parse(templateUse.ReplaceAllString(h.URL, "x"))
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			p.to("url").problem("%s is not an http or https URL", quote(h.URL))
+			p.to("url").Problem("%s is not an http or https URL", strict.Quote(h.URL))
 		}
 	}
 	if h.Path != "" && !strings.HasPrefix(h.Path, "/") {
-		p.to("path").problem("%s does not begin with /", quote(h.Path))
+		p.to("path").Problem("%s does not begin with /", strict.Quote(h.Path))
 	}
 	if h.Path != "" && h.URL != "" {
-		p.to("path").problem("goes with route; a url has its own path")
+		p.to("path").Problem("goes with route; a url has its own path")
 	}
 	if h.Method != "" && !httpMethod.MatchString(h.Method) {
-		p.to("method").problem("%s is not a method such as GET", quote(h.Method))
+		p.to("method").Problem("%s is not a method such as GET", strict.Quote(h.Method))
 	}
 }
 
 func (p place) command(c *CommandCheck) {
 	if len(c.Args) == 0 {
-		p.to("args").problem("names no program")
+		p.to("args").Problem("names no program")
 	}
 	for i, arg := range c.Args {
 		p.to("args", i).templated(arg)
@@ -68,8 +70,8 @@ func (p place) command(c *CommandCheck) {
 func selectors(at place, list []Selector) {
 	for i, s := range list {
 		at := at.to(i)
-		if len(s.Namespaces)+len(s.Kinds)+len(s.Names)+len(s.Labels) == 0 && at.readable() {
-			at.problem("selects by nothing, which is everything; set namespaces, kinds, names or labels")
+		if len(s.Namespaces)+len(s.Kinds)+len(s.Names)+len(s.Labels) == 0 && at.Readable() {
+			at.Problem("selects by nothing, which is everything; set namespaces, kinds, names or labels")
 		}
 		at.to("namespaces").patterns(s.Namespaces)
 		at.to("names").patterns(s.Names)
@@ -82,13 +84,13 @@ func selectors(at place, list []Selector) {
 func (p place) patterns(list []string) {
 	for i, pattern := range list {
 		if _, err := path.Match(pattern, ""); err != nil {
-			p.to(i).problem("%s is not a shell pattern", quote(pattern))
+			p.to(i).Problem("%s is not a shell pattern", strict.Quote(pattern))
 		}
 	}
 }
 
 func (p place) kind(text string) {
 	if text != "" && !objectKind.MatchString(text) {
-		p.problem("%s is not a kind of objects, such as ConfigMap or Certificate.cert-manager.io", quote(text))
+		p.Problem("%s is not a kind of objects, such as ConfigMap or Certificate.cert-manager.io", strict.Quote(text))
 	}
 }

@@ -1,6 +1,9 @@
 package spec
 
-import "github.com/crossfade-dev/crossfade/internal/fault"
+import (
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/spec/strict"
+)
 
 // Environment returns the environment of the given name, or an error of code Invalid that says which there are.
 func (c *Config) Environment(name string) (*Environment, error) {
@@ -26,11 +29,11 @@ func named[T any](what, name string, all []T, nameOf func(*T) string) (*T, error
 		}
 		known = append(known, nameOf(&all[i]))
 	}
-	err := fault.New(fault.Invalid, "there is no %s %s%s", what, show(name), suggest(name, known))
+	err := fault.New(fault.Invalid, "there is no %s %s%s", what, strict.Show(name), strict.Suggest(name, known))
 	if len(known) == 0 {
 		return nil, err.WithHint("the configuration has no %s", what)
 	}
-	return nil, err.WithHint("the configuration has %s", list(known))
+	return nil, err.WithHint("the configuration has %s", strict.List(known))
 }
 
 // GenerationPrefix returns what the names of the environment's generations begin with.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
 const page = "../../docs/configuration.md"
@@ -50,7 +52,7 @@ func TestDocsExamplesLoad(t *testing.T) {
 	}
 }
 
-// TestDocsFields keeps the reference of fields on the page as the types say.
+// TestDocsFields keeps the reference of strict.Fields on the page as the types say.
 func TestDocsFields(t *testing.T) {
 	const begin, end = "<!-- fields: begin -->\n", "<!-- fields: end -->"
 	text := readPage(t)
@@ -88,10 +90,10 @@ func reference() string {
 		if s.Name() != "Metadata" && slices.ContainsFunc(kinds(), func(k reflect.Type) bool { return k == s }) {
 			fmt.Fprintf(&out, "| `apiVersion` | text, required | `%s` |\n| `kind` | text, required | `%s` |\n", APIVersion, s.Name())
 		}
-		for _, f := range fieldsOf(s) {
-			goField := s.FieldByIndex(f.index)
-			text := strings.ReplaceAll(texts[ownerOf(s, fieldAt(s, f.index))+"."+goField.Name], "|", `\|`)
-			fmt.Fprintf(&out, "| `%s` | %s | %s |\n", f.name, typeName(f, s, goField.Type), text)
+		for _, f := range strict.Fields(s) {
+			goField := s.FieldByIndex(f.Index)
+			text := strings.ReplaceAll(texts[ownerOf(s, fieldAt(s, f.Index))+"."+goField.Name], "|", `\|`)
+			fmt.Fprintf(&out, "| `%s` | %s | %s |\n", f.Name, typeName(f, s, goField.Type), text)
 		}
 	}
 	return out.String() + "\n"
@@ -103,18 +105,18 @@ func fieldAt(t reflect.Type, index []int) reflect.StructField {
 	return f
 }
 
-func typeName(f field, owner, t reflect.Type) string {
+func typeName(f strict.Field, owner, t reflect.Type) string {
 	text := typeWord(t)
-	if len(f.enum) > 0 {
-		text = "`" + strings.Join(f.enum, "` or `") + "`"
+	if len(f.Enum) > 0 {
+		text = "`" + strings.Join(f.Enum, "` or `") + "`"
 	}
-	if f.bare {
+	if f.Bare {
 		text = "text or number"
 	}
 	switch {
-	case slices.Contains(choices[owner.Name()], f.name) && len(choices[owner.Name()]) > 1:
-		text += ", exactly one of `" + strings.Join(choices[owner.Name()], "`, `") + "`"
-	case f.required || slices.Contains(choices[owner.Name()], f.name):
+	case slices.Contains(shape().Choices[owner.Name()], f.Name) && len(shape().Choices[owner.Name()]) > 1:
+		text += ", exactly one of `" + strings.Join(shape().Choices[owner.Name()], "`, `") + "`"
+	case f.Required || slices.Contains(shape().Choices[owner.Name()], f.Name):
 		text += ", required"
 	}
 	return text

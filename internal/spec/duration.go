@@ -23,7 +23,7 @@ func (d Duration) Or(def time.Duration) time.Duration {
 func (d *Duration) UnmarshalJSON(raw []byte) error {
 	var text string
 	if err := json.Unmarshal(raw, &text); err != nil {
-		return fmt.Errorf(`want a duration such as "90s" or "72h"`)
+		return fmt.Errorf(`wants a duration such as "90s" or "72h"`)
 	}
 	v, err := time.ParseDuration(text)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+
+	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
 // environment validates one environment.
@@ -32,31 +34,31 @@ func (e environment) validate() {
 func (e environment) prefix() {
 	at, prefix := e.at.to("prefix"), e.spec.Prefix
 	if prefix == "" {
-		at, prefix = place{e.at.doc, "metadata.name"}, e.name
+		at, prefix = in(e.at.doc, "metadata.name"), e.name
 	}
 	switch {
 	case prefix == "":
 		return
 	case len(prefix) > maxPrefix:
-		at.problem("is %d characters long; the names of generations begin with at most %d, which spec.prefix sets", len(prefix), maxPrefix)
+		at.Problem("is %d characters long; the names of generations begin with at most %d, which spec.prefix sets", len(prefix), maxPrefix)
 	case e.spec.Prefix != "" && !prefixName.MatchString(prefix):
-		at.problem("%s cannot begin the name of a generation: a lower-case letter, then lower-case letters, digits and hyphens", quote(prefix))
+		at.Problem("%s cannot begin the name of a generation: a lower-case letter, then lower-case letters, digits and hyphens", strict.Quote(prefix))
 	}
-	if first, ok := e.prefixes[prefix]; ok && first.doc.value.(*Environment).Metadata.Name != e.name {
-		at.problem("generations named %s... already belong to the environment at %s", show(prefix), first.where())
+	if owner, ok := e.prefixes[prefix]; ok && owner != e.name {
+		at.Problem("generations named %s... already belong to the environment %s", strict.Show(prefix), strict.Show(owner))
 	}
-	e.prefixes[prefix] = at
+	e.prefixes[prefix] = e.name
 }
 
 func (e environment) cluster() {
 	at, c := e.at.to("cluster"), e.spec.Cluster
 	for name, set := range map[string]bool{"local": c.Local != nil, "existing": c.Existing != nil} {
-		if set && c.Provider != name && at.to("provider").readable() {
-			at.to(name).problem("are options of another provider than %s", show(c.Provider))
+		if set && c.Provider != name && at.to("provider").Readable() {
+			at.to(name).Problem("are options of another provider than %s", strict.Show(c.Provider))
 		}
 	}
-	if c.Provider == "existing" && c.Existing == nil && at.to("existing").readable() {
-		at.to("existing").problem("is missing; the provider needs its contexts")
+	if c.Provider == "existing" && c.Existing == nil && at.to("existing").Readable() {
+		at.to("existing").Problem("is missing; the provider needs its contexts")
 	}
 	if c.Existing != nil {
 		at.to("existing").existing(c.Existing)
@@ -64,18 +66,18 @@ func (e environment) cluster() {
 }
 
 func (p place) existing(x *ExistingCluster) {
-	if at := p.to("contexts"); at.readable() {
+	if at := p.to("contexts"); at.Readable() {
 		if len(x.Contexts) != 2 {
-			at.problem("must have exactly two contexts, which generations take in turn, not %d", len(x.Contexts))
+			at.Problem("must have exactly two contexts, which generations take in turn, not %d", len(x.Contexts))
 		} else if x.Contexts[0] == x.Contexts[1] {
-			at.problem("names the context %s twice", show(x.Contexts[0]))
+			at.Problem("names the context %s twice", strict.Show(x.Contexts[0]))
 		}
 		if x.Live != "" && !slices.Contains(x.Contexts, x.Live) {
-			p.to("live").problem("%s is not one of the contexts%s", show(x.Live), suggest(x.Live, x.Contexts))
+			p.to("live").Problem("%s is not one of the contexts%s", strict.Show(x.Live), strict.Suggest(x.Live, x.Contexts))
 		}
 		for context := range x.NodeAddresses {
 			if !slices.Contains(x.Contexts, context) {
-				p.to("nodeAddresses", context).problem("is not one of the contexts%s", suggest(context, x.Contexts))
+				p.to("nodeAddresses", context).Problem("is not one of the contexts%s", strict.Suggest(context, x.Contexts))
 			}
 		}
 	}
@@ -103,7 +105,7 @@ func (e environment) prime() {
 		taken.add(at.to("name"), "units of prime named", u.Name)
 		at.to("namespace").label(u.Namespace)
 		for j, need := range u.Needs {
-			if e.at.to("prime").readable() {
+			if e.at.to("prime").Readable() {
 				e.refers(at.to("needs", j), "unit of prime", need, units)
 			}
 		}
@@ -111,7 +113,7 @@ func (e environment) prime() {
 		checks(at.to("checks"), u.Checks)
 	}
 	if _, cycle := Order(units, needs); cycle != nil {
-		at.to(slices.Index(units, cycle[0]), "needs").problem("units need each other in a cycle: %s", strings.Join(cycle, " -> "))
+		at.to(slices.Index(units, cycle[0]), "needs").Problem("units need each other in a cycle: %s", strings.Join(cycle, " -> "))
 	}
 }
 
@@ -123,7 +125,7 @@ func (e environment) copying() {
 	for kind, owner := range e.spec.Copy.Owners {
 		at.to("owners", kind).kind(kind)
 		if !slices.Contains(owners, owner) && owner != "" {
-			at.to("owners", kind).problem("must be one of %s, not %s%s", list(owners), show(owner), suggest(owner, owners))
+			at.to("owners", kind).Problem("must be one of %s, not %s%s", strict.List(owners), strict.Show(owner), strict.Suggest(owner, owners))
 		}
 	}
 }
@@ -137,12 +139,12 @@ func (e environment) placed() {
 		taken.add(at, "services named", ref.Name)
 		e.refers(at, "service", ref.Name, e.serviceNames)
 		s := e.services[ref.Name]
-		if s == nil || !e.at.to("services").readable() {
+		if s == nil || !e.at.to("services").Readable() {
 			continue
 		}
 		for _, need := range s.Spec.Needs {
 			if !slices.Contains(here, need) && e.services[need] != nil {
-				at.problem("%s needs %s, which is not among the environment's services", show(ref.Name), show(need))
+				at.Problem("%s needs %s, which is not among the environment's services", strict.Show(ref.Name), strict.Show(need))
 			}
 		}
 	}
@@ -163,15 +165,15 @@ func (e environment) routes() {
 		at.to("host").host(r.Host)
 		at.to("preLive").host(r.PreLive)
 		if r.PreLive != "" && r.PreLive == r.Host {
-			at.to("preLive").problem("is the live host itself; the next generation needs a name of its own")
+			at.to("preLive").Problem("is the live host itself; the next generation needs a name of its own")
 		} else {
 			e.claim(at, taken, r)
 		}
 		if e.platform != nil && e.routersKnown {
 			e.refers(at.to("router"), "router", r.Router, e.routers)
 		}
-		if e.at.to("services").readable() && r.Service != "" && !slices.Contains(e.serviceNamesHere(), r.Service) {
-			at.to("service").problem("%s is not among the environment's services%s", show(r.Service), suggest(r.Service, e.serviceNamesHere()))
+		if e.at.to("services").Readable() && r.Service != "" && !slices.Contains(e.serviceNamesHere(), r.Service) {
+			at.to("service").Problem("%s is not among the environment's services%s", strict.Show(r.Service), strict.Suggest(r.Service, e.serviceNamesHere()))
 		}
 		at.backend(r)
 	}
@@ -188,9 +190,9 @@ func (e environment) claim(at place, taken unique, r Route) {
 		switch {
 		case host == "":
 		case mine.doc != nil:
-			at.to(field).problem("there are two routes with the host %s; the first is at %s", host, mine.where())
+			at.to(field).Problem("there are two routes with the host %s; the first is at %s", host, mine.Where())
 		case theirs.doc != nil:
-			at.to(field).problem("the router %s has a route with the host %s already, at %s", show(r.Router), host, theirs.where())
+			at.to(field).Problem("the router %s has a route with the host %s already, at %s", strict.Show(r.Router), host, theirs.Where())
 		}
 		taken[host], e.hosts[r.Router+" "+host] = at.to(field), at.to(field)
 	}
@@ -203,10 +205,10 @@ func (p place) backend(r Route) {
 		p.to("backend", "name").label(r.Backend.Name)
 	}
 	if r.Port != "" && !validPort(r.Port) && !validPortName(r.Port) {
-		p.to("port").problem("%s is neither a port number (1 to 65535) nor the name of one", quote(r.Port))
+		p.to("port").Problem("%s is neither a port number (1 to 65535) nor the name of one", strict.Quote(r.Port))
 	}
 	if r.Health != "" && !strings.HasPrefix(r.Health, "/") {
-		p.to("health").problem("%s is not a path; it does not begin with /", quote(r.Health))
+		p.to("health").Problem("%s is not a path; it does not begin with /", strict.Quote(r.Health))
 	}
 }
 
@@ -220,7 +222,7 @@ func (e environment) checks() {
 	checks(e.at.to("verify"), e.spec.Verify)
 	checks(e.at.to("gate", "checks"), e.spec.Gate.Checks)
 	checks(e.at.to("shift", "checks"), e.spec.Shift.Checks)
-	if !e.at.to("routes").readable() {
+	if !e.at.to("routes").Readable() {
 		return
 	}
 	e.routed(e.at.to("verify"), e.spec.Verify)
@@ -231,7 +233,7 @@ func (e environment) checks() {
 	}
 	for _, doc := range e.docs {
 		if s, ok := doc.value.(*Service); ok && slices.Contains(e.serviceNamesHere(), s.Metadata.Name) {
-			e.routed(place{doc, "spec.checks"}, s.Spec.Checks)
+			e.routed(in(doc, "spec.checks"), s.Spec.Checks)
 		}
 	}
 }
@@ -243,27 +245,27 @@ func (e environment) routed(at place, list []Check) {
 	}
 	for i, c := range list {
 		if c.HTTP != nil && c.HTTP.Route != "" && !slices.Contains(hosts, c.HTTP.Route) {
-			at.to(i, "http", "route").problem("the environment %s has no route with the host %s%s", show(e.name), show(c.HTTP.Route), suggest(c.HTTP.Route, hosts))
+			at.to(i, "http", "route").Problem("the environment %s has no route with the host %s%s", strict.Show(e.name), strict.Show(c.HTTP.Route), strict.Suggest(c.HTTP.Route, hosts))
 		}
 	}
 }
 
 func (e environment) shift() {
 	at, steps := e.at.to("shift", "steps"), e.spec.Shift.Steps
-	if !at.readable() || steps == nil {
+	if !at.Readable() || steps == nil {
 		return
 	}
 	for i, share := range steps {
 		if share < 1 || share > 100 {
-			at.to(i).problem("must be between 1 and 100 percent, not %d", share)
+			at.to(i).Problem("must be between 1 and 100 percent, not %d", share)
 			return
 		}
 		if i > 0 && share <= steps[i-1] {
-			at.to(i).problem("%d does not come after %d; steps ascend", share, steps[i-1])
+			at.to(i).Problem("%d does not come after %d; steps ascend", share, steps[i-1])
 			return
 		}
 	}
 	if len(steps) == 0 || steps[len(steps)-1] != 100 {
-		at.problem("must end with 100, where every user has moved")
+		at.Problem("must end with 100, where every user has moved")
 	}
 }

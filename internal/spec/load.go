@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
 // Load reads a configuration: the file at path, or every .yaml and .yml file directly in the directory at path, in order of
@@ -36,7 +37,7 @@ func Load(path string) (*Config, error) {
 	}
 	cfg := l.config(path)
 	if len(l.problems) > 0 {
-		return nil, fault.New(fault.Invalid, "cannot use the configuration in %s: %w", path, l.problems.sorted())
+		return nil, fault.New(fault.Invalid, "cannot use the configuration in %s: %w", path, l.problems.Sorted())
 	}
 	return cfg, nil
 }
@@ -82,7 +83,21 @@ func readFile(file string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxFile+1))
+	return io.ReadAll(io.LimitReader(f, strict.MaxFile+1))
+}
+
+// Problem is one thing that is wrong with a configuration, and where.
+type Problem = strict.Problem
+
+// Problems is everything that is wrong with a configuration, in order of file, line and field: the cause of what Load returns.
+type Problems = strict.Problems
+
+// document is one document of the configuration.
+type document struct {
+	*strict.Document
+	dir   string // absolute directory of its file
+	kind  string // "" while unknown
+	value any    // *Platform, *Foundation, *Environment, *Service or *Stack; nil when the kind is unknown
 }
 
 // loader collects documents and what is wrong with them.
@@ -97,7 +112,7 @@ type loader struct {
 
 // add reads the documents of one file.
 func (l *loader) add(file string, raw []byte) {
-	roots, problem := parse(file, raw)
+	roots, problem := strict.Parse(file, raw)
 	if problem != nil {
 		l.problems = append(l.problems, *problem)
 		l.complete = false
@@ -110,9 +125,9 @@ func (l *loader) add(file string, raw []byte) {
 		dir = filepath.Dir(abs)
 	}
 	for _, root := range roots {
-		doc := &document{file: file, dir: dir, line: root.Line, lines: map[string]int{}, broken: map[string]bool{}}
+		doc := &document{Document: strict.NewDocument(file, root), dir: dir}
 		l.docs = append(l.docs, doc)
-		(&decoder{document: doc}).read(root)
+		doc.read(root)
 		if doc.value == nil || name(doc.value) == "" {
 			l.complete = false
 		}
@@ -120,8 +135,8 @@ func (l *loader) add(file string, raw []byte) {
 }
 
 // read reads a document: its apiVersion and kind first, which say what the rest must look like.
-func (d *decoder) read(root *yaml.Node) {
-	if !d.want(root, "", yaml.MappingNode) {
+func (d *document) read(root *yaml.Node) {
+	if !d.Mapping(root) {
 		return
 	}
 	var version, kind *yaml.Node
@@ -137,31 +152,31 @@ func (d *decoder) read(root *yaml.Node) {
 		return
 	}
 	if kind == nil {
-		d.report(root.Line, "kind", "is missing; it is one of %s", list(kindNames()))
+		d.Report(root.Line, "kind", "is missing; it is one of %s", strict.List(kindNames()))
 		return
 	}
 	i := slices.Index(kindNames(), kind.Value)
 	if i < 0 {
-		d.report(kind.Line, "kind", "there is no kind %s, only %s%s", show(kind.Value), list(kindNames()), suggest(kind.Value, kindNames()))
+		d.Report(kind.Line, "kind", "there is no kind %s, only %s%s", strict.Show(kind.Value), strict.List(kindNames()), strict.Suggest(kind.Value, kindNames()))
 		return
 	}
 	d.kind = kind.Value
 	v := reflect.New(kinds()[i])
-	d.value(root, "", field{}, v.Elem())
-	d.document.value = v.Interface()
+	d.value = v.Interface()
+	d.Decode(root, d.value, shape())
 }
 
 // ours reports whether the document has the apiVersion that this program reads.
-func (d *decoder) ours(root, version *yaml.Node) bool {
+func (d *document) ours(root, version *yaml.Node) bool {
 	switch {
 	case version == nil:
-		d.report(root.Line, "apiVersion", "is missing; every document begins with apiVersion: %s", APIVersion)
+		d.Report(root.Line, "apiVersion", "is missing; every document begins with apiVersion: %s", APIVersion)
 	case version.Value == APIVersion:
 		return true
 	case strings.HasPrefix(version.Value, "crossfade.dev/"):
-		d.report(version.Line, "apiVersion", "%s is not known; this program reads %s", show(version.Value), APIVersion)
+		d.Report(version.Line, "apiVersion", "%s is not known; this program reads %s", strict.Show(version.Value), APIVersion)
 	default:
-		d.report(version.Line, "apiVersion", "is %s, not %s; keep manifests in a sub-directory", quote(version.Value), APIVersion)
+		d.Report(version.Line, "apiVersion", "is %s, not %s; keep manifests in a sub-directory", strict.Quote(version.Value), APIVersion)
 	}
 	return false
 }
@@ -172,7 +187,7 @@ func (l *loader) config(path string) *Config {
 	v.validate()
 	cfg := &Config{Dir: l.dir}
 	for _, doc := range l.docs {
-		l.problems = append(l.problems, doc.problems...)
+		l.problems = append(l.problems, doc.Problems...)
 		switch value := doc.value.(type) {
 		case *Platform:
 			cfg.Platform = *value
@@ -190,6 +205,22 @@ func (l *loader) config(path string) *Config {
 		l.problems = append(l.problems, Problem{File: filepath.Clean(path), Message: "has no document of kind Platform; a configuration has exactly one"})
 	}
 	return cfg
+}
+
+// shape says what the types cannot: the fields that every document begins with, and those of which exactly one is set. The
+// loader and the schema both follow it.
+func shape() strict.Shape {
+	return strict.Shape{
+		Envelope: []string{"apiVersion", "kind"},
+		Choices: map[string][]string{
+			"Router":      {"caddy"},
+			"Unit":        {"files", "kustomize", "helm"},
+			"ServiceSpec": {"files", "kustomize", "helm"},
+			"Route":       {"service", "backend"},
+			"Check":       {"http", "command", "job"},
+			"HTTPCheck":   {"url", "route"},
+		},
+	}
 }
 
 // kinds lists the types of documents, in the order in which people read them.

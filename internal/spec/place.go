@@ -1,48 +1,29 @@
 package spec
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
 // place is a field of a document: what validation speaks about.
 type place struct {
-	doc  *document
-	path string
+	strict.Place
+	doc *document
+}
+
+// in returns a place in a document.
+func in(doc *document, path string) place {
+	return place{strict.Place{Doc: doc.Document, Path: path}, doc}
 }
 
 // to returns the place of a field, an index or a key below.
 func (p place) to(next ...any) place {
-	for _, n := range next {
-		p.path = join(p.path, n)
-	}
+	p.Place = p.To(next...)
 	return p
-}
-
-// line returns the line of the place or, when it is not written, of the nearest place above it that is.
-func (p place) line() int {
-	for path := p.path; path != ""; {
-		if line, ok := p.doc.lines[path]; ok {
-			return line
-		}
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
-	}
-	return p.doc.line
-}
-
-func (p place) problem(format string, args ...any) { p.doc.report(p.line(), p.path, format, args...) }
-
-// readable reports whether what stands at the place could be read, all of it.
-func (p place) readable() bool {
-	for path := range p.doc.broken {
-		if path == "" || path == p.path || strings.HasPrefix(path, p.path) && strings.ContainsAny(path[len(p.path):][:1], ".[") {
-			return false
-		}
-	}
-	return true
 }
 
 var (
@@ -63,9 +44,9 @@ func (p place) label(text string) {
 	switch {
 	case text == "":
 	case len(text) > 63:
-		p.problem("is %d characters long; a DNS label has at most 63", len(text))
+		p.Problem("is %d characters long; a DNS label has at most 63", len(text))
 	case !dnsLabel.MatchString(text):
-		p.problem("%s is not a DNS label: lower-case letters, digits and hyphens, with a letter or digit at both ends", quote(text))
+		p.Problem("%s is not a DNS label: lower-case letters, digits and hyphens, with a letter or digit at both ends", strict.Quote(text))
 	}
 }
 
@@ -79,14 +60,14 @@ func (p place) host(text string) {
 		valid = valid && len(part) <= 63 && dnsLabel.MatchString(part)
 	}
 	if !valid {
-		p.problem("%s is not a host name: lower-case DNS labels joined by dots, without scheme or port", quote(text))
+		p.Problem("%s is not a host name: lower-case DNS labels joined by dots, without scheme or port", strict.Quote(text))
 	}
 }
 
 // templated checks that a text uses only templates that are known.
 func (p place) templated(text string) {
 	if strings.Contains(templateUse.ReplaceAllString(text, ""), "{{") {
-		p.problem("%s uses a template other than {{.Environment}}, {{.Generation}}, {{.Ingress}} and {{.Namespace}}", quote(text))
+		p.Problem("%s uses a template other than {{.Environment}}, {{.Generation}}, {{.Ingress}} and {{.Namespace}}", strict.Quote(text))
 	}
 }
 
@@ -96,7 +77,7 @@ func (p place) resolve(path *string, sort string, fits func(string, os.FileInfo)
 		return
 	}
 	if strings.ContainsRune(*path, 0) {
-		p.problem("%s is not a path", quote(*path))
+		p.Problem("%s is not a path", strict.Quote(*path))
 		return
 	}
 	written := *path
@@ -106,9 +87,9 @@ func (p place) resolve(path *string, sort string, fits func(string, os.FileInfo)
 	info, err := os.Stat(*path)
 	switch {
 	case err != nil:
-		p.problem("there is no %s; paths are relative to the file they are in", written)
+		p.Problem("there is no %s; paths are relative to the file they are in", written)
 	case !fits(*path, info):
-		p.problem("%s is not %s", written, sort)
+		p.Problem("%s is not %s", written, sort)
 	}
 }
 
@@ -116,7 +97,7 @@ func (p place) resolve(path *string, sort string, fits func(string, os.FileInfo)
 // named ~ nobody's wish.
 func (p place) absolute(path *string) {
 	if strings.HasPrefix(*path, "~") {
-		p.problem("%s begins with ~, which only shells know; write the path out", quote(*path))
+		p.Problem("%s begins with ~, which only shells know; write the path out", strict.Quote(*path))
 		return
 	}
 	if *path != "" && !filepath.IsAbs(*path) {
@@ -155,13 +136,8 @@ func (u unique) add(p place, what, name string) {
 		return
 	}
 	if first, ok := u[name]; ok {
-		p.problem("there are two %s %s; the first is at %s", what, show(name), first.where())
+		p.Problem("there are two %s %s; the first is at %s", what, strict.Show(name), first.Where())
 		return
 	}
 	u[name] = p
-}
-
-// where says where a place is.
-func (p place) where() string {
-	return fmt.Sprintf("%s:%d", p.doc.file, p.line())
 }

@@ -42,7 +42,7 @@ func Schema() []byte {
 		envelope(root.Definitions[kind.Name()], kind.Name())
 		root.OneOf = append(root.OneOf, &jsonschema.Schema{Ref: "#/$defs/" + kind.Name()})
 	}
-	for name, fields := range choices {
+	for name, fields := range shape().Choices {
 		choose(root.Definitions[name], fields)
 	}
 	raw, err := json.MarshalIndent(root, "", "  ")

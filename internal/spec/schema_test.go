@@ -2,7 +2,6 @@ package spec
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
+	sigs "sigs.k8s.io/yaml"
+
+	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
 // published is where users' editors find the schema of a checkout.
@@ -116,7 +118,7 @@ func TestFieldsAreDescribed(t *testing.T) {
 			}
 		}
 	}
-	for name := range choices {
+	for name := range shape().Choices {
 		if !slices.ContainsFunc(structs(), func(s reflect.Type) bool { return s.Name() == name }) {
 			t.Errorf("choices names the type %s, which no document has", name)
 		}
@@ -145,8 +147,7 @@ func jsonDocuments(t *testing.T, raw []byte) []any {
 	t.Helper()
 	var docs []any
 	for _, root := range parseYAML(t, raw) {
-		d := decoder{document: &document{broken: map[string]bool{}, lines: map[string]int{}}}
-		text, err := json.Marshal(d.free(root, ""))
+		text, err := sigs.YAMLToJSON(write(t, []*yaml.Node{root}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +162,7 @@ func jsonDocuments(t *testing.T, raw []byte) []any {
 
 func parseYAML(t *testing.T, raw []byte) []*yaml.Node {
 	t.Helper()
-	roots, problem := parse("f.yaml", raw)
+	roots, problem := strict.Parse("f.yaml", raw)
 	if problem != nil {
 		t.Fatal(problem)
 	}

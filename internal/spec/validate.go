@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
 // validator checks what the types cannot say: names, ranges, files, and whether what documents refer to exists. It makes
@@ -19,16 +21,16 @@ type validator struct {
 	foundations  []string
 	services     map[string]*Service
 	serviceNames []string
-	hosts        unique // by router and host, over all environments
-	prefixes     unique
+	hosts        unique            // by router and host, over all environments
+	prefixes     map[string]string // the environment that owns each
 	routersKnown bool
 }
 
 func (v *validator) validate() {
-	v.services, v.hosts, v.prefixes = map[string]*Service{}, unique{}, unique{}
+	v.services, v.hosts, v.prefixes = map[string]*Service{}, unique{}, map[string]string{}
 	v.collect()
 	for _, doc := range v.docs {
-		at := place{doc, "spec"}
+		at := in(doc, "spec")
 		switch value := doc.value.(type) {
 		case *Platform:
 			v.routing(at, value)
@@ -50,16 +52,16 @@ func (v *validator) collect() {
 		if doc.value == nil {
 			continue
 		}
-		at, name := place{doc, "metadata.name"}, name(doc.value)
+		at, name := in(doc, "metadata.name"), name(doc.value)
 		at.label(name)
 		switch value := doc.value.(type) {
 		case *Platform:
 			if v.platform != nil {
-				at.problem("is a second Platform; a configuration has exactly one")
+				at.Problem("is a second Platform; a configuration has exactly one")
 				continue
 			}
 			v.platform = value
-			v.routersKnown = place{doc, "spec.routers"}.readable()
+			v.routersKnown = in(doc, "spec.routers").Readable()
 			for _, r := range value.Spec.Routers {
 				v.routers = append(v.routers, r.Name)
 			}
@@ -72,7 +74,7 @@ func (v *validator) collect() {
 		}
 		scoped := doc.kind + " " + name
 		if first, ok := taken[scoped]; ok && name != "" {
-			at.problem("there are two documents of kind %s with the name %s; the first is at %s", doc.kind, show(name), first.where())
+			at.Problem("there are two documents of kind %s with the name %s; the first is at %s", doc.kind, strict.Show(name), first.Where())
 		}
 		taken[scoped] = at
 	}
@@ -82,7 +84,7 @@ func (v *validator) collect() {
 // nothing is said.
 func (v *validator) refers(p place, what, name string, known []string) {
 	if name != "" && v.complete && !slices.Contains(known, name) {
-		p.problem("there is no %s %s%s", what, show(name), suggest(name, known))
+		p.Problem("there is no %s %s%s", what, strict.Show(name), strict.Suggest(name, known))
 	}
 }
 
@@ -108,7 +110,7 @@ func (p place) address(text string) {
 	}
 	_, port, err := net.SplitHostPort(text)
 	if err != nil || !validPort(port) {
-		p.problem(`%s is not an address to listen at, such as ":80" or "127.0.0.1:8080"`, quote(text))
+		p.Problem(`%s is not an address to listen at, such as ":80" or "127.0.0.1:8080"`, strict.Quote(text))
 	}
 }
 
@@ -119,7 +121,7 @@ func (p place) admin(text string) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		p.problem(`%s is neither "unix//path" nor "http://host:port"`, quote(text))
+		p.Problem(`%s is neither "unix//path" nor "http://host:port"`, strict.Quote(text))
 	}
 }
 
@@ -131,7 +133,7 @@ func validPort(text string) bool {
 func (v *validator) service(at place, s *ServiceSpec) {
 	at.to("namespace").label(s.Namespace)
 	if s.Image != "" && !imageName.MatchString(s.Image) {
-		at.to("image").problem("%s is not a repository; its tag or digest is the version, and is not written here", quote(s.Image))
+		at.to("image").Problem("%s is not a repository; its tag or digest is the version, and is not written here", strict.Quote(s.Image))
 	}
 	for i, need := range s.Needs {
 		v.refers(at.to("needs", i), "service", need, v.serviceNames)
@@ -152,15 +154,15 @@ func (v *validator) serviceCycle() {
 	}
 	for _, doc := range v.docs {
 		if s, ok := doc.value.(*Service); ok && s.Metadata.Name == cycle[0] {
-			place{doc, "spec.needs"}.problem("services need each other in a cycle: %s", strings.Join(cycle, " -> "))
+			in(doc, "spec.needs").Problem("services need each other in a cycle: %s", strings.Join(cycle, " -> "))
 			return
 		}
 	}
 }
 
 func (v *validator) stack(at place, s *StackSpec) {
-	if len(s.Services) == 0 && len(s.Objects) == 0 && at.readable() {
-		at.problem("needs services or objects, or the stack moves nothing")
+	if len(s.Services) == 0 && len(s.Objects) == 0 && at.Readable() {
+		at.Problem("needs services or objects, or the stack moves nothing")
 	}
 	for i, name := range s.Services {
 		v.refers(at.to("services", i), "service", name, v.serviceNames)

@@ -1,4 +1,4 @@
-package spec
+package strict
 
 import (
 	"bytes"
@@ -13,16 +13,15 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFile bounds a file of configuration, in bytes. One that is larger is something else by mistake.
-const maxFile = 4 << 20
+// MaxFile bounds a file of configuration, in bytes. One that is larger is something else by mistake.
+const MaxFile = 4 << 20
 
-// parse splits a file into the root nodes of its YAML documents; empty documents are left out. The documents before one
+// Parse splits a file into the root nodes of its YAML documents; empty documents are left out. The documents before one
 // that does not parse are returned along with the problem.
-func parse(file string, raw []byte) ([]*yaml.Node, *Problem) {
-	if len(raw) > maxFile {
-		return nil, &Problem{File: file, Message: fmt.Sprintf("is larger than %d MiB; configuration is not", maxFile>>20)}
+func Parse(file string, raw []byte) ([]*yaml.Node, *Problem) {
+	if len(raw) > MaxFile {
+		return nil, &Problem{File: file, Message: fmt.Sprintf("is larger than %d MiB; configuration is not", MaxFile>>20)}
 	}
-	raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
 	if at := firstInvalid(raw); at >= 0 {
 		return nil, &Problem{File: file, Line: 1 + bytes.Count(raw[:at], []byte("\n")), Message: "is not UTF-8 text"}
 	}

@@ -1,4 +1,6 @@
-package spec
+// Package strict reads YAML documents into Go values as strictly as the types allow, keeps where every field stands, and
+// collects problems with their places. It knows nothing of what the documents mean.
+package strict
 
 import (
 	"cmp"
@@ -13,7 +15,7 @@ import (
 
 // Problem is one thing that is wrong with a configuration, and where.
 type Problem struct {
-	File    string `json:"file"`            // as reached from the path given to Load
+	File    string `json:"file"`            // as reached from the path that was given
 	Line    int    `json:"line,omitempty"`  // counted from 1; 0 when it concerns the whole file or directory
 	Field   string `json:"field,omitempty"` // for example spec.routes[0].host
 	Message string `json:"message"`         // what is wrong and, where there is a likely remedy, what to write
@@ -31,8 +33,8 @@ func (p Problem) String() string {
 	return text + ": " + p.Message
 }
 
-// Problems is everything that is wrong with a configuration, in order of file, line and field. As an error it is the cause
-// of what Load returns; callers that show errors print it line by line.
+// Problems is everything that is wrong with a configuration, in order of file, line and field. Callers
+// that show errors print it line by line.
 type Problems []Problem
 
 // Error returns the only problem, or the first one and how many there are: one line in either case.
@@ -64,25 +66,27 @@ func (p Problems) Summary(path string) error {
 	return fault.New(fault.Invalid, "cannot use the configuration in %s: %s", path, count)
 }
 
-func (p Problems) sorted() Problems {
+// Sorted sorts the problems in place, and returns them.
+func (p Problems) Sorted() Problems {
 	slices.SortStableFunc(p, func(a, b Problem) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Field, b.Field), strings.Compare(a.Message, b.Message))
 	})
-	return slices.Compact(p)
+	return p
 }
 
 var plain = regexp.MustCompile(`^[\w.-]{1,60}$`)
 
-// show writes a name from the input into a message: bare when it is a plain word, otherwise quoted and cut to a length that
+// Show writes a name from the input into a message: bare when it is a plain word, otherwise quoted and cut to a length that
 // leaves the message readable.
-func show(name string) string {
+func Show(name string) string {
 	if plain.MatchString(name) {
 		return name
 	}
-	return quote(name)
+	return Quote(name)
 }
 
-func quote(text string) string {
+// Quote writes a text from the input into a message, in quotes and cut to a readable length.
+func Quote(text string) string {
 	const most = 60
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most]) + "..."
@@ -90,9 +94,9 @@ func quote(text string) string {
 	return strconv.Quote(text)
 }
 
-// suggest returns "; did you mean X?" for the known name nearest to name, and "" when none is near.
-func suggest(name string, known []string) string {
-	best, distance := "", min(len(name), 3+len(name)/8)
+// Suggest returns "; did you mean X?" for the known name nearest to name, and "" when none is near.
+func Suggest(name string, known []string) string {
+	best, distance := "", min(len(name), 3+len(name)/8, 8)
 	for _, k := range slices.Sorted(slices.Values(known)) {
 		if d := editDistance(strings.ToLower(name), strings.ToLower(k)); d < distance {
 			best, distance = k, d
@@ -130,4 +134,5 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-func list(words []string) string { return strings.Join(words, ", ") }
+// List joins words by commas.
+func List(words []string) string { return strings.Join(words, ", ") }

@@ -1,12 +1,10 @@
-package spec
+package strict
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"reflect"
 	"slices"
-	"strconv"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -17,36 +15,17 @@ const (
 	maxDepth = 100
 )
 
-// document is one YAML document: the value it describes, and where its fields stand.
-type document struct {
-	file     string         // as shown to people
-	dir      string         // absolute directory of the file
-	kind     string         // "" while unknown
-	line     int            // of its first field
-	value    any            // *Platform, *Foundation, *Environment, *Service or *Stack; nil when the kind is unknown
-	lines    map[string]int // by field
-	broken   map[string]bool
-	problems Problems
-}
-
-// report adds a problem with a field. A field that could not be read has one already, and gets no other.
-func (d *document) report(line int, field, format string, args ...any) {
-	if d.broken[field] {
-		return
-	}
-	d.problems = append(d.problems, Problem{File: d.file, Line: line, Field: field, Message: fmt.Sprintf(format, args...)})
-}
-
 // decoder reads the nodes of one document into Go values as strictly as the types allow: unknown and repeated fields, wrong
 // types and empty values are problems, and reading goes on after each.
 type decoder struct {
-	*document
+	*Document
+	shape        Shape
 	nodes, depth int
 }
 
 // fail reports a field that could not be read, so that nothing else is said about it.
 func (d *decoder) fail(n *yaml.Node, at, format string, args ...any) {
-	d.report(n.Line, at, format, args...)
+	d.Report(n.Line, at, format, args...)
 	d.broken[at] = true
 }
 
@@ -69,7 +48,7 @@ func (d *decoder) within(n *yaml.Node, at string, nodes int) bool {
 		return true
 	}
 	if !d.broken[""] {
-		d.fail(n, "", "is nested too deeply, or its aliases expand to too much, at %s", show(at))
+		d.fail(n, "", "is nested too deeply, or its aliases expand to too much, at %s", Show(at))
 	}
 	return false
 }
@@ -77,15 +56,15 @@ func (d *decoder) within(n *yaml.Node, at string, nodes int) bool {
 func (d *decoder) leave() { d.depth-- }
 
 // value reads a node into out.
-func (d *decoder) value(n *yaml.Node, at string, f field, out reflect.Value) {
+func (d *decoder) value(n *yaml.Node, at string, f Field, out reflect.Value) {
 	n = d.enter(n, at)
 	defer d.leave()
 	switch {
 	case n == nil:
 	case n.ShortTag() == "!!null":
 		d.fail(n, at, "is empty; give it a value or leave it out")
-	case out.Type() == reflect.TypeFor[Duration]():
-		d.duration(n, at, out)
+	case reflect.PointerTo(out.Type()).Implements(reflect.TypeFor[json.Unmarshaler]()):
+		d.text(n, at, out.Addr().Interface().(json.Unmarshaler))
 	case out.Kind() == reflect.Pointer:
 		out.Set(reflect.New(out.Type().Elem()))
 		d.object(n, at, out.Elem())
@@ -104,30 +83,30 @@ func (d *decoder) object(n *yaml.Node, at string, out reflect.Value) {
 	if !d.want(n, at, yaml.MappingNode) {
 		return
 	}
-	fields := fieldsOf(out.Type())
+	fields := Fields(out.Type())
 	var set []string
 	for _, p := range d.pairs(n, at) {
-		if at == "" && (p.name == "apiVersion" || p.name == "kind") {
+		if at == "" && slices.Contains(d.shape.Envelope, p.name) {
 			continue
 		}
 		f, known := find(fields, p.name)
 		if !known {
-			d.report(p.key.Line, join(at, p.name), "unknown field %s%s", show(p.name), suggest(p.name, names(fields)))
+			d.Report(p.key.Line, join(at, p.name), "unknown field %s%s", Show(p.name), Suggest(p.name, names(fields)))
 			continue
 		}
-		set = append(set, f.name)
-		d.lines[join(at, f.name)] = p.key.Line
-		d.value(p.value, join(at, f.name), f, out.FieldByIndex(f.index))
+		set = append(set, f.Name)
+		d.lines[join(at, f.Name)] = p.key.Line
+		d.value(p.value, join(at, f.Name), f, out.FieldByIndex(f.Index))
 	}
 	d.complete(n, at, fields, set)
-	d.chosen(n, at, choices[out.Type().Name()], set)
+	d.chosen(n, at, d.shape.Choices[out.Type().Name()], set)
 }
 
 // complete reports required fields that are not set.
-func (d *decoder) complete(n *yaml.Node, at string, fields []field, set []string) {
+func (d *decoder) complete(n *yaml.Node, at string, fields []Field, set []string) {
 	for _, f := range fields {
-		if f.required && !slices.Contains(set, f.name) {
-			d.fail(n, join(at, f.name), "is missing")
+		if f.Required && !slices.Contains(set, f.Name) {
+			d.fail(n, join(at, f.Name), "is missing")
 		}
 	}
 }
@@ -143,11 +122,11 @@ func (d *decoder) chosen(n *yaml.Node, at string, of, set []string) {
 	switch {
 	case len(of) == 0 || len(found) == 1:
 	case len(of) == 1:
-		d.report(n.Line, at, "%s is missing", of[0])
+		d.Report(n.Line, at, "%s is missing", of[0])
 	case len(found) == 0:
-		d.report(n.Line, at, "needs exactly one of %s", list(of))
+		d.Report(n.Line, at, "needs exactly one of %s", List(of))
 	default:
-		d.report(n.Line, at, "has %s, but exactly one of %s may be set", list(found), list(of))
+		d.Report(n.Line, at, "has %s, but exactly one of %s may be set", List(found), List(of))
 	}
 }
 
@@ -159,7 +138,7 @@ func (d *decoder) list(n *yaml.Node, at string, out reflect.Value) {
 	for i, item := range n.Content {
 		place := join(at, i)
 		d.lines[place] = item.Line
-		d.value(item, place, field{required: true}, out.Index(i))
+		d.value(item, place, Field{Required: true}, out.Index(i))
 	}
 }
 
@@ -177,27 +156,28 @@ func (d *decoder) mapping(n *yaml.Node, at string, out reflect.Value) {
 				element.Set(reflect.ValueOf(v))
 			}
 		} else {
-			d.value(p.value, place, field{}, element)
+			d.value(p.value, place, Field{}, element)
 		}
 		out.SetMapIndex(reflect.ValueOf(p.name), element)
 	}
 }
 
-func (d *decoder) duration(n *yaml.Node, at string, out reflect.Value) {
+// text reads a value that is written as a text and reads itself, such as a duration.
+func (d *decoder) text(n *yaml.Node, at string, out json.Unmarshaler) {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
-		d.fail(n, at, `wants a duration such as "90s" or "72h", not %s`, describe(n))
+		d.fail(n, at, "%v, not %s", out.UnmarshalJSON([]byte("{}")), describe(n))
 		return
 	}
 	raw, err := json.Marshal(n.Value)
 	if err == nil {
-		err = out.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(raw)
+		err = out.UnmarshalJSON(raw)
 	}
 	if err != nil {
 		d.fail(n, at, "%v", err)
 	}
 }
 
-func (d *decoder) scalar(n *yaml.Node, at string, f field, out reflect.Value) {
+func (d *decoder) scalar(n *yaml.Node, at string, f Field, out reflect.Value) {
 	tag := n.ShortTag()
 	switch out.Kind() {
 	case reflect.Bool:
@@ -207,33 +187,33 @@ func (d *decoder) scalar(n *yaml.Node, at string, f field, out reflect.Value) {
 	case reflect.Int:
 		d.integer(n, at, f, out)
 	case reflect.String:
-		if n.Kind != yaml.ScalarNode || tag != "!!str" && !(f.bare && tag == "!!int") {
+		if n.Kind != yaml.ScalarNode || tag != "!!str" && !(f.Bare && tag == "!!int") {
 			d.fail(n, at, "wants a text, not %s%s", describe(n), quoteHint(n))
 			return
 		}
 		out.SetString(n.Value)
-		if f.required && n.Value == "" {
+		if f.Required && n.Value == "" {
 			d.fail(n, at, "must not be empty")
 		}
-		if len(f.enum) > 0 && !slices.Contains(f.enum, n.Value) {
-			d.fail(n, at, "must be one of %s, not %s%s", list(f.enum), show(n.Value), suggest(n.Value, f.enum))
+		if len(f.Enum) > 0 && !slices.Contains(f.Enum, n.Value) {
+			d.fail(n, at, "must be one of %s, not %s%s", List(f.Enum), Show(n.Value), Suggest(n.Value, f.Enum))
 		}
 	default:
-		panic("spec: no reader for fields of type " + out.Type().String())
+		panic("strict: no reader for fields of type " + out.Type().String())
 	}
 }
 
-func (d *decoder) integer(n *yaml.Node, at string, f field, out reflect.Value) {
+func (d *decoder) integer(n *yaml.Node, at string, f Field, out reflect.Value) {
 	if n.ShortTag() != "!!int" || n.Decode(out.Addr().Interface()) != nil {
 		d.fail(n, at, "wants a whole number, not %s", describe(n))
 		return
 	}
 	v := int(out.Int())
 	switch {
-	case f.max != 0 && (v < f.min || v > f.max):
-		d.fail(n, at, "must be between %d and %d, not %d", f.min, f.max, v)
-	case f.min != 0 && v < f.min:
-		d.fail(n, at, "must be at least %d, not %d", f.min, v)
+	case f.Max != 0 && (v < f.Min || v > f.Max):
+		d.fail(n, at, "must be between %d and %d, not %d", f.Min, f.Max, v)
+	case f.Min != 0 && v < f.Min:
+		d.fail(n, at, "must be at least %d, not %d", f.Min, v)
 	}
 }
 
@@ -270,15 +250,15 @@ func (d *decoder) freeScalar(n *yaml.Node, at string) any {
 	case "!!bool", "!!int", "!!float":
 		var v any
 		if err := n.Decode(&v); err != nil {
-			d.fail(n, at, "cannot be read: %s", show(n.Value))
+			d.fail(n, at, "cannot be read: %s", Show(n.Value))
 		}
 		if f, ok := v.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
-			d.fail(n, at, "%s is not a number that JSON can hold", show(n.Value))
+			d.fail(n, at, "%s is not a number that JSON can hold", Show(n.Value))
 			return nil
 		}
 		return v
 	}
-	d.fail(n, at, "the tag %s is not supported", show(n.Tag))
+	d.fail(n, at, "the tag %s is not supported", Show(n.Tag))
 	return nil
 }
 
@@ -288,7 +268,7 @@ func (d *decoder) want(n *yaml.Node, at string, kind yaml.Kind) bool {
 		return true
 	}
 	if n.Kind == kind {
-		d.fail(n, at, "the tag %s is not supported", show(n.Tag))
+		d.fail(n, at, "the tag %s is not supported", Show(n.Tag))
 		return false
 	}
 	wanted := "a mapping"
@@ -322,9 +302,9 @@ func (d *decoder) pairs(n *yaml.Node, at string) []pair {
 		case key.ShortTag() == "!!merge":
 			merged = append(merged, d.merge(value, at)...)
 		case key.Kind != yaml.ScalarNode:
-			d.report(key.Line, at, "has %s for a field name", describe(key))
+			d.Report(key.Line, at, "has %s for a field name", describe(key))
 		case seen[key.Value]:
-			d.report(key.Line, join(at, key.Value), "is set twice")
+			d.Report(key.Line, join(at, key.Value), "is set twice")
 		default:
 			seen[key.Value] = true
 			written = append(written, pair{key.Value, key, value})
@@ -356,29 +336,8 @@ func (d *decoder) merge(n *yaml.Node, at string) []pair {
 		}
 		return result
 	}
-	d.report(n.Line, at, "a merge key (<<) wants a mapping, not %s", describe(n))
+	d.Report(n.Line, at, "a merge key (<<) wants a mapping, not %s", describe(n))
 	return nil
-}
-
-// join extends the path of a field by a name or an index.
-func join(at string, next any) string {
-	switch v := next.(type) {
-	case int:
-		return at + "[" + strconv.Itoa(v) + "]"
-	case string:
-		if !simpleName(v) {
-			return at + "[" + quote(v) + "]"
-		}
-		if at == "" {
-			return v
-		}
-		return at + "." + v
-	}
-	panic("spec: a path is made of names and indexes")
-}
-
-func simpleName(name string) bool {
-	return plain.MatchString(name) && !slices.Contains([]rune(name), '.')
 }
 
 // describe names what a node is, in words for people.
@@ -391,15 +350,15 @@ func describe(n *yaml.Node) string {
 	}
 	switch n.ShortTag() {
 	case "!!str":
-		return "the text " + quote(n.Value)
+		return "the text " + Quote(n.Value)
 	case "!!int", "!!float":
-		return "the number " + show(n.Value)
+		return "the number " + Show(n.Value)
 	case "!!bool":
-		return "the truth value " + show(n.Value)
+		return "the truth value " + Show(n.Value)
 	case "!!null":
 		return "nothing"
 	}
-	return show(n.Value)
+	return Show(n.Value)
 }
 
 // quoteHint advises quotes where YAML took a text for something else.
