@@ -64,7 +64,7 @@ func runJob(ctx context.Context, c *kube.Cluster, job *unstructured.Unstructured
 	defer cancel()
 	name := job.GetNamespace() + "/" + job.GetName()
 	if err != nil {
-		err = fmt.Errorf("job %s: %w: %s", name, err, strings.Join(c.Diagnose(ending, jobs), " | "))
+		err = fmt.Errorf("job %s: %w: %s", name, err, strings.Join(c.Explain(ending, jobs), " | "))
 	}
 	if removal := c.Delete(ending, job); removal != nil && err == nil {
 		return "", removal

@@ -3,6 +3,7 @@ package kube
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -26,11 +27,11 @@ const (
 	eventsAsked = 200
 )
 
-// Diagnose tells why objects are not ready, in lines to be shown to a person: their state, the pods concerned with their
+// Explain tells why objects are not ready, in lines to be shown to a person: their state, the pods concerned with their
 // reasons, the last events, and the last log lines of containers that run badly (of the run before when one has crashed).
 // It tells nothing about objects that are ready, and what cannot be found out is a line too: it has no error. Of Secrets
 // and environment variables nothing is ever told; what a program writes to its log is.
-func (c *Cluster) Diagnose(ctx context.Context, objs []*unstructured.Unstructured) []string {
+func (c *Cluster) Explain(ctx context.Context, objs []*unstructured.Unstructured) []string {
 	var lines []string
 	for _, obj := range objs {
 		found, err := c.Get(ctx, obj)
@@ -44,25 +45,39 @@ func (c *Cluster) Diagnose(ctx context.Context, objs []*unstructured.Unstructure
 		if seen := stateOf(found); !seen.ready {
 			lines = append(lines, fmt.Sprintf("%s: %s", ident.Of(found), seen.why))
 			lines = append(lines, c.events(ctx, found.GetNamespace(), found.GetKind(), found.GetName())...)
-			lines = append(lines, c.sickPods(ctx, found)...)
+			pods, err := c.podsOf(ctx, found)
+			pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return podReady(p) && restarts(p) == 0 })
+			lines = append(lines, c.podLines(ctx, pods, err)...)
 		}
 	}
 	return lines
 }
 
-func (c *Cluster) sickPods(ctx context.Context, workload *unstructured.Unstructured) []string {
-	pods, err := c.podsOf(ctx, workload)
+// Diagnose tells about the pods of a namespace as Explain does, those that are not ready first; of those that are ready it
+// tells the end of their logs, as a check that fails may have its reason there.
+func (c *Cluster) Diagnose(ctx context.Context, namespace string) []string {
+	pods, err := c.listPods(ctx, namespace, metav1.ListOptions{})
+	slices.SortStableFunc(pods, func(a, b corev1.Pod) int {
+		if podReady(a) == podReady(b) {
+			return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
+		}
+		if podReady(a) {
+			return 1
+		}
+		return -1
+	})
+	return c.podLines(ctx, pods, err)
+}
+
+// podLines tells about the first few pods, in their order.
+func (c *Cluster) podLines(ctx context.Context, pods []corev1.Pod, err error) []string {
 	if err != nil {
 		return []string{"  " + err.Error()}
 	}
 	var lines []string
-	told := 0
-	for _, pod := range pods {
-		if podReady(pod) {
-			continue
-		}
-		if told++; told > maxSick {
-			return append(lines, "  and more pods that are not ready")
+	for i, pod := range pods {
+		if i == maxSick {
+			return append(lines, fmt.Sprintf("  and %d more pods", len(pods)-maxSick))
 		}
 		lines = append(lines, fmt.Sprintf("  Pod %s/%s: %s", pod.Namespace, pod.Name, podReason(pod)))
 		for _, line := range c.events(ctx, pod.Namespace, "Pod", pod.Name) {
@@ -84,8 +99,19 @@ func podReady(pod corev1.Pod) bool {
 	})
 }
 
+func restarts(pod corev1.Pod) int32 {
+	var count int32
+	for _, container := range containersOf(pod) {
+		count += container.RestartCount
+	}
+	return count
+}
+
 // podReason says what is wrong with a pod as a whole: why it is not scheduled, or its phase.
 func podReason(pod corev1.Pod) string {
+	if podReady(pod) {
+		return "ready"
+	}
 	for _, condition := range pod.Status.Conditions {
 		if condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse {
 			return fmt.Sprintf("%s: %s", condition.Reason, condition.Message)
@@ -97,19 +123,31 @@ func podReason(pod corev1.Pod) string {
 	return strings.ToLower(string(pod.Status.Phase)) + ", not ready"
 }
 
-// containerLines tells about one container that is not as it should be, with the end of its log.
+// containerLines tells about one container, with the end of its log.
 func (c *Cluster) containerLines(ctx context.Context, pod corev1.Pod, container corev1.ContainerStatus) []string {
-	state := container.State
-	if container.Ready || state.Terminated != nil && state.Terminated.ExitCode == 0 {
+	if endedWell(container) {
 		return nil
 	}
 	lines := []string{fmt.Sprintf("    container %s: %s", container.Name, containerReason(container))}
-	crashed := state.Running == nil && container.LastTerminationState.Terminated != nil
-	if state.Running == nil && state.Terminated == nil && !crashed {
+	if container.State.Waiting != nil && container.LastTerminationState.Terminated == nil {
 		return lines // it never ran, so there is no log
 	}
-	for _, line := range c.logTail(ctx, pod, container.Name, crashed) {
+	for _, line := range c.lastWords(ctx, pod, container) {
 		lines = append(lines, "      | "+line)
+	}
+	return lines
+}
+
+// lastWords is the end of the log of the run that says most: the one before for a container that has crashed and waits.
+// Which of the two logs the kubelet still has changes from moment to moment, so the other one is asked for when there is none.
+func (c *Cluster) lastWords(ctx context.Context, pod corev1.Pod, container corev1.ContainerStatus) []string {
+	previous := container.State.Waiting != nil
+	lines, err := c.logTail(ctx, pod, container.Name, previous)
+	if err != nil && (container.RestartCount > 0 || previous) {
+		lines, err = c.logTail(ctx, pod, container.Name, !previous)
+	}
+	if err != nil {
+		return []string{"(its log cannot be read: " + reason(err) + ")"}
 	}
 	return lines
 }
@@ -117,34 +155,42 @@ func (c *Cluster) containerLines(ctx context.Context, pod corev1.Pod, container 
 func containerReason(container corev1.ContainerStatus) string {
 	switch state := container.State; {
 	case state.Waiting != nil:
-		return strings.TrimSuffix(fmt.Sprintf("%s: %s", state.Waiting.Reason, state.Waiting.Message), ": ") + exitText(container)
+		return strings.TrimSuffix(state.Waiting.Reason+": "+state.Waiting.Message, ": ") + exitText(container)
 	case state.Terminated != nil:
 		return fmt.Sprintf("ended with exit code %d (%s)", state.Terminated.ExitCode, state.Terminated.Reason)
+	case container.Ready:
+		return fmt.Sprintf("ready, %d restarts%s", container.RestartCount, exitText(container))
 	default:
 		return fmt.Sprintf("running, not ready, %d restarts%s", container.RestartCount, exitText(container))
 	}
 }
 
+// noLog is what the kubelet sends, as if it were the log, when it has none any more (pkg/kubelet/kuberuntime).
+const noLog = "unable to retrieve container logs for "
+
 // logTail reads the last lines that a container, or its run before, has written.
-func (c *Cluster) logTail(ctx context.Context, pod corev1.Pod, container string, previous bool) []string {
+func (c *Cluster) logTail(ctx context.Context, pod corev1.Pod, container string, previous bool) ([]string, error) {
 	options := &corev1.PodLogOptions{Container: container, Previous: previous, TailLines: new(int64(logLines))}
 	stream, err := c.core.Pods(pod.Namespace).GetLogs(pod.Name, options).Stream(ctx)
 	if err != nil {
-		return []string{"(its log cannot be read: " + reason(err) + ")"}
+		return nil, err
 	}
 	defer stream.Close()
 	raw, err := io.ReadAll(io.LimitReader(stream, 64*logBytes))
 	if err != nil && len(raw) == 0 {
-		return []string{"(its log cannot be read: " + reason(err) + ")"}
+		return nil, err
 	}
 	if len(raw) > logBytes {
 		raw = raw[len(raw)-logBytes:]
 	}
 	text := strings.TrimRight(strings.ToValidUTF8(string(raw), "?"), "\n")
-	if text == "" {
-		return nil
+	switch {
+	case strings.HasPrefix(text, noLog):
+		return nil, errors.New("the kubelet has it no more")
+	case text == "":
+		return nil, nil
 	}
-	return strings.Split(text, "\n")
+	return strings.Split(text, "\n"), nil
 }
 
 // events tells the latest events about one object.

@@ -22,6 +22,10 @@ const (
 	crashLimit    = 3
 )
 
+// proof is how long a container without a readiness probe must have run before it is believed: the kubelet calls it ready
+// the moment it starts, also when it is about to crash.
+const proof = 2 * time.Second
+
 // maxPods bounds how many pods of one workload are looked at.
 const maxPods = 100
 
@@ -41,7 +45,7 @@ func (c *Cluster) hopeless(ctx context.Context, workload *unstructured.Unstructu
 			if watch.over(key, noImage, imagePatience) {
 				return fmt.Sprintf("pod %s: image %s cannot be pulled: %s", pod.Name, imageOf(pod, container.Name), wrong.Message), nil
 			}
-			if wrong != nil && wrong.Reason == "CrashLoopBackOff" && container.RestartCount >= crashLimit {
+			if container.State.Running == nil && container.RestartCount >= crashLimit && !endedWell(container) {
 				return fmt.Sprintf("pod %s: container %s crashes again and again (%d restarts%s)",
 					pod.Name, container.Name, container.RestartCount, exitText(container)), nil
 			}
@@ -50,8 +54,42 @@ func (c *Cluster) hopeless(ctx context.Context, workload *unstructured.Unstructu
 	return "", nil
 }
 
+// endedWell reports whether a container has done what it was to do, as those that initialise a pod have.
+func endedWell(container corev1.ContainerStatus) bool {
+	return container.State.Terminated != nil && container.State.Terminated.ExitCode == 0
+}
+
+// justStarted reports whether a ready workload has containers without a readiness probe that have not run for long enough to
+// be believed. Once it has been seen ready for that long it is, whatever the clocks of the nodes say.
+func (c *Cluster) justStarted(ctx context.Context, workload *unstructured.Unstructured, watch *patience) (bool, error) {
+	if !unprobed(workload) || watch.over(string(workload.GetUID()), true, proof) {
+		return false, nil
+	}
+	pods, err := c.podsOf(ctx, workload)
+	for _, pod := range pods {
+		for _, container := range pod.Status.ContainerStatuses {
+			if running := container.State.Running; running != nil && watch.now().Sub(running.StartedAt.Time) < proof {
+				return true, err
+			}
+		}
+	}
+	return false, err
+}
+
+// unprobed reports whether a workload has a container without a readiness probe.
+func unprobed(workload *unstructured.Unstructured) bool {
+	containers, _, _ := unstructured.NestedSlice(workload.Object, "spec", "template", "spec", "containers")
+	return workload.GroupVersionKind().Group == "apps" && slices.ContainsFunc(containers, func(c any) bool {
+		container, _ := c.(map[string]any)
+		return container["readinessProbe"] == nil
+	})
+}
+
 func exitText(container corev1.ContainerStatus) string {
-	if end := container.LastTerminationState.Terminated; end != nil {
+	for _, end := range []*corev1.ContainerStateTerminated{container.State.Terminated, container.LastTerminationState.Terminated} {
+		if end == nil {
+			continue
+		}
 		return fmt.Sprintf(", last exit code %d, %s", end.ExitCode, end.Reason)
 	}
 	return ""

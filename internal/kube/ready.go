@@ -27,7 +27,7 @@ type state struct {
 
 // WaitReady waits until every object is ready (kstatus), and until ctx ends at the longest; give it a deadline. Progress is
 // told whenever what is waited for changes. An object that cannot become ready, or does not in time, is an error of code
-// fault.Failed whose message has the cause in words; Diagnose has the whole story. An API server that does not answer is
+// fault.Failed whose message has the cause in words; Explain has the whole story. An API server that does not answer is
 // fault.Unavailable.
 func (c *Cluster) WaitReady(ctx context.Context, objs []*unstructured.Unstructured, progress cluster.Progress) error {
 	waiting := objs
@@ -102,8 +102,13 @@ func (c *Cluster) look(ctx context.Context, objs []*unstructured.Unstructured, w
 				return nil
 			}
 			if states[i] = stateOf(found); states[i].ready {
-				return nil
+				young, err := c.justStarted(ctx, found, watch)
+				if young {
+					states[i] = state{why: "its pods have only just started"}
+				}
+				return err
 			}
+			watch.over(string(found.GetUID()), false, 0)
 			hopeless, err := c.hopeless(ctx, found, watch)
 			if err == nil && hopeless != "" {
 				states[i] = state{failed: true, why: hopeless}

@@ -6,12 +6,14 @@ package objects
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
+	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -43,6 +45,26 @@ type Report struct {
 	Failures  []Failure      `json:"failures,omitempty"`  // the first 100
 	Failed    int            `json:"failed"`              // all that failed
 	NotServed []string       `json:"notServed,omitempty"` // kinds that one of the two clusters does not serve now
+}
+
+// Summary is the report in a line.
+func (r Report) Summary() string {
+	skipped := 0
+	for _, n := range r.Skipped {
+		skipped += n
+	}
+	return fmt.Sprintf("copied %d objects, %d unchanged, %d skipped, %d failed", r.Copied, r.Unchanged, skipped, r.Failed)
+}
+
+// Err is nil when everything that should have been copied was, and otherwise an error of code fault.Failed that names the
+// first object that was not.
+func (r Report) Err() error {
+	if r.Failed == 0 {
+		return nil
+	}
+	first := r.Failures[0]
+	return fault.New(fault.Failed, "cannot copy %d of %d objects; the first is %s: %s", r.Failed, r.Failed+r.Copied+r.Unchanged, first.Object, first.Error).
+		WithHint("correct the objects in the live generation, or leave them out with copy.exclude; the report names them all")
 }
 
 // Copy copies the objects that the rules choose. It may be called again at any time, also after it was interrupted: what is

@@ -2,6 +2,7 @@ package objects_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -199,6 +200,9 @@ func TestOneBadObject(t *testing.T) {
 	report, err := objects.Copy(t.Context(), from.Connect(t), to.Connect(t), objects.Rules{}, silent)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := "cannot copy 1 of 24 objects; the first is scheduling.k8s.io/PriorityClass gold: "; report.Err() == nil || !strings.HasPrefix(report.Err().Error(), want) {
+		t.Errorf("got %v, want %s...", report.Err(), want)
 	}
 	if report.Failed != 1 || report.Failures[0].Object != "scheduling.k8s.io/PriorityClass gold" || report.Copied != 23 {
 		t.Errorf("want the PriorityClass to fail and 23 to arrive: %+v", report)

@@ -29,7 +29,7 @@ var _ cluster.Provider = (*Provider)(nil)
 
 // New reads the kubeconfig; it does not ask the clusters anything. A kubeconfig or a context that is not there is an error
 // of code fault.Invalid.
-func New(environment string, options spec.ExistingCluster) (*Provider, error) {
+func New(options spec.ExistingCluster, environment string) (*Provider, error) {
 	if len(options.Contexts) != 2 || options.Contexts[0] == options.Contexts[1] {
 		return nil, fault.New(fault.Invalid, "cannot use the clusters of %s: %d contexts are named, wanted two different ones", environment, len(options.Contexts)).
 			WithHint("generations take the two in turn; name both in cluster.existing.contexts")

@@ -31,10 +31,10 @@ func pair(t *testing.T, live string) (a, b *kubetest.Server, p *existing.Provide
 	if err := clientcmd.WriteToFile(*merged, file); err != nil {
 		t.Fatal(err)
 	}
-	p, err = existing.New("production", spec.ExistingCluster{
+	p, err = existing.New(spec.ExistingCluster{
 		Kubeconfig: file, Contexts: []string{"a", "b"}, Live: live,
 		NodeAddresses: map[string][]string{"a": {"10.0.0.1"}, "b": {"10.0.0.2"}},
-	})
+	}, "production")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := existing.New("production", test.options)
+			_, err := existing.New(test.options, "production")
 			wantFault(t, err, fault.Invalid, test.text)
 		})
 	}
