@@ -132,6 +132,10 @@ func (p *Provider) Delete(ctx context.Context, name string, progress cluster.Pro
 		if err != nil {
 			return fault.New(fault.Locked, "cannot lock the cluster %s: %w", name, err)
 		}
+		if err := c.unmergeAll(ctx); err != nil {
+			lock.Release()
+			return err
+		}
 		if err := c.remove(ctx, lock); err != nil {
 			return err
 		}
@@ -179,6 +183,35 @@ func (p *Provider) List(context.Context) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// Cluster is a local cluster as it was made and as it is observed.
+type Cluster struct {
+	Name       string `json:"name"`
+	Kubernetes string `json:"kubernetes,omitempty"` // its version
+	cluster.Status
+}
+
+// Describe observes all clusters of the state directory, in order of name.
+func (p *Provider) Describe(ctx context.Context) ([]Cluster, error) {
+	names, err := p.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	described := make([]Cluster, len(names))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, name := range names {
+		group.Go(func() error {
+			status, err := p.Observe(ctx, name)
+			if err != nil {
+				return err
+			}
+			record, _ := p.cluster(name).readRecord() // Observe has said what is wrong with it
+			described[i] = Cluster{Name: name, Kubernetes: record.Kubernetes, Status: status}
+			return nil
+		})
+	}
+	return described, group.Wait()
 }
 
 // Node is one node of a cluster.

@@ -119,6 +119,9 @@ func (c oneCluster) runOn(ctx context.Context, node int, command ...string) erro
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
 		return fmt.Errorf("%w: %s", err, strings.Join(strings.Fields(complaints.String()), " "))
 	}
 	return nil

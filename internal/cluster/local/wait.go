@@ -32,7 +32,7 @@ func waitFor(ctx context.Context, limit time.Duration, what string, observe func
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Unavailable, "cannot wait any longer for %s: %s", what, missing)
+			return fault.New(fault.Unavailable, "cannot wait any longer for %s: %s (%w)", what, missing, ctx.Err())
 		case <-time.After(wait):
 		}
 	}

@@ -2,6 +2,7 @@
 package kubeconfig
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -69,17 +70,21 @@ func Merge(ctx context.Context, file string, entries ...Entry) error {
 	})
 }
 
-// Remove takes entries out of a kubeconfig file by name. A file that does not exist is not an error.
-func Remove(ctx context.Context, file string, names ...string) error {
+// Remove takes entries out of a kubeconfig file again. An entry that is not there, or is now another cluster's of the same
+// name, is no error and stays as it is, and neither is a file that does not exist.
+func Remove(ctx context.Context, file string, entries ...Entry) error {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return change(ctx, file, func(config *api.Config) {
-		for _, name := range names {
-			delete(config.Clusters, name)
-			delete(config.AuthInfos, name)
-			delete(config.Contexts, name)
-			if config.CurrentContext == name {
+		for _, e := range entries {
+			if now := config.Clusters[e.Name]; now == nil || !bytes.Equal(now.CertificateAuthorityData, e.Authority) {
+				continue
+			}
+			delete(config.Clusters, e.Name)
+			delete(config.AuthInfos, e.Name)
+			delete(config.Contexts, e.Name)
+			if config.CurrentContext == e.Name {
 				config.CurrentContext = ""
 			}
 		}

@@ -87,6 +87,9 @@ func output(ctx context.Context, stdin string, command ...string) ([]byte, error
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
 	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err() // and not that it was killed for that reason
+		}
 		return nil, fault.New(fault.Failed, "cannot run %s: %w: %s", strings.Join(command, " "), err, oneLine(complaints.String()+" "+stdin))
 	}
 	return out.Bytes(), nil
