@@ -35,7 +35,7 @@ type Options struct {
 	TemporalAddress string
 	// Program is the path of crossfade-engine; "" to find it with the other bundles.
 	Program string
-	// Logger gets what the SDK has to say; nil for nobody. It never gets payloads.
+	// Logger gets what the SDK has to say; nil for nobody. It gets the texts of errors, and never payloads.
 	Logger *slog.Logger
 }
 
