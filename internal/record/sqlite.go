@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -33,7 +35,7 @@ func openSQLite(path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(4) // one writes at a time, the others read
+	db.SetMaxIdleConns(4) // their number is not bounded: every Follow keeps one
 	return db, nil
 }
 
@@ -53,9 +55,10 @@ func (s *Store) fail(verb string, err error) *fault.Error {
 		code = e.Code() & 0xff // the primary code, https://sqlite.org/rescode.html
 	}
 	switch code {
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR:
-		return fault.New(fault.Failed, "cannot %s the record %s: no space left on device, or a broken one: %w", verb, s.path, err).
-			WithHint("make room on the disk, then run the same command again: it goes on where it stopped")
+	case sqlite3.SQLITE_FULL:
+		return s.noRoom(verb, fmt.Errorf("%w: %w", syscall.ENOSPC, err))
+	case sqlite3.SQLITE_IOERR:
+		return s.noRoom(verb, fmt.Errorf("the disk is full or broken: %w", err))
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		return s.inaccessible(verb, err)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
@@ -64,10 +67,18 @@ func (s *Store) fail(verb string, err error) *fault.Error {
 		return fault.New(fault.Failed, "cannot %s the record %s: the file is damaged: %w", verb, s.path, err).
 			WithHint("restore it from a backup, or move it away to begin a new record")
 	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return s.noRoom(verb, err)
+	}
 	if errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
 		return s.inaccessible(verb, err)
 	}
 	return fault.New(fault.Failed, "cannot %s the record %s: %w", verb, s.path, err)
+}
+
+func (s *Store) noRoom(verb string, err error) *fault.Error {
+	return fault.New(fault.Failed, "cannot %s the record %s: %w", verb, s.path, err).
+		WithHint("make room on the disk, then run the same command again: it goes on where it stopped")
 }
 
 func (s *Store) inaccessible(verb string, err error) *fault.Error {
