@@ -240,7 +240,10 @@ func TestHandOver(t *testing.T) {
 	if last, _, _ := unstructured.NestedString(job.Object, "status", "lastScheduleTime"); last != "2026-01-02T03:00:00Z" {
 		t.Errorf("last run %q, want that of the other cluster", last)
 	}
-	copyAll(t, a, b, objects.Rules{}) // must not suspend what now runs in b
+	copyAll(t, a, b, objects.Rules{})
+	if !running(b, "nightly") {
+		t.Error("a copy has suspended what runs in b since the switch")
+	}
 	handOver(b, a)
 	if diff := cmp.Diff([4]bool{true, false, false, false}, state()); diff != "" {
 		t.Errorf("after switching back (-want +got):\n%s", diff)
