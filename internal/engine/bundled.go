@@ -165,7 +165,7 @@ func (b *bundled) startError(err error) error {
 		last = err.Error()
 	}
 	return fault.New(fault.Unavailable, "cannot start the engine in %s: %s", b.dir, last).
-		WithHint("its log is %s", b.daemon.LogFile())
+		WithHint("%s", b.dir.hint("its log is "+b.daemon.LogFile()))
 }
 
 // lastWords returns the last line of the engine's log.

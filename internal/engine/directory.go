@@ -168,9 +168,19 @@ func (d directory) once(ctx context.Context, name string, create func() ([]byte,
 		err = d.writeSynced(name, raw)
 	}
 	if err != nil {
-		return nil, fault.New(fault.Failed, "cannot make the engine's key: %w", err)
+		return nil, fault.New(fault.Failed, "cannot make the engine's key: %w", err).WithHint("%s", d.hint("see that the disk works"))
 	}
 	return raw, nil
+}
+
+// hint says what to do about an error of the engine's files: make room, if that is what is missing, else what is given.
+func (d directory) hint(otherwise string) string {
+	const scarce = 1 << 20 // bytes; the database alone has more
+	var fs unix.Statfs_t
+	if unix.Statfs(string(d), &fs) == nil && fs.Bavail*uint64(fs.Bsize) < scarce { //nolint:gosec // a block size is positive
+		return "no space left on device: make room on the disk of " + string(d) + ", then run the same command again: it goes on where it stopped"
+	}
+	return otherwise
 }
 
 // writeSynced writes a file that is there in full, and on the disk, or not at all: a lost payload key would make every open

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/workflow"
+	"golang.org/x/sys/unix"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
@@ -298,4 +300,51 @@ func TestStep(t *testing.T) {
 	if o.ScheduleToCloseTimeout != time.Minute || o.HeartbeatTimeout != beatTimeout || !o.WaitForCancellation || o.RetryPolicy.MaximumAttempts != 0 {
 		t.Errorf("Step() = %+v", o)
 	}
+}
+
+// TestFullDisk lets the disk run full before and during a run: the error says so, and the run goes on once there is room.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); errors.Is(err, unix.EPERM) {
+		t.Skip("needs root to mount a small file system")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	ballast := filepath.Join(dir, "ballast")
+	fill := func() { _ = os.WriteFile(ballast, make([]byte, 8<<20), 0o600) } // as much as there is room for
+	fill()
+	_, err := Open(t.Context(), Options{StateDir: dir})
+	if fault.CodeOf(err) != fault.Failed || !strings.Contains(err.Error(), "no space left on device") || fault.HintOf(err) == "" {
+		t.Errorf("Open() on a full disk = %v, hint %q", err, fault.HintOf(err))
+	}
+	if err := os.Truncate(ballast, 7<<20+768<<10); err != nil { // room for keys, not for a database
+		t.Fatal(err)
+	}
+	_, err = Open(t.Context(), Options{StateDir: dir})
+	if fault.CodeOf(err) != fault.Unavailable || !strings.HasPrefix(fault.HintOf(err), "no space left on device") {
+		t.Errorf("Open() without room for the database = %v, hint %q", err, fault.HintOf(err))
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	e := open(t, dir)
+	work(t, e)
+	file := filepath.Join(t.TempDir(), "notes")
+	x := start(t, e, "long", "notes", order{File: file, Count: 30, Text: "done"})
+	eventually(t, 20*time.Second, "the run is under way", func() bool { return len(lines(t, file)) > 3 })
+	fill()
+	<-time.After(3 * time.Second) // nobody makes room that fast
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	var result string
+	if err := e.Wait(t.Context(), x, &result); err != nil || result != "done" {
+		t.Errorf("Wait() = %q, %v", result, err)
+	}
+	t.Logf("%d attempts at 30 steps", len(lines(t, file)))
 }
