@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -163,8 +164,9 @@ func TestFirstStartKilled(t *testing.T) {
 // TestOneEngine opens one state directory from everywhere at once.
 func TestOneEngine(t *testing.T) {
 	dir := t.TempDir()
+	var helpers []*exec.Cmd
 	for range 3 {
-		helper(t, dir)
+		helpers = append(helpers, helper(t, dir))
 	}
 	var all sync.WaitGroup
 	pids := make([]int, 6)
@@ -184,9 +186,12 @@ func TestOneEngine(t *testing.T) {
 	if slices.Sort(pids); pids[0] == 0 || pids[0] != pids[len(pids)-1] {
 		t.Errorf("engines: %v", pids)
 	}
-	// A second engine that somebody starts by hand does not get to the database.
 	if running := engineProcesses(t, dir); len(running) != 1 {
 		t.Errorf("processes with the directory in their command line: %v", running)
+	}
+	for _, h := range helpers { // they would start the engine again when the test ends it
+		_ = h.Process.Kill()
+		_ = h.Wait()
 	}
 }
 
