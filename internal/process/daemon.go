@@ -50,6 +50,9 @@ func (d Daemon) Find() int {
 	return pid
 }
 
+// PIDFile returns where the daemon's pid is written. Its time is that of the daemon's start.
+func (d Daemon) PIDFile() string { return d.file("pid") }
+
 // LogFile returns where the daemon's output goes.
 func (d Daemon) LogFile() string { return d.file("log") }
 

@@ -71,6 +71,9 @@ func (c oneCluster) group() string { return filepath.Join(groupRoot, c.id) }
 
 func (c oneCluster) nodeGroup(node int) string { return filepath.Join(c.group(), strconv.Itoa(node)) }
 
+// podGroup is the control group of the pods of a node.
+func (c oneCluster) podGroup(node int) string { return filepath.Join(c.nodeGroup(node), "pods") }
+
 // record is what a cluster was made as. It is written before anything is started.
 type record struct {
 	Name       string `json:"name"`
@@ -158,12 +161,15 @@ func (c oneCluster) daemon(node int, name string, command ...string) (process.Da
 	if err != nil {
 		return process.Daemon{}, fault.New(fault.Failed, "cannot start %s: %w", name, err)
 	}
-	run := filepath.Join(c.nodeDir(node), "run")
-	if err := os.MkdirAll(run, 0o700); err != nil {
+	d := c.daemonFiles(node, name)
+	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
 		return process.Daemon{}, fault.New(fault.Failed, "cannot start %s: %w", name, err)
 	}
-	return process.Daemon{
-		Name: name, Dir: run, WorkDir: "/", Cgroups: dirs,
-		Command: append(c.network.Enter(c.host(node)), command...),
-	}, nil
+	d.WorkDir, d.Cgroups, d.Command = "/", dirs, append(c.network.Enter(c.host(node)), command...)
+	return d, nil
+}
+
+// daemonFiles returns as much of a process of a node as is needed to find it.
+func (c oneCluster) daemonFiles(node int, name string) process.Daemon {
+	return process.Daemon{Name: name, Dir: filepath.Join(c.nodeDir(node), "run")}
 }

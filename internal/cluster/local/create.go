@@ -23,7 +23,7 @@ func (c oneCluster) create(ctx context.Context, progress cluster.Progress) error
 	if err != nil {
 		return err
 	}
-	if c.allRun(record) && c.notReady(ctx, record) == "" && c.dnsMissing(ctx) == "" {
+	if c.registryDaemon().Find() != 0 && c.notReady(ctx, record) == "" && c.dnsMissing(ctx) == "" {
 		return nil // as it should be
 	}
 	registry, err := c.startRegistry(ctx)
@@ -122,6 +122,12 @@ func (c oneCluster) startAll(ctx context.Context, record record, programs progra
 		return err
 	}
 	for i, self := range nodes {
+		if c.daemonFiles(i+1, "kubelet").Find() == 0 { // it would wait for each group that a dead container left
+			c.groups.Prune(c.podGroup(i + 1))
+			if err := c.groups.Delegate(c.podGroup(i + 1)); err != nil {
+				return fault.New(fault.Failed, "cannot prepare the node %s: %w", self.Name, err)
+			}
+		}
 		if err := c.start(ctx, &all, programs, i+1, c.containerd(i+1, programs), c.kubelet(i+1, self), c.proxy(i+1)); err != nil {
 			return err
 		}

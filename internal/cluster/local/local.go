@@ -75,6 +75,22 @@ func checkName(name string) error {
 	return nil
 }
 
+// mostNodes is how many nodes have a subnet for their pods, with room to spare. Few machines carry a tenth of it.
+const mostNodes = 200
+
+// checkOptions refuses options that no cluster can have.
+func (p *Provider) checkOptions() error {
+	if p.options.Nodes < 0 || p.options.Nodes > mostNodes {
+		return fault.New(fault.Invalid, "cannot make a cluster with %d nodes", p.options.Nodes).WithHint("use 1 to %d", mostNodes)
+	}
+	built, err := builtVersion()
+	if err != nil {
+		return err
+	}
+	_, err = chooseVersion(p.options.Kubernetes, built)
+	return err
+}
+
 // Observe reports on a cluster, as cluster.Provider says. It asks the API server and waits for it at most two seconds.
 func (p *Provider) Observe(ctx context.Context, name string) (cluster.Status, error) {
 	if err := checkName(name); err != nil {
@@ -109,6 +125,9 @@ func (p *Provider) Create(ctx context.Context, name string, progress cluster.Pro
 		return err
 	}
 	if err := p.checkMachine(); err != nil {
+		return err
+	}
+	if err := p.checkOptions(); err != nil { // before anything is made
 		return err
 	}
 	c := p.cluster(name)

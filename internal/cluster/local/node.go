@@ -208,10 +208,10 @@ volumePluginDir: /var/lib/kubelet/volumeplugins
 resolvConf: %[5]q
 clusterDNS: [%[6]s]
 clusterDomain: %[7]s
-# Control groups of version 1 are fine, and so are machines where groups of QoS classes cannot be made.
 failCgroupV1: false
 cgroupDriver: cgroupfs
-cgroupsPerQOS: false
+# All containers are in groups below the cluster's, to be found when it is deleted. Without groups for pods they would not be.
+cgroupsPerQOS: true
 enforceNodeAllocatable: []
 cgroupRoot: %[8]q
 failSwapOn: false
@@ -225,7 +225,7 @@ serializeImagePulls: false
 enableProfilingHandler: false
 enableDebugFlagsHandler: false
 `, self.Address, c.file("pki", "ca.crt"), c.file("pki", self.Name+".crt"), c.file("pki", self.Name+".key"),
-		filepath.Join(c.nodeDir(node), "resolv.conf"), dnsService, clusterDomain, "/"+filepath.Join(c.nodeGroup(node), "pods"))
+		filepath.Join(c.nodeDir(node), "resolv.conf"), dnsService, clusterDomain, "/"+c.podGroup(node))
 }
 
 func (c oneCluster) proxyConfig(self Node) string {

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
+	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +21,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
-	"github.com/crossfade-dev/crossfade/internal/process"
 )
 
 // client returns a client with the rights of an administrator.
@@ -51,10 +52,27 @@ func (c oneCluster) apiMissing(ctx context.Context) string {
 func (c oneCluster) notReady(ctx context.Context, r record) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
+	if name := c.dead(r); name != "" {
+		return name + " does not run"
+	}
 	if reason := c.apiMissing(ctx); reason != "" {
 		return reason
 	}
 	return c.nodesMissing(ctx, r)
+}
+
+// dead names a component of the cluster that does not run, or "".
+func (c oneCluster) dead(r record) string {
+	all := map[int][]string{1: {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner"}}
+	for node := 1; node <= len(r.Nodes); node++ {
+		all[node] = append(all[node], "containerd", "kubelet", "kube-proxy")
+		for _, name := range all[node] {
+			if c.daemonFiles(node, name).Find() == 0 {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // nodesMissing says which nodes are not Ready, or "".
@@ -67,24 +85,39 @@ func (c oneCluster) nodesMissing(ctx context.Context, r record) string {
 	if err != nil {
 		return err.Error()
 	}
-	for _, n := range r.Nodes {
-		i := slices.IndexFunc(list.Items, func(item corev1.Node) bool { return item.Name == n.Name })
-		if i < 0 {
+	for i, n := range r.Nodes {
+		at := slices.IndexFunc(list.Items, func(item corev1.Node) bool { return item.Name == n.Name })
+		if at < 0 {
 			return "the node " + n.Name + " has not registered"
 		}
-		if reason := nodeMissing(list.Items[i]); reason != "" {
+		if reason := nodeMissing(list.Items[at], c.kubeletStart(i+1)); reason != "" {
 			return reason
 		}
 	}
 	return ""
 }
 
-func nodeMissing(n corev1.Node) string {
+// kubeletStart returns when the kubelet of a node was started, in whole seconds, as times in Kubernetes are.
+func (c oneCluster) kubeletStart(node int) time.Time {
+	info, err := os.Stat(c.daemonFiles(node, "kubelet").PIDFile())
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime().Truncate(time.Second)
+}
+
+// nodeMissing says why a node is not Ready, or "". What a kubelet said that is no more does not count: the API server
+// remembers it for most of a minute.
+func nodeMissing(n corev1.Node, started time.Time) string {
 	for _, condition := range n.Status.Conditions {
-		if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
-			return ""
-		} else if condition.Type == corev1.NodeReady {
+		switch {
+		case condition.Type != corev1.NodeReady:
+		case condition.LastHeartbeatTime.Time.Before(started):
+			return "the kubelet of the node " + n.Name + " has not reported since its start"
+		case condition.Status != corev1.ConditionTrue:
 			return fmt.Sprintf("the node %s is not ready: %s", n.Name, condition.Message)
+		default:
+			return ""
 		}
 	}
 	return "the node " + n.Name + " has not reported"
@@ -104,17 +137,15 @@ func (c oneCluster) somethingMissing(ctx context.Context, r record) string {
 	return ""
 }
 
+// dnsMissing says why names do not resolve on the first node, or "". It asks as a pod would.
 func (c oneCluster) dnsMissing(ctx context.Context) string {
-	client, err := c.client()
-	if err != nil {
-		return err.Error()
-	}
-	deployment, err := client.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
-	switch {
-	case err != nil:
-		return err.Error()
-	case deployment.Status.ObservedGeneration < deployment.Generation || deployment.Status.AvailableReplicas == 0:
-		return "coredns is not available"
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return c.network.Dial(ctx, c.host(1), network, netip.AddrPortFrom(dnsService, 53))
+	}}
+	if _, err := resolver.LookupHost(ctx, "kubernetes.default.svc."+clusterDomain+"."); err != nil {
+		return "the name server does not answer: " + err.Error()
 	}
 	return ""
 }
@@ -163,22 +194,4 @@ func (c oneCluster) applyAddons(ctx context.Context, programs programs) error {
 		return fault.New(fault.Unavailable, "cannot apply the addons of %s: %w: %s", c.name, err, strings.Join(strings.Fields(complaints.String()), " "))
 	}
 	return nil
-}
-
-// allRun reports whether every component of the cluster runs, and the registry.
-func (c oneCluster) allRun(r record) bool {
-	runs := func(node int, names ...string) bool {
-		for _, name := range names {
-			if (process.Daemon{Name: name, Dir: filepath.Join(c.nodeDir(node), "run")}).Find() == 0 {
-				return false
-			}
-		}
-		return true
-	}
-	for i := range r.Nodes {
-		if !runs(i+1, "containerd", "kubelet", "kube-proxy") {
-			return false
-		}
-	}
-	return c.registryDaemon().Find() != 0 && runs(1, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "provisioner")
 }

@@ -7,6 +7,7 @@ package cgroup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -72,6 +73,41 @@ func (m Machine) Make(group string) ([]string, error) {
 	return dirs, nil
 }
 
+// Delegate makes the group in every hierarchy, with every controller that the machine has, for a program that makes groups of
+// its own below.
+func (m Machine) Delegate(group string) error {
+	for _, mount := range m.all {
+		dir := filepath.Join(mount, group)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("cannot make the control group %s: %w", group, err)
+		}
+		if err := enableControllers(mount, group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enableControllers passes all controllers of a version 2 hierarchy down to the group. In version 1 there is nothing to do.
+func enableControllers(mount, group string) error {
+	raw, err := os.ReadFile(filepath.Join(mount, "cgroup.controllers"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // version 1
+	} else if err != nil {
+		return fmt.Errorf("cannot read the controllers of %s: %w", mount, err)
+	}
+	dir := mount
+	for _, part := range strings.Split(group, "/") {
+		for _, controller := range strings.Fields(string(raw)) {
+			// One by one: a controller that cannot be passed on, such as cpu while a realtime process runs, must not take
+			// the others along. Whoever needs it says so.
+			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0)
+		}
+		dir = filepath.Join(dir, part)
+	}
+	return nil
+}
+
 // Exists reports whether the group has a directory in any hierarchy.
 func (m Machine) Exists(group string) bool {
 	return slices.ContainsFunc(m.all, func(mount string) bool {
@@ -100,6 +136,9 @@ func (m Machine) Remove(ctx context.Context, group string) error {
 		}
 	}
 }
+
+// Prune removes the groups below a group that no process is in, and the group itself if nothing is left in it.
+func (m Machine) Prune(group string) { m.removeDirs(group) }
 
 // Processes returns the pids in the group and below, in order.
 func (m Machine) Processes(group string) []int {

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -117,6 +120,34 @@ func Tool(name string) string {
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// Dial connects to an address from inside the named namespace.
+func (n Network) Dial(ctx context.Context, name, network string, address netip.AddrPort) (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	dialled := make(chan result, 1)
+	go func() {
+		// The thread stays in the namespace, so it must end with this goroutine: it is locked, and never unlocked.
+		runtime.LockOSThread()
+		namespace, err := os.Open(n.file(name, "net"))
+		if err != nil {
+			dialled <- result{nil, err}
+			return
+		}
+		defer namespace.Close()
+		if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
+			dialled <- result{nil, err}
+			return
+		}
+		var dialer net.Dialer // makes the socket on this thread, because there is no name to resolve
+		conn, err := dialer.DialContext(ctx, network, address.String())
+		dialled <- result{conn, err}
+	}()
+	r := <-dialled
+	return r.conn, r.err
+}
 
 // link is one link in the output of ip -json.
 type link struct {
