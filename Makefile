@@ -11,12 +11,11 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X github.com/crossfade-dev/crossfade/internal/cli.Version=$(VERSION)
 LINT := go tool -modfile=internal/tools/lint/go.mod
 BENCH ?= all
-export CGO_ENABLED := 0
 
 build: bundles
 	@echo "building bin/crossfade (a minute the first time)"
-	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/crossfade ./cmd/crossfade
-	@go build -trimpath -ldflags '-s -w' -o bin/shop ./demo/shop
+	@go build -ldflags '$(LDFLAGS)' -o bin/crossfade ./cmd/crossfade
+	@CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/shop ./demo/shop
 
 # Kubernetes, the engine and the edge: built once, then found in the cache outside the checkout.
 bundles:

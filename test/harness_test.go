@@ -22,6 +22,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/engine"
 	"github.com/crossfade-dev/crossfade/internal/load"
 	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
 )
 
 const environment = "production"
@@ -33,7 +34,6 @@ type world struct {
 	state   string
 	config  string
 	listen  string
-	edit    map[string]string // replacements in the configuration, by file
 	records *record.Store
 }
 
@@ -94,14 +94,8 @@ func (w *world) destroy() {
 		w.records.Close()
 	}
 	clusters := local.New(local.Options{StateDir: w.state})
-	names, err := clusters.List(ctx)
-	if err != nil {
-		w.t.Errorf("cannot list clusters: %v", err)
-	}
-	for _, n := range names {
-		if err := clusters.Delete(ctx, n, w.t.Logf); err != nil {
-			w.t.Errorf("cannot delete cluster %s: %v", n, err)
-		}
+	if err := clusters.Clear(ctx, w.t.Logf); err != nil {
+		w.t.Errorf("cannot delete the clusters: %v", err)
 	}
 	if err := edge.Stop(ctx, w.state); err != nil {
 		w.t.Errorf("cannot stop the edge: %v", err)
@@ -218,6 +212,25 @@ func (w *world) users(rate int) (g *load.Generator, stop func() load.Report) {
 	})
 	w.t.Cleanup(func() { stop() })
 	return g, stop
+}
+
+// shares are the shares of the generations, as the edge says; none while it does not answer.
+func (w *world) shares() map[string]int {
+	router, err := caddy.New(caddy.Options{Admin: edge.Admin(w.state), Listen: w.listen})
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	seen, err := router.Observe(ctx, "shop.example.com")
+	if err != nil || seen == nil {
+		return nil
+	}
+	shares := map[string]int{}
+	for _, s := range seen.Route.Sides {
+		shares[s.Generation] = s.Weight
+	}
+	return shares
 }
 
 // unharmed wants a load of which nobody noticed anything.

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -157,17 +156,18 @@ func (a *app) watch(ctx context.Context, s *session, environment, id string) err
 	return a.detached(ctx, environment, <-ended)
 }
 
-// identify waits for the record of a run that was started a moment ago.
+// identify returns the id of the run under way, once it is in the record.
 func (s *session) identify(ctx context.Context, environment, id string) (string, error) {
-	for {
-		if id != "" {
-			if _, err := s.records.Run(ctx, id); err == nil {
-				return id, nil
-			}
-		} else if open, err := s.control.Open(ctx, environment); err != nil || open == nil {
-			return "", errors.Join(err, ctx.Err())
-		} else if open.ID != "" {
-			return open.ID, nil
+	for id == "" { // it was started, and nobody has worked for it yet
+		open, err := s.control.Open(ctx, environment)
+		if err != nil {
+			return "", err
+		}
+		if open == nil {
+			return "", fault.New(fault.Failed, "the run of %s ended before it was recorded", environment)
+		}
+		if id = open.ID; id != "" {
+			break
 		}
 		select {
 		case <-ctx.Done():
@@ -175,6 +175,7 @@ func (s *session) identify(ctx context.Context, environment, id string) (string,
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+	return id, s.control.Recorded(ctx, id)
 }
 
 // detached says how to go on when this process was stopped before the run ended.

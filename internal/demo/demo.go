@@ -28,10 +28,11 @@ const leastRequests = 20_000
 
 // Options say how to run the demo.
 type Options struct {
-	StateDir string                    // a state directory of its own, removed at the end
-	Rate     int                       // requests a second
-	Talk     func(string, ...any)      // says to the person what happens outside of runs
-	Show     func() (Viewer, func())   // makes a view of one run, and ends it
+	StateDir string                  // a state directory of its own, removed at the end
+	Listen   string                  // where the edge serves the shop, for example "127.0.0.1:8080"
+	Rate     int                     // requests a second
+	Talk     func(string, ...any)    // says to the person what happens outside of runs
+	Show     func() (Viewer, func()) // makes a view of one run, and ends it
 }
 
 // Viewer is shown the events of a run.
@@ -75,14 +76,14 @@ func (d *demo) prepare(ctx context.Context) error {
 		return fault.New(fault.Failed, "cannot make the demo's state directory: %w", err)
 	}
 	dir := filepath.Join(d.StateDir, "platform")
-	if err := d.configure(dir); err != nil {
+	if err := configure(dir, d.Listen); err != nil {
 		return err
 	}
 	var err error
 	if d.cfg, err = spec.Load(dir); err != nil {
 		return err
 	}
-	if err := d.pushShop(ctx); err != nil {
+	if err := PushShop(ctx, d.StateDir); err != nil {
 		return err
 	}
 	d.records, err = record.Open(ctx, filepath.Join(d.StateDir, "record.db"))
@@ -108,7 +109,10 @@ func (d *demo) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.byHand(ctx, first); err != nil {
+	d.Talk("Somebody puts things into it by hand, that are in no pipeline.")
+	hand, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	if err := ByHand(hand, d.StateDir, d.cfg.Dir, first); err != nil {
 		return err
 	}
 	d.Talk("The users come: %d requests a second, whether or not earlier ones are answered.", d.Rate)
@@ -135,6 +139,9 @@ func (d *demo) rollover(ctx context.Context, director func(context.Context, reco
 	}
 	id, err := d.control.Start(ctx, runbook.OperationRollover, p)
 	if err != nil {
+		return "", err
+	}
+	if err := d.control.Recorded(ctx, id); err != nil {
 		return "", err
 	}
 	show, end := d.Show()
@@ -184,12 +191,7 @@ func (d *demo) clean(ctx context.Context) error {
 	}
 	d.Talk("Cleaning up.")
 	quiet := func(string, ...any) {}
-	clusters := local.New(local.Options{StateDir: d.StateDir})
-	names, err := clusters.List(ctx)
-	for _, n := range names {
-		err = errors.Join(err, clusters.Delete(ctx, n, quiet))
-	}
-	err = errors.Join(err, edge.Stop(ctx, d.StateDir), engine.Stop(ctx, d.StateDir))
+	err := errors.Join(local.New(local.Options{StateDir: d.StateDir}).Clear(ctx, quiet), edge.Stop(ctx, d.StateDir), engine.Stop(ctx, d.StateDir))
 	if err != nil {
 		return fmt.Errorf("cannot clean up the demo in %s: %w", d.StateDir, err)
 	}

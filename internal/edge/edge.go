@@ -93,16 +93,22 @@ func Find(stateDir string) (Status, error) {
 	return Status{Running: pid != 0, PID: pid, Listen: listen, Admin: Admin(stateDir), Log: d.LogFile()}, nil
 }
 
+// Known reports whether the state directory ever had an edge.
+func Known(stateDir string) bool {
+	_, err := os.Stat(string(directory(stateDir)))
+	return err == nil
+}
+
 // Admin returns where the admin endpoint of a state directory's edge is, in Caddy's notation: unix//FILE.
 func Admin(stateDir string) string { return "unix/" + directory(stateDir).file("admin.sock") }
 
 // Stop ends the edge of a state directory: requests under way have ten seconds to finish. Its routes are kept for the next
 // start. Stopping one that does not run is no error.
 func Stop(ctx context.Context, stateDir string) error {
-	dir := directory(stateDir)
-	if _, err := os.Stat(string(dir)); errors.Is(err, os.ErrNotExist) {
+	if !Known(stateDir) {
 		return nil
 	}
+	dir := directory(stateDir)
 	if err := dir.daemon("").Stop(ctx, stopGrace); err != nil {
 		return fault.New(fault.Failed, "cannot stop the edge: %w", err)
 	}

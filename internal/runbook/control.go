@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"time"
 
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -114,6 +115,23 @@ func (c *Control) Open(ctx context.Context, environment string) (*record.Run, er
 		return &record.Run{Environment: environment, Operation: status.Name, State: record.Running}, nil
 	}
 	return &runs[i], nil
+}
+
+// Recorded waits until a run that was started a moment ago is in the record; somebody must work for it.
+func (c *Control) Recorded(ctx context.Context, id string) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := c.Tools.Records.Run(ctx, id)
+		if fault.CodeOf(err) != fault.Invalid {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 // Send asks something of the run under way in an environment.

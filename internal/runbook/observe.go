@@ -5,10 +5,12 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/crossfade-dev/crossfade/internal/edge"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/spec"
+	"github.com/crossfade-dev/crossfade/internal/traffic"
 )
 
 // Scope is the part of an environment that is observed before a plan is made.
@@ -65,11 +67,7 @@ func (t *Toolbox) weights(ctx context.Context, routes []plan.Route) (map[string]
 	all := map[string]int{}
 	first := ""
 	for _, r := range routes {
-		router, err := trafficRouter(r.Router, t.StateDir)
-		if err != nil {
-			return nil, err
-		}
-		seen, err := router.Observe(ctx, r.Host)
+		seen, err := t.ask(ctx, r)
 		if err != nil {
 			return nil, err
 		}
@@ -89,6 +87,24 @@ func (t *Toolbox) weights(ctx context.Context, routes []plan.Route) (map[string]
 		first, all = r.Host, these
 	}
 	return all, nil
+}
+
+// ask asks the router of a route about it. An edge of the state directory that was never started has no route, and one that was
+// and does not run is started: only it knows.
+func (t *Toolbox) ask(ctx context.Context, r plan.Route) (*traffic.Observed, error) {
+	if ownEdge(r.Router) {
+		if !edge.Known(t.StateDir) {
+			return nil, nil //nolint:nilnil // as Observe says it
+		}
+		if err := openRouter(ctx, r.Router, t.StateDir); err != nil {
+			return nil, err
+		}
+	}
+	router, err := trafficRouter(r.Router, t.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	return router.Observe(ctx, r.Host)
 }
 
 func sameWeights(a, b map[string]int) bool {

@@ -42,7 +42,10 @@ func (t *Toolbox) render(ctx context.Context, cfg *spec.Config, env *spec.Enviro
 		all["prime/"+u.Name] = r
 	}
 	for _, ref := range env.Spec.Services {
-		s := cfg.Service(ref.Name)
+		s, err := cfg.Service(ref.Name)
+		if err != nil {
+			return nil, err
+		}
 		version := good[ref.Name]
 		if version == "" {
 			version = ref.Version

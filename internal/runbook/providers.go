@@ -43,9 +43,12 @@ func trafficRouter(r spec.Router, stateDir string) (traffic.Router, error) {
 
 // openRouter starts a router that is ours to start; it runs on when this process ends.
 func openRouter(ctx context.Context, r spec.Router, stateDir string) error {
-	if r.Caddy == nil || r.Caddy.Admin != "" {
+	if !ownEdge(r) {
 		return nil
 	}
 	_, err := edge.Start(ctx, edge.Options{StateDir: stateDir, Listen: r.Caddy.Listen})
 	return err
 }
+
+// ownEdge reports whether a router is the edge of the state directory.
+func ownEdge(r spec.Router) bool { return r.Caddy != nil && r.Caddy.Admin == "" }

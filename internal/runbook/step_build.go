@@ -121,7 +121,7 @@ func (j *job) target(ctx context.Context, namespace string) (*kube.Cluster, chec
 		return nil, check.Target{}, err
 	}
 	target := check.Target{
-		Run: j.run.ID, Environment: j.plan.Environment, Generation: j.plan.Generation, Namespace: namespace,
+		Run: j.run.ID, Environment: j.plan.Environment, Generation: j.plan.Generation, Previous: j.plan.Previous, Namespace: namespace,
 		Access: status.Access, Route: j.entry(preLive),
 	}
 	if len(status.Nodes) > 0 {

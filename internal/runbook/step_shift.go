@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/crossfade-dev/crossfade/internal/check"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects"
