@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"time"
@@ -122,13 +123,7 @@ func (c oneCluster) startAll(ctx context.Context, record record, programs progra
 		return err
 	}
 	for i, self := range nodes {
-		if c.daemonFiles(i+1, "kubelet").Find() == 0 { // it would wait for each group that a dead container left
-			c.groups.Prune(c.podGroup(i + 1))
-			if err := c.groups.Delegate(c.podGroup(i + 1)); err != nil {
-				return fault.New(fault.Failed, "cannot prepare the node %s: %w", self.Name, err)
-			}
-		}
-		if err := c.start(ctx, &all, programs, i+1, c.containerd(i+1, programs), c.kubelet(i+1, self), c.proxy(i+1)); err != nil {
+		if err := c.startNode(ctx, &all, programs, i+1, self); err != nil {
 			return err
 		}
 	}
@@ -142,4 +137,25 @@ func (c oneCluster) startAll(ctx context.Context, record record, programs progra
 	}
 	progress("the cluster %s was ready after %s", c.name, since())
 	return nil
+}
+
+// startNode starts the components of a node, the kubelet when the container runtime answers: it ends when that does not.
+func (c oneCluster) startNode(ctx context.Context, all *running, programs programs, node int, self Node) error {
+	if err := c.start(ctx, all, programs, node, c.containerd(node, programs), c.proxy(node)); err != nil {
+		return err
+	}
+	if err := waitFor(ctx, c.options.ReadyWithin, "the container runtime of "+self.Name, func(ctx context.Context) (string, error) {
+		// Through the process, because the socket is in the node's mount namespace.
+		socket := fmt.Sprintf("/proc/%d/root/run/containerd/containerd.sock", c.daemonFiles(node, "containerd").Find())
+		return refused(ctx, "unix", socket), all.ended()
+	}); err != nil {
+		return err
+	}
+	if c.daemonFiles(node, "kubelet").Find() == 0 { // it would wait for each group that a dead container left
+		c.groups.Prune(c.podGroup(node))
+		if err := c.groups.Delegate(c.podGroup(node)); err != nil {
+			return fault.New(fault.Failed, "cannot prepare the node %s: %w", self.Name, err)
+		}
+	}
+	return c.start(ctx, all, programs, node, c.kubelet(node, self))
 }

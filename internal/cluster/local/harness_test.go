@@ -198,6 +198,9 @@ func processes(t *testing.T) map[string]string {
 	}
 	all := map[string]string{}
 	for _, dir := range dirs {
+		if stat, err := os.ReadFile(filepath.Join(dir, "stat")); err != nil || bytes.Contains(stat, []byte(") Z ")) {
+			continue // it has ended, and waits to be reaped by its parent
+		}
 		var about strings.Builder
 		for _, file := range []string{"cmdline", "environ", "cgroup"} {
 			raw, err := os.ReadFile(filepath.Join(dir, file))

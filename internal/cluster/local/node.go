@@ -1,15 +1,12 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster/local/netns"
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -104,25 +101,10 @@ func (c oneCluster) prepareNode(ctx context.Context, node int, nodes []Node) err
 		{mountScript, []string{c.nodeDir(node), c.dir, c.network.Dir}},
 		{settingsScript, routes},
 	} {
-		if err := c.runOn(ctx, node, append([]string{"/bin/sh", "-c", script.text, "sh"}, script.args...)...); err != nil {
+		command := append(c.network.Enter(c.host(node)), "/bin/sh", "-c", script.text, "sh")
+		if _, err := netns.Output(ctx, "", append(command, script.args...)...); err != nil {
 			return fault.New(fault.Failed, "cannot prepare the node %s: %w", nodes[node-1].Name, err)
 		}
-	}
-	return nil
-}
-
-// runOn runs a command inside a node.
-func (c oneCluster) runOn(ctx context.Context, node int, command ...string) error {
-	command = append(c.network.Enter(c.host(node)), command...)
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Dir, cmd.Env = "/", netns.Environ()
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return fmt.Errorf("%w: %s", err, strings.Join(strings.Fields(complaints.String()), " "))
 	}
 	return nil
 }

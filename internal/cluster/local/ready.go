@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/crossfade-dev/crossfade/internal/cluster/local/netns"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
@@ -186,12 +185,10 @@ func (c oneCluster) completeNodes(ctx context.Context, r record) string {
 // applyAddons applies the name server and the storage class. It may run again at any time.
 func (c oneCluster) applyAddons(ctx context.Context, programs programs) error {
 	manifest := strings.NewReplacer("IMAGE", programs.image("coredns"), "DNS_ADDRESS", dnsService.String(), "DOMAIN", clusterDomain).Replace(addonsManifest)
-	cmd := exec.CommandContext(ctx, programs.path("kubectl"), "--kubeconfig", c.file("kubeconfig"), "apply", "--server-side", "--force-conflicts", "--field-manager=crossfade-local", "-f", "-")
-	cmd.Stdin = strings.NewReader(manifest)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
-	if err := cmd.Run(); err != nil {
-		return fault.New(fault.Unavailable, "cannot apply the addons of %s: %w: %s", c.name, err, strings.Join(strings.Fields(complaints.String()), " "))
+	_, err := netns.Output(ctx, manifest, programs.path("kubectl"), "--kubeconfig", c.file("kubeconfig"),
+		"apply", "--server-side", "--force-conflicts", "--field-manager=crossfade-local", "-f", "-")
+	if err != nil {
+		return fault.New(fault.Unavailable, "cannot apply the addons of %s: %w", c.name, err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -43,8 +44,8 @@ func (n Network) makeNamespaces(ctx context.Context, name string, mounts bool) e
 			// The copies of namespaces that it got with the machine's mounts would keep them alive when they are deleted.
 			command = []string{"unshare", "--mount=" + file, "--propagation=slave", "--", "umount", "--recursive", "--lazy", n.Dir}
 		}
-		if _, err := output(ctx, "", command...); err != nil {
-			return err
+		if _, err := Output(ctx, "", command...); err != nil {
+			return fault.New(fault.Failed, "cannot make the namespace %s: %w", name, err)
 		}
 	}
 	return nil
@@ -67,13 +68,20 @@ func (n Network) removeNamespaces(name string) error {
 
 // ip runs commands of ip(8) in the named namespace, in the machine's own when the name is empty.
 func (n Network) ip(ctx context.Context, name string, commands ...string) error {
-	_, err := output(ctx, strings.Join(commands, "\n")+"\n", append(n.enterNet(name), "ip", "-batch", "-")...)
-	return err
+	_, err := Output(ctx, strings.Join(commands, "\n")+"\n", append(n.enterNet(name), "ip", "-batch", "-")...)
+	if err != nil {
+		return fault.New(fault.Failed, "cannot set up the network of local clusters: %w (of: %s)", err, strings.Join(commands, "; "))
+	}
+	return nil
 }
 
 // run runs a command in the named namespace, in the machine's own when the name is empty, and returns its output.
 func (n Network) run(ctx context.Context, name string, command ...string) ([]byte, error) {
-	return output(ctx, "", append(n.enterNet(name), command...)...)
+	out, err := Output(ctx, "", append(n.enterNet(name), command...)...)
+	if err != nil {
+		return nil, fault.New(fault.Failed, "cannot look at the network of local clusters: %w", err)
+	}
+	return out, nil
 }
 
 func (n Network) enterNet(name string) []string {
@@ -83,17 +91,24 @@ func (n Network) enterNet(name string) []string {
 	return []string{"nsenter", "--net=" + n.file(name, "net"), "--"}
 }
 
-func output(ctx context.Context, stdin string, command ...string) ([]byte, error) {
+// Output runs a program of the machine to its end and returns its output; its complaints are in the error. The program does not
+// outlive this process, so that nothing goes on behind the back of whoever comes after.
+func Output(ctx context.Context, stdin string, command ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, Tool(command[0]), command[1:]...)
-	cmd.Env = Environ()
+	cmd.Env, cmd.Dir = Environ(), "/"
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err() // and not that it was killed for that reason
-		}
-		return nil, fault.New(fault.Failed, "cannot run %s: %w: %s", strings.Join(command, " "), err, oneLine(complaints.String()+" "+stdin))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// The signal comes with the end of the thread that started the program, which must not end before this process does.
+	runtime.LockOSThread()
+	err := cmd.Run()
+	runtime.UnlockOSThread()
+	if ctx.Err() != nil {
+		err = ctx.Err() // and not that it was killed for that reason
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(command[0]), err, oneLine(complaints.String()))
 	}
 	return out.Bytes(), nil
 }
