@@ -67,8 +67,16 @@ func (n Network) Attach(ctx context.Context, name string, prefer netip.Addr, mou
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	address, ok := cables[name]
-	if !ok {
+	address, plugged := cables[name]
+	if plugged {
+		if _, err := n.run(ctx, name, "ip", "link", "show", "eth0"); err != nil {
+			// The cable is of an earlier namespace of this name, which the kernel has not cleaned up yet.
+			_, _ = n.run(ctx, switchName, "ip", "link", "delete", n.cableName(address)) // unless it has by now
+			delete(cables, name)
+			plugged, prefer = false, address
+		}
+	}
+	if !plugged {
 		if address, err = n.plug(ctx, name, prefer, cables); err != nil {
 			return netip.Addr{}, err
 		}
@@ -165,7 +173,7 @@ func (n Network) ensureSwitch(ctx context.Context) error {
 	}
 	if _, err := n.run(ctx, switchName, "ip", "link", "show", "up0"); err != nil {
 		_, _ = n.run(ctx, "", "ip", "link", "delete", n.Link) // the end of a cable to a switch that is no more, if anything
-		if err := n.ip(ctx, "", fmt.Sprintf("link add %s type veth peer name up0 netns %s", n.Link, n.file(switchName, "net"))); err != nil {
+		if err := n.ip(ctx, "", fmt.Sprintf("link add %s address %s type veth peer name up0 netns %s", n.Link, hardwareAddress(n.Gateway()), n.file(switchName, "net"))); err != nil {
 			return err
 		}
 	}
