@@ -15,8 +15,9 @@ import (
 // transaction, on the disk when the call returns. Errors are faults: Failed for a full or read-only disk, Unavailable when
 // others kept the file busy for too long, Invalid for what is not in the record, Interrupted when the context ended.
 type Store struct {
-	db   *sql.DB
-	path string
+	db     *sql.DB
+	path   string
+	sealer sealer
 }
 
 // Open opens the record, which is made if need be, readable by its owner alone, and brings it up to what this program knows.
@@ -25,6 +26,10 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	s := &Store{path: path}
 	if err := makePrivate(path); err != nil {
 		return nil, s.fail("open", err)
+	}
+	var err error
+	if s.sealer, err = newSealer(path + ".key"); err != nil {
+		return nil, err
 	}
 	db, err := openSQLite(path)
 	if err != nil {
