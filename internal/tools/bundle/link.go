@@ -33,14 +33,16 @@ func linkOne(target, name string) error {
 	if now, err := os.Readlink(name); err == nil && now == target {
 		return nil
 	}
-	fresh := fmt.Sprintf("%s.link-%d", name, os.Getpid())
+	dir, err := os.MkdirTemp(filepath.Dir(name), ".link-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	fresh := filepath.Join(dir, "link")
 	if err := os.Symlink(target, fresh); err != nil {
 		return err
 	}
-	if err := os.Rename(fresh, name); err != nil {
-		return errors.Join(err, os.Remove(fresh))
-	}
-	return nil
+	return os.Rename(fresh, name)
 }
 
 // unlinkOthers removes from bin the links to other builds of the same bundle.
