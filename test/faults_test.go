@@ -20,7 +20,7 @@ const freeze = 20 * time.Second
 // TestFrozenAPIServer stops the API server of the live or of the new generation with SIGSTOP while a step begins, for each
 // step that talks to it. The roll-over waits, says so, and comes to its end; users notice nothing.
 func TestFrozenAPIServer(t *testing.T) {
-	w := newWorld(t, map[string][2]string{"production.yaml": {"after: 1h", "after: 1s"}})
+	w := newWorld(t, retireAtOnce)
 	w.must("rollover", environment)
 	old := w.live()
 	_, stop := w.users(100)
@@ -115,7 +115,7 @@ func (w *world) freezeFor(ctx context.Context, generation string, d time.Duratio
 // TestChecksSayNo fails in turn before the shift (a check of the new generation, an image that does not exist) and during it.
 // The live generation keeps its users and is not touched before the shift; during the shift the users come back by themselves.
 func TestChecksSayNo(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.must("rollover", environment)
 	live := w.live()
 	touched := w.fingerprint(live)

@@ -37,8 +37,14 @@ type world struct {
 	records *record.Store
 }
 
-// newWorld makes one; everything in it is gone when the test ends, however it ends.
-func newWorld(t *testing.T, edits map[string][2]string) *world {
+// edit is a change of a file of the demo's configuration.
+type edit struct{ file, old, now string }
+
+// retireAtOnce lets a roll-over end without a soak.
+var retireAtOnce = edit{"production.yaml", "after: 1h", "after: 1s"}
+
+// newWorld makes one, in which the gate and the steps of the shift are watched for two seconds; everything in it is gone when the test ends, however it ends.
+func newWorld(t *testing.T, edits ...edit) *world {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("needs real clusters")
@@ -62,8 +68,8 @@ func newWorld(t *testing.T, edits map[string][2]string) *world {
 		t.Fatal(err)
 	}
 	w.replace("platform.yaml", "127.0.0.1:8080", w.listen)
-	for file, e := range edits {
-		w.replace(file, e[0], e[1])
+	for _, e := range append(edits, edit{"production.yaml", "soak: 20s", "soak: 2s"}, edit{"production.yaml", "interval: 5s", "interval: 2s"}) {
+		w.replace(e.file, e.old, e.now)
 	}
 	if err := demo.PushShop(t.Context(), w.state); err != nil {
 		t.Fatal(err)

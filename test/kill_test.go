@@ -21,7 +21,7 @@ const kills = 40
 // starts it again, until it has been killed so many times and every roll-over has come to its end. Users are served all the
 // while; nothing happens twice; no generation is given users before it was verified.
 func TestKilledAtAnyInstant(t *testing.T) {
-	w := newWorld(t, map[string][2]string{"production.yaml": {"after: 1h", "after: 1s"}})
+	w := newWorld(t, retireAtOnce)
 	w.must("rollover", environment)
 	_, stop := w.users(100)
 	guard := w.guard()

@@ -127,6 +127,7 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	users.until(ctx, leastRequests)
 	d.report.Report = users.stop()
+	d.report.Requests.ByGeneration = generations(d.report.Requests.ByGeneration)
 	return ctx.Err()
 }
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sort"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -19,6 +21,9 @@ const (
 	phaseSteady = "steady" // both generations up, no share moving
 	phaseShift  = "shift"  // from the first share of a shift to the last, forward and back
 )
+
+// stepSoak is the step that a person's command ends.
+const stepSoak = "soak"
 
 // Report is what a demo measured: what became of the requests, and when each step was.
 type Report struct {
@@ -34,22 +39,37 @@ type StepTime struct {
 	End        time.Time `json:"end"`
 }
 
-// step keeps the time of a step.
+// step keeps the time of a step, and counts the load that goes on during it under its name.
 func (d *demo) step(generation string, e record.Event) {
 	switch e.Kind {
 	case record.StepStarted:
 		d.report.Steps = append(d.report.Steps, StepTime{Generation: generation, Name: e.Step, Start: e.At})
-		if d.load != nil {
-			d.load.Mark(phasesOf(e.Step)...)
-		}
 	case record.StepDone, record.StepFailed:
 		for i := len(d.report.Steps) - 1; i >= 0; i-- {
 			if s := &d.report.Steps[i]; s.Generation == generation && s.Name == e.Step && s.End.IsZero() {
 				s.End = e.At
-				return
+				break
 			}
 		}
+	default:
+		return
 	}
+	if d.load != nil {
+		d.load.Mark(d.underWay(generation)...)
+	}
+}
+
+// underWay are the phases of the steps of a run that have begun and not ended. A soak ends when another step begins: nothing
+// else goes on beside it.
+func (d *demo) underWay(generation string) []string {
+	var names []string
+	for i, s := range d.report.Steps {
+		last := i == len(d.report.Steps)-1
+		if s.Generation == generation && s.End.IsZero() && (last || s.Name != stepSoak) {
+			names = append(names, phasesOf(s.Name)...)
+		}
+	}
+	return slices.Compact(names)
 }
 
 // Write writes the report as JSON.
@@ -94,6 +114,19 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
+// generations counts the answers by generation: the shop answers with its node, which is called by its generation and a number.
+func generations(byNode map[string]int64) map[string]int64 {
+	all := map[string]int64{}
+	for node, n := range byNode {
+		name := node
+		if i := strings.LastIndex(node, "-"); i > 0 {
+			name = node[:i]
+		}
+		all[name] += n
+	}
+	return all
+}
+
 // verdict is an error unless no user noticed anything.
 func (r Report) verdict() error {
 	q := r.Requests
@@ -126,11 +159,18 @@ func (r Report) printLoad(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\nPHASE\tREQUESTS\tFAILED\tP50 ms\tP99 ms\tP999 ms")
 	for _, p := range r.Phases {
+		if p.Requests.Sent == 0 {
+			continue
+		}
 		l := r.Latency[p.Name]
 		fmt.Fprintf(w, "%s\t%d\t%d\t%.1f\t%.1f\t%.1f\n", p.Name, p.Requests.Sent, p.Requests.Failed, l.P50, l.P99, l.P999)
 	}
 	_ = w.Flush()
-	fmt.Fprintf(out, "\n%d requests sent, %d failed; %s; answered by %s\n", q.Sent, q.Failed, counts("status", q.ByStatus), counts("", q.ByGeneration))
+	fmt.Fprintf(out, "\n%d requests sent, %d failed (%s)\nanswered by %s\n", q.Sent, q.Failed, counts("status ", q.ByStatus), counts("", q.ByGeneration))
+	steady, shift := r.Latency[phaseSteady], r.Latency[phaseShift]
+	if steady.P99 > 0 {
+		fmt.Fprintf(out, "p99 while shifting %.1f ms, %.2fx that of steady state with both generations up\n", shift.P99, shift.P99/steady.P99)
+	}
 	for _, f := range r.Failures {
 		fmt.Fprintf(out, "  %s %s %s: %s\n", f.Time.Local().Format(time.TimeOnly), f.Phase, f.Kind, f.Cause)
 	}
@@ -148,10 +188,7 @@ func counts(what string, m map[string]int64) string {
 		if i > 0 {
 			text += ", "
 		}
-		if what != "" {
-			text += what + " "
-		}
-		text += fmt.Sprintf("%s: %d", n, m[n])
+		text += fmt.Sprintf("%s%s: %d", what, n, m[n])
 	}
 	return text
 }

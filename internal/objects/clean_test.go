@@ -157,9 +157,15 @@ func TestLevels(t *testing.T) {
 		}
 	}
 	for _, pair := range [][2]string{
-		{"CustomResourceDefinition.apiextensions.k8s.io", "Coupon.example.com"}, {"Namespace", "ServiceAccount"}, {"ServiceAccount", "Secret"},
-		{"Secret", "Coupon.example.com"}, {"Secret", "Deployment.apps"}, {"Service", "ResourceQuota"}, {"ResourceQuota", "Deployment.apps"},
-		{"Deployment.apps", "HorizontalPodAutoscaler.autoscaling"}, {"HorizontalPodAutoscaler.autoscaling", "ValidatingWebhookConfiguration.admissionregistration.k8s.io"},
+		{"CustomResourceDefinition.apiextensions.k8s.io", "Coupon.example.com"},
+		{"Namespace", "ServiceAccount"},
+		{"ServiceAccount", "Secret"},
+		{"Secret", "Coupon.example.com"},
+		{"Secret", "Deployment.apps"},
+		{"Service", "ResourceQuota"},
+		{"ResourceQuota", "Deployment.apps"},
+		{"Deployment.apps", "HorizontalPodAutoscaler.autoscaling"},
+		{"HorizontalPodAutoscaler.autoscaling", "ValidatingWebhookConfiguration.admissionregistration.k8s.io"},
 		{"CustomResourceDefinition.apiextensions.k8s.io", "Service.example.com"},
 	} {
 		if position[pair[0]] >= position[pair[1]] {
