@@ -3,6 +3,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,6 +36,8 @@ type world struct {
 	config  string
 	listen  string
 	records *record.Store
+
+	stateFlag string // what --state says; the state directory unless a test puts it elsewhere
 }
 
 // edit is a change of a file of the demo's configuration.
@@ -113,7 +116,7 @@ func (w *world) destroy() {
 
 // command is the program, not started.
 func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, w.binary, append(args, "--state", w.state, "-f", w.config)...)
+	cmd := exec.CommandContext(ctx, w.binary, append(args, "--state", cmp.Or(w.stateFlag, w.state), "-f", w.config)...)
 	cmd.Env = append(os.Environ(), "NO_COLOR=1")
 	return cmd
 }

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -159,14 +158,4 @@ func (w *world) guard() func(*testing.T) {
 			t.Errorf("users were sent to generations that were not verified: %v", broken)
 		}
 	}
-}
-
-// jsonOf decodes the output of a command.
-func jsonOf[T any](t *testing.T, o outcome) T {
-	t.Helper()
-	var v T
-	if err := json.Unmarshal([]byte(o.stdout), &v); err != nil {
-		t.Fatalf("%v in\n%s", err, o.stdout)
-	}
-	return v
 }

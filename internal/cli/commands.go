@@ -17,6 +17,7 @@ func (a *app) commands() []*cobra.Command {
 		a.switchBack(),
 		a.retire(),
 		a.edge(),
+		a.local(),
 		a.demo(),
 		a.version(),
 	}

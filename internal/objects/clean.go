@@ -234,7 +234,7 @@ func userFields(obj *unstructured.Unstructured) []map[string]any {
 	var all []map[string]any
 	for _, entry := range obj.GetManagedFields() {
 		var fields map[string]any
-		if kube.IsMachine(entry.Manager) || entry.Subresource != "" || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.Raw, &fields) != nil {
+		if kube.IsMachine(entry.Manager) || entry.Subresource != "" || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
 			continue
 		}
 		all = append(all, fields)

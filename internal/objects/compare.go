@@ -15,7 +15,7 @@ import (
 func same(want, existing *unstructured.Unstructured) bool {
 	applied := kube.AppliedFields(existing)
 	var fields map[string]any
-	if applied == nil || json.Unmarshal(applied.Raw, &fields) != nil {
+	if applied == nil || json.Unmarshal(applied.GetRawBytes(), &fields) != nil {
 		return false
 	}
 	return within(want.Object, existing.Object) && covers(want.Object, fields)

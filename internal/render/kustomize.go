@@ -68,6 +68,7 @@ func checkLocal(dir string, chain []string) error {
 			return notLocal(file, path)
 		}
 	}
+	//lint:ignore SA1019 users still have it, and kustomize still reads it
 	for _, path := range slices.Concat(k.Resources, k.Bases, k.Components) {
 		info, err := os.Stat(resolve(dir, path))
 		if err != nil {
@@ -102,11 +103,13 @@ func isFile(path string) bool {
 // fileReferences are the files that a kustomization reads beside its resources. Some may be inline YAML.
 func fileReferences(k types.Kustomization) []string {
 	paths := slices.Concat(k.Crds, k.Configurations, k.Generators, k.Transformers, k.Validators)
+	//lint:ignore SA1019 users still have it, and kustomize still reads it
 	for _, p := range k.PatchesStrategicMerge {
 		if !strings.Contains(string(p), "\n") {
 			paths = append(paths, string(p))
 		}
 	}
+	//lint:ignore SA1019 users still have it, and kustomize still reads it
 	for _, p := range slices.Concat(k.Patches, k.PatchesJson6902) {
 		paths = append(paths, p.Path)
 	}

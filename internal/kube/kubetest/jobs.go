@@ -31,8 +31,8 @@ func (s *Server) EndJob(t *testing.T, namespace, status string) {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); <-ticker.C {
-		for _, job := range s.jobs(t, namespace) {
-			if err := s.client(t).Status().Patch(t.Context(), &job, client.RawPatch(types.MergePatchType, raw)); err != nil {
+		if jobs := s.jobs(t, namespace); len(jobs) > 0 {
+			if err := s.client(t).Status().Patch(t.Context(), &jobs[0], client.RawPatch(types.MergePatchType, raw)); err != nil {
 				t.Fatal(err)
 			}
 			return
