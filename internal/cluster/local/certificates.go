@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster/local/kubeconfig"
+	"github.com/crossfade-dev/crossfade/internal/cluster/local/node"
 	"github.com/crossfade-dev/crossfade/internal/cluster/local/pki"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
@@ -52,8 +53,8 @@ func (c oneCluster) issueAll(nodes []Node) error {
 	}
 	leaves := append([]pki.Leaf{
 		{Name: "kube-apiserver", User: "kube-apiserver", Server: true, Hosts: []string{
-			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + clusterDomain,
-			apiService.String(), nodes[0].Address.String(),
+			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + node.ClusterDomain,
+			node.APIService.String(), nodes[0].Address.String(),
 		}},
 		{Name: "kubelet-client", User: "kube-apiserver-kubelet-client", Groups: []string{"system:masters"}},
 	}, clients...)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/bundle"
 	"github.com/crossfade-dev/crossfade/internal/cluster/local/netns"
+	"github.com/crossfade-dev/crossfade/internal/cluster/local/node"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/process"
 )
@@ -78,9 +79,9 @@ func (c oneCluster) apiServer(self Node) component {
 		"--requestheader-client-ca-file=" + pki("front-ca/ca.crt"), "--requestheader-allowed-names=front-proxy",
 		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--proxy-client-cert-file=" + pki("front-ca/front-proxy.crt"), "--proxy-client-key-file=" + pki("front-ca/front-proxy.key"),
-		"--service-account-issuer=https://kubernetes.default.svc." + clusterDomain,
+		"--service-account-issuer=https://kubernetes.default.svc." + node.ClusterDomain,
 		"--service-account-key-file=" + pki("service-accounts.pub"), "--service-account-signing-key-file=" + pki("service-accounts.key"),
-		"--service-cluster-ip-range=" + serviceSubnet.String(), "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+		"--service-cluster-ip-range=" + node.ServiceSubnet.String(), "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 		"--allow-privileged", "--event-ttl=15m", "--profiling=false",
 	}}
 }
@@ -90,7 +91,7 @@ func (c oneCluster) controllerManager() component {
 		"--kubeconfig=" + c.file("pki", "kube-controller-manager.kubeconfig"), "--leader-elect=false", "--secure-port=0", "--profiling=false",
 		"--root-ca-file=" + c.file("pki", "ca.crt"), "--service-account-private-key-file=" + c.file("pki", "service-accounts.key"),
 		"--cluster-signing-cert-file=" + c.file("pki", "ca.crt"), "--cluster-signing-key-file=" + c.file("pki", "ca.key"),
-		"--cluster-cidr=" + podSubnet.String(), "--allocate-node-cidrs=false", "--service-cluster-ip-range=" + serviceSubnet.String(),
+		"--cluster-cidr=" + node.PodSubnet.String(), "--allocate-node-cidrs=false", "--service-cluster-ip-range=" + node.ServiceSubnet.String(),
 		"--kube-api-qps=100", "--kube-api-burst=200",
 	}}
 }

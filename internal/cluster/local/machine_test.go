@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -193,17 +192,6 @@ func TestNodeMissing(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
-	}
-}
-
-func TestConfigurationsParse(t *testing.T) {
-	c := New(Options{StateDir: "/a \"quoted\" place"}).cluster("blue")
-	self := Node{Name: "blue-1", Address: netip.MustParseAddr("198.18.0.2")}
-	for name, text := range map[string]string{"kubelet": c.kubeletConfig(1, self), "kube-proxy": c.proxyConfig(self), "cni": cniConfig(podSubnetOf(1))} {
-		var parsed map[string]any
-		if err := yaml.UnmarshalStrict([]byte(text), &parsed); err != nil {
-			t.Errorf("%s: %v in\n%s", name, err, text)
-		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster/local/netns"
+	"github.com/crossfade-dev/crossfade/internal/cluster/local/node"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
@@ -141,9 +142,9 @@ func (c oneCluster) dnsMissing(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return c.network.Dial(ctx, c.host(1), network, netip.AddrPortFrom(dnsService, 53))
+		return c.network.Dial(ctx, c.host(1), network, netip.AddrPortFrom(node.DNSService, 53))
 	}}
-	if _, err := resolver.LookupHost(ctx, "kubernetes.default.svc."+clusterDomain+"."); err != nil {
+	if _, err := resolver.LookupHost(ctx, "kubernetes.default.svc."+node.ClusterDomain+"."); err != nil {
 		return "the name server does not answer: " + err.Error()
 	}
 	return ""
@@ -156,18 +157,18 @@ func (c oneCluster) completeNodes(ctx context.Context, r record) string {
 		return err.Error()
 	}
 	for i, n := range r.Nodes {
-		node, err := client.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})
+		found, err := client.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})
 		if err != nil {
 			return err.Error()
 		}
-		if node.Spec.PodCIDR != "" {
+		if found.Spec.PodCIDR != "" {
 			continue
 		}
 		role := "worker"
 		if i == 0 {
 			role = "control-plane"
 		}
-		subnet := podSubnetOf(i + 1).String()
+		subnet := node.PodSubnetOf(i + 1).String()
 		patch, err := json.Marshal(map[string]any{
 			"metadata": map[string]any{"labels": map[string]string{"node-role.kubernetes.io/" + role: ""}},
 			"spec":     map[string]any{"podCIDR": subnet, "podCIDRs": []string{subnet}},
@@ -184,7 +185,7 @@ func (c oneCluster) completeNodes(ctx context.Context, r record) string {
 
 // applyAddons applies the name server and the storage class. It may run again at any time.
 func (c oneCluster) applyAddons(ctx context.Context, programs programs) error {
-	manifest := strings.NewReplacer("IMAGE", programs.image("coredns"), "DNS_ADDRESS", dnsService.String(), "DOMAIN", clusterDomain).Replace(addonsManifest)
+	manifest := strings.NewReplacer("IMAGE", programs.image("coredns"), "DNS_ADDRESS", node.DNSService.String(), "DOMAIN", node.ClusterDomain).Replace(addonsManifest)
 	_, err := netns.Output(ctx, manifest, programs.path("kubectl"), "--kubeconfig", c.file("kubeconfig"),
 		"apply", "--server-side", "--force-conflicts", "--field-manager=crossfade-local", "-f", "-")
 	if err != nil {

@@ -139,6 +139,11 @@ type recorder struct {
 	body   bytes.Buffer
 }
 
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) WriteHeader(status int)      { r.status = status }
+// Header returns the header of the answer itself.
+func (r *recorder) Header() http.Header { return r.header }
+
+// WriteHeader notes the status.
+func (r *recorder) WriteHeader(status int) { r.status = status }
+
+// Write notes a part of the body.
 func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }

@@ -2,12 +2,11 @@ package kubeconfig
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
-
-	"maps"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"

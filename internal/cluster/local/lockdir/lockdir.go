@@ -89,7 +89,11 @@ func (l *Lock) Remove() error {
 			return fmt.Errorf("cannot remove the directory %s: %w", l.dir, err)
 		}
 	}
-	if err := os.RemoveAll(l.dir); err != nil {
+	if err := os.Remove(filepath.Join(l.dir, name)); err != nil {
+		return fmt.Errorf("cannot remove the directory %s: %w", l.dir, err)
+	}
+	// From here on the directory may be somebody else's, who has made a new lock file in it: then it stays.
+	if err := os.Remove(l.dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot remove the directory %s: %w", l.dir, err)
 	}
 	return nil
