@@ -29,7 +29,10 @@ type Lock struct {
 // process, however it ends.
 func Take(ctx context.Context, dir string, mode fs.FileMode) (*Lock, error) {
 	for {
-		if err := os.MkdirAll(dir, mode); err != nil {
+		err := os.MkdirAll(dir, mode)
+		if vanished := errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist); vanished && ctx.Err() == nil { // while it was made
+			continue
+		} else if err != nil {
 			return nil, fmt.Errorf("cannot make the directory %s: %w", dir, err)
 		}
 		file, err := process.Lock(ctx, filepath.Join(dir, name))
