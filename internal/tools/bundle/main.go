@@ -108,7 +108,10 @@ func (b builder) provide(ctx context.Context, one bundle) error {
 		if err := b.build(ctx, one, dir); err != nil {
 			return err
 		}
+		b.removeUnused(one)
 	}
+	now := time.Now()
+	_ = os.Chtimes(dir, now, now) // for removeUnused; at worst it is built once more
 	return link(dir, filepath.Join(b.root, "bin", one.linkDir))
 }
 
@@ -163,6 +166,19 @@ func (b builder) removeCutOff(one bundle) {
 	left, _ := filepath.Glob(filepath.Join(b.cache, one.name+partialMark+"*"))
 	for _, dir := range left {
 		os.RemoveAll(dir)
+	}
+}
+
+// keptFor is how long a built bundle stays that no checkout has asked for. Clusters that were made with it run its programs.
+const keptFor = 30 * 24 * time.Hour
+
+// removeUnused removes other builds of the bundle that nobody has asked for in a long time.
+func (b builder) removeUnused(one bundle) {
+	builds, _ := filepath.Glob(filepath.Join(b.cache, one.name+"-*"))
+	for _, dir := range builds {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > keptFor {
+			os.RemoveAll(dir)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
@@ -189,6 +190,22 @@ func TestFailureLeavesNothingHalf(t *testing.T) {
 	entries, err := os.ReadDir(w.cache)
 	if err != nil || len(entries) != 2 { // the bundle and the lock
 		t.Errorf("in the cache are %v, %v", entries, err)
+	}
+}
+
+func TestUnusedBuildsGo(t *testing.T) {
+	w := newWorld(t)
+	old, recent := filepath.Join(w.cache, "x-old"), filepath.Join(w.cache, "x-recent")
+	for dir, age := range map[string]time.Duration{old: keptFor + time.Hour, recent: keptFor - time.Hour} {
+		w.write(dir, "thing", "")
+		then := time.Now().Add(-age)
+		if err := os.Chtimes(dir, then, then); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.provide()
+	if exists(old) || !exists(recent) {
+		t.Errorf("the unused build exists: %v, the recent one: %v", exists(old), exists(recent))
 	}
 }
 
