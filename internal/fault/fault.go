@@ -59,11 +59,21 @@ func CodeOf(err error) Code {
 	return Failed
 }
 
-// HintOf returns the first hint in err's chain, or "".
+// HintOf returns the first hint in err's tree, or "".
 func HintOf(err error) string {
-	for ; err != nil; err = errors.Unwrap(err) {
-		if e, ok := err.(*Error); ok && e.Hint != "" { //nolint:errorlint // walking the chain by hand
+	switch e := err.(type) { //nolint:errorlint // walking the tree by hand
+	case *Error:
+		if e.Hint != "" {
 			return e.Hint
+		}
+		return HintOf(e.Cause)
+	case interface{ Unwrap() error }:
+		return HintOf(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, cause := range e.Unwrap() {
+			if hint := HintOf(cause); hint != "" {
+				return hint
+			}
 		}
 	}
 	return ""

@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,7 +20,8 @@ const keySize = 32
 // the clear. The key is in a file beside the record, made once and readable by its owner alone.
 type sealer struct{ aead cipher.AEAD }
 
-// newSealer reads the key, or makes it. Any number of processes may call it at once: they get the same key.
+// newSealer reads the key, or makes it. Any number of processes may call it at once: they get the same key. Errors are those
+// of the file system, or faults.
 func newSealer(path string) (sealer, error) {
 	key, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -28,7 +30,7 @@ func newSealer(path string) (sealer, error) {
 		}
 	}
 	if err != nil {
-		return sealer{}, fault.New(fault.Failed, "cannot read the key of the record: %w", err)
+		return sealer{}, fmt.Errorf("the key of the record: %w", err)
 	}
 	if len(key) != keySize {
 		return sealer{}, fault.New(fault.Failed, "cannot use the key %s: it has %d bytes instead of %d", path, len(key), keySize).

@@ -28,8 +28,10 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		return nil, s.fail("open", err)
 	}
 	var err error
-	if s.sealer, err = newSealer(path + ".key"); err != nil {
+	if s.sealer, err = newSealer(path + ".key"); fault.HintOf(err) != "" {
 		return nil, err
+	} else if err != nil {
+		return nil, s.fail("open", err)
 	}
 	db, err := openSQLite(path)
 	if err != nil {

@@ -75,14 +75,15 @@ func (t *Toolbox) EnterPreLive(ctx context.Context, s Step) error {
 	})
 }
 
-// eachRoute does something with every route of the plan and what its router says of it.
+// eachRoute does something with every route of the plan and what its router says of it. An edge of the state directory that
+// died is started again.
 func (j *job) eachRoute(ctx context.Context, do func(context.Context, traffic.Router, plan.Route, *traffic.Observed) error) error {
 	for _, r := range j.plan.Routes {
 		router, err := trafficRouter(r.Router, j.StateDir)
 		if err != nil {
 			return err
 		}
-		seen, err := router.Observe(ctx, r.Host)
+		seen, err := j.ask(ctx, r)
 		if err != nil {
 			return err
 		}

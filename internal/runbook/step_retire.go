@@ -48,12 +48,10 @@ func (t *Toolbox) Delete(ctx context.Context, s Step) error {
 	})
 }
 
-// StandDown records that the new generation failed. It is left as it is, for debugging, and without users.
+// StandDown records that the new generation failed. It has no users, and is left as it is for debugging. Routers are not asked:
+// one that does not answer may be why it failed.
 func (t *Toolbox) StandDown(ctx context.Context, s Step) error {
 	return t.do(ctx, s, "standing down", "", func(ctx context.Context, j *job) error {
-		if err := j.mustHaveNoShare(ctx, j.plan.Generation); err != nil {
-			return err
-		}
 		j.done = fmt.Sprintf("%s is left for debugging; crossfade retire %s %s removes it", j.plan.Generation, j.plan.Environment, j.plan.Generation)
 		return t.Records.SetPhase(ctx, j.plan.Environment, j.plan.Generation, record.Failed, t.Now())
 	})

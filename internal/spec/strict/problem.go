@@ -63,7 +63,8 @@ func (p Problems) Summary(path string) error {
 	if len(p) > 1 {
 		count = fmt.Sprintf("%d problems", len(p))
 	}
-	return fault.New(fault.Invalid, "cannot use the configuration in %s: %s", path, count)
+	return fault.New(fault.Invalid, "cannot use the configuration in %s: %s", path, count).
+		WithHint("docs/configuration.md has every field, and crossfade schema completes them in editors")
 }
 
 // Sorted sorts the problems in place, and returns them.
