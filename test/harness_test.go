@@ -71,7 +71,7 @@ func newWorld(t *testing.T, edits ...edit) *world {
 		t.Fatal(err)
 	}
 	w.replace("platform.yaml", "127.0.0.1:8080", w.listen)
-	for _, e := range append(edits, edit{"production.yaml", "soak: 20s", "soak: 2s"}, edit{"production.yaml", "interval: 5s", "interval: 2s"}) {
+	for _, e := range append(edits, edit{"production.yaml", "soak: 20s", "soak: 2s"}, edit{"production.yaml", "interval: 8s", "interval: 2s"}) {
 		w.replace(e.file, e.old, e.now)
 	}
 	if err := demo.PushShop(t.Context(), w.state); err != nil {
