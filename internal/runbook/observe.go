@@ -39,6 +39,11 @@ func (t *Toolbox) observe(ctx context.Context, s Scope) (plan.Observed, error) {
 	if seen.Live, err = t.liveGeneration(ctx, s, seen.Weights); err != nil {
 		return seen, err
 	}
+	if first, ok := provider.(adopter); ok && seen.Live == "" {
+		if seen.Live, err = first.Live(ctx, s.Prefix); err != nil {
+			return seen, err
+		}
+	}
 	good, err := t.Records.Good(ctx, s.Environment)
 	if err != nil {
 		return seen, err
@@ -55,6 +60,14 @@ func (t *Toolbox) observe(ctx context.Context, s Scope) (plan.Observed, error) {
 		seen.Taken = append(seen.Taken, g.Name)
 	}
 	return seen, nil
+}
+
+// adopter is a cluster provider in whose clusters users may be served before Crossfade knows of them.
+type adopter interface {
+	// Live names the generation that serves the users while no router knows of one; "" for none.
+	Live(ctx context.Context, prefix string) (string, error)
+	// Adopt marks the live cluster as that generation. It may be called again.
+	Adopt(ctx context.Context, clusterContext, generation string) error
 }
 
 // isGeneration reports whether a name is PREFIXyymmddHHMM, perhaps with a letter.

@@ -3,6 +3,7 @@ package runbook
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,12 @@ func (t *Toolbox) Provision(ctx context.Context, s Step) error {
 		}
 		ctx, cancel := context.WithTimeout(ctx, j.plan.Cluster.Timeout.Or(10*time.Minute))
 		defer cancel()
+		if first, ok := provider.(adopter); ok && j.plan.Previous != "" && !slices.Contains(j.plan.Premises.Generations, j.plan.Previous) {
+			if err := first.Adopt(ctx, j.plan.Cluster.Existing.Live, j.plan.Previous); err != nil {
+				return err
+			}
+			j.say("adopted what serves the users in %s as %s", j.plan.Cluster.Existing.Live, j.plan.Previous)
+		}
 		return provider.Create(ctx, j.plan.Generation, j.say)
 	})
 }

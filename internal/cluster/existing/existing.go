@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
@@ -105,6 +108,31 @@ func (p *Provider) Create(ctx context.Context, generation string, progress clust
 	}
 	progress("%s moved into the cluster %s", generation, free.Access().Context)
 	return nil
+}
+
+// Live names the generation that serves the users in the context that the options call live: as it is marked, or, before it
+// was adopted, PREFIXyymmddHHMM by the age of its cluster, in UTC. It is "" when the options name no live context. It is right
+// only until the users have moved for the first time; then their router knows better.
+func (p *Provider) Live(ctx context.Context, prefix string) (string, error) {
+	i := slices.Index(p.options.Contexts, p.options.Live)
+	if i < 0 {
+		return "", nil
+	}
+	m, err := p.read(ctx, p.clusters[i])
+	if err != nil {
+		return "", err
+	}
+	if m != nil {
+		return m.Name, nil
+	}
+	system := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": metav1.NamespaceSystem},
+	}}
+	first, err := p.clusters[i].Get(ctx, system)
+	if err != nil || first == nil {
+		return "", err
+	}
+	return prefix + first.GetCreationTimestamp().UTC().Format("0601021504"), nil
 }
 
 // Adopt records that a generation is in a context already, at Crossfade's first meeting with an environment that serves

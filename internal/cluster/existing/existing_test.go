@@ -3,6 +3,7 @@ package existing_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -131,8 +132,14 @@ func TestAdopt(t *testing.T) {
 	if status := observe(t, p, "g1"); status.Phase != cluster.Absent {
 		t.Errorf("before it is adopted: %+v", status)
 	}
+	if live, err := p.Live(ctx, "prod"); err != nil || !regexp.MustCompile(`^prod[0-9]{10}$`).MatchString(live) {
+		t.Errorf("the live generation would be called %q, %v", live, err)
+	}
 	for range 2 {
 		do(t, p.Adopt(ctx, "a", "g1"))
+	}
+	if live, err := p.Live(ctx, "prod"); err != nil || live != "g1" {
+		t.Errorf("the live generation is called %q, %v", live, err)
 	}
 	wantFault(t, p.Adopt(ctx, "a", "other"), fault.Failed, "another generation is in it")
 	do(t, p.Create(ctx, "g2", silent))
