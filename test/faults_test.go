@@ -123,8 +123,8 @@ func TestChecksSayNo(t *testing.T) {
 
 	t.Run("TwoAtOnce", func(t *testing.T) { w.twoAtOnce(t) })
 	t.Run("BeforeShift", func(t *testing.T) {
-		w.replace("production.yaml", "contains: The shop", "contains: The mall")
-		defer w.replace("production.yaml", "contains: The mall", "contains: The shop")
+		w.replace("production.yaml", "contains: The shop}", "contains: The mall}\n      timeout: 5s")
+		defer w.replace("production.yaml", "contains: The mall}\n      timeout: 5s", "contains: The shop}")
 		o := w.run("rollover", environment)
 		if o.status != 3 {
 			t.Fatalf("exit %d, want 3\n%s", o.status, o.stderr)
