@@ -59,21 +59,28 @@ func endedWell(container corev1.ContainerStatus) bool {
 	return container.State.Terminated != nil && container.State.Terminated.ExitCode == 0
 }
 
-// justStarted reports whether a ready workload has containers without a readiness probe that have not run for long enough to
-// be believed. Once it has been seen ready for that long it is, whatever the clocks of the nodes say.
+// justStarted reports whether a workload that says it is ready has containers without a readiness probe that do not run, or have
+// not run for long enough to be believed: its status lags behind its pods. A container that was seen to run for that long
+// without a restart is believed, whatever the clocks of the nodes say.
 func (c *Cluster) justStarted(ctx context.Context, workload *unstructured.Unstructured, watch *patience) (bool, error) {
-	if !unprobed(workload) || watch.over(string(workload.GetUID()), true, proof) {
+	if !unprobed(workload) {
 		return false, nil
 	}
 	pods, err := c.podsOf(ctx, workload)
+	if err != nil {
+		return false, err
+	}
+	young := false
 	for _, pod := range pods {
 		for _, container := range pod.Status.ContainerStatuses {
-			if running := container.State.Running; running != nil && watch.now().Sub(running.StartedAt.Time) < proof {
-				return true, err
+			running := container.State.Running
+			seen := watch.over(fmt.Sprintf("%s/%s/run%d", pod.UID, container.Name, container.RestartCount), running != nil, proof)
+			if running == nil || !seen && watch.now().Sub(running.StartedAt.Time) < proof {
+				young = true
 			}
 		}
 	}
-	return false, err
+	return young, nil
 }
 
 // unprobed reports whether a workload has a container without a readiness probe.

@@ -108,7 +108,6 @@ func (c *Cluster) look(ctx context.Context, objs []*unstructured.Unstructured, w
 				}
 				return err
 			}
-			watch.over(string(found.GetUID()), false, 0)
 			hopeless, err := c.hopeless(ctx, found, watch)
 			if err == nil && hopeless != "" {
 				states[i] = state{failed: true, why: hopeless}
