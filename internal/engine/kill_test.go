@@ -30,30 +30,19 @@ func TestEngineKilled(t *testing.T) {
 	e := open(t, dir)
 	work(t, e)
 	file := filepath.Join(t.TempDir(), "notes")
-	const count = 40
+	const count = 120
 	x := start(t, e, "long", "notes", order{File: file, Count: count, Text: "done"})
-	done := make(chan error, 1)
-	var result string
-	go func() { done <- e.Wait(t.Context(), x, &result) }()
 	kills := 0
-	for running := true; running; {
-		select {
-		case err := <-done:
-			if err != nil || result != "done" {
-				t.Fatalf("Wait() = %q, %v", result, err)
-			}
-			running = false
-		case <-time.After(rand.N(1500 * time.Millisecond)):
-			if killEngine(t, dir) != 0 {
-				kills++
-			}
+	for at := 15; at < count; at += 15 { // steps that are done, so that every kill falls into the run
+		eventually(t, 30*time.Second, fmt.Sprintf("%d steps are done", at), func() bool { return len(lines(t, file)) >= at })
+		pause(30 * time.Millisecond)
+		if killEngine(t, dir) != 0 {
+			kills++
 		}
-		if kills == 8 {
-			if err := <-done; err != nil {
-				t.Fatal(err)
-			}
-			running = false
-		}
+	}
+	var result string
+	if err := e.Wait(t.Context(), x, &result); err != nil || result != "done" {
+		t.Fatalf("Wait() = %q, %v", result, err)
 	}
 	if kills == 0 {
 		t.Fatal("the engine was never killed")

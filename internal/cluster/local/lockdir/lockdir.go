@@ -73,6 +73,9 @@ func Share(ctx context.Context, dir string) (*Lock, error) {
 	}
 }
 
+// File returns the open file whose lock it is. A process that inherits it holds the lock too, until it ends.
+func (l *Lock) File() *os.File { return l.file }
+
 // Release gives the lock back and leaves the directory.
 func (l *Lock) Release() { l.file.Close() }
 

@@ -37,6 +37,8 @@ type Network struct {
 	Dir    string       // where the namespaces are kept; made when needed, removed when the last node is gone
 	Link   string       // the machine's link to the switch
 	Subnet netip.Prefix // an IPv4 network that nothing else uses; its first address is the machine's
+
+	lock *lockdir.Lock // held while the network is changed, by the programs that change it too
 }
 
 // Default returns the network of the machine's local clusters. 198.18.0.0/15 is for benchmarks of network devices
@@ -57,6 +59,7 @@ func (n Network) Attach(ctx context.Context, name string, prefer netip.Addr, mou
 		return netip.Addr{}, fault.New(fault.Failed, "cannot lock the network of local clusters: %w", err)
 	}
 	defer lock.Release()
+	n.lock = lock
 	if err := n.ensureSwitch(ctx); err != nil {
 		return netip.Addr{}, err
 	}
@@ -100,6 +103,7 @@ func (n Network) Detach(ctx context.Context, names ...string) error {
 	if err != nil {
 		return fault.New(fault.Failed, "cannot lock the network of local clusters: %w", err)
 	}
+	n.lock = lock
 	cables, err := n.cables(ctx)
 	if err != nil {
 		lock.Release()
@@ -116,7 +120,7 @@ func (n Network) Detach(ctx context.Context, names ...string) error {
 		lock.Release()
 		return err
 	}
-	return n.removeAll(ctx, lock)
+	return n.removeAll(ctx)
 }
 
 // Names lists the namespaces whose names begin with the prefix, in order.
@@ -206,7 +210,8 @@ func (n Network) checkSubnet() error {
 }
 
 // removeAll removes the empty network. The lock goes with its directory.
-func (n Network) removeAll(ctx context.Context, lock *lockdir.Lock) error {
+func (n Network) removeAll(ctx context.Context) error {
+	lock := n.lock
 	_, linkErr := net.InterfaceByName(n.Link)
 	if linkErr == nil {
 		if err := n.ip(ctx, "", "link delete "+n.Link); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/crossfade-dev/crossfade/internal/cluster/local/lockdir"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
@@ -247,6 +248,35 @@ func TestSubnetInUse(t *testing.T) {
 		t.Errorf("got %v, want an error of code Invalid that names the address in the way", err)
 	}
 	if err := errors.Join(os.RemoveAll(n.Dir)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestProgramsHoldTheLock has a program of the network outlive whoever started it: the lock is free when it has ended.
+func TestProgramsHoldTheLock(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := lockdir.Take(t.Context(), dir, 0o700)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := filepath.Join(dir, "began")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := Network{Dir: dir, lock: lock}.output(t.Context(), "", "sh", "-c", "touch "+began+"; sleep 0.5; touch "+began+".ended")
+		ended <- err
+	}()
+	for _, err := os.Stat(began); err != nil; _, err = os.Stat(began) {
+		<-time.After(time.Millisecond)
+	}
+	lock.Release()
+	if lock, err = lockdir.Take(t.Context(), dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	if _, err := os.Stat(began + ".ended"); err != nil {
+		t.Errorf("the lock was free before the program ended: %v", err)
+	}
+	if err := <-ended; err != nil {
 		t.Error(err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/crossfade-dev/crossfade/internal/cluster/local/lockdir"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
@@ -44,7 +45,7 @@ func (n Network) makeNamespaces(ctx context.Context, name string, mounts bool) e
 			// The copies of namespaces that it got with the machine's mounts would keep them alive when they are deleted.
 			command = []string{"unshare", "--mount=" + file, "--propagation=slave", "--", "umount", "--recursive", "--lazy", n.Dir}
 		}
-		if _, err := Output(ctx, "", command...); err != nil {
+		if _, err := n.output(ctx, "", command...); err != nil {
 			return fault.New(fault.Failed, "cannot make the namespace %s: %w", name, err)
 		}
 	}
@@ -68,7 +69,7 @@ func (n Network) removeNamespaces(name string) error {
 
 // ip runs commands of ip(8) in the named namespace, in the machine's own when the name is empty.
 func (n Network) ip(ctx context.Context, name string, commands ...string) error {
-	_, err := Output(ctx, strings.Join(commands, "\n")+"\n", append(n.enterNet(name), "ip", "-batch", "-")...)
+	_, err := n.output(ctx, strings.Join(commands, "\n")+"\n", append(n.enterNet(name), "ip", "-batch", "-")...)
 	if err != nil {
 		return fault.New(fault.Failed, "cannot set up the network of local clusters: %w (of: %s)", err, strings.Join(commands, "; "))
 	}
@@ -77,7 +78,7 @@ func (n Network) ip(ctx context.Context, name string, commands ...string) error 
 
 // run runs a command in the named namespace, in the machine's own when the name is empty, and returns its output.
 func (n Network) run(ctx context.Context, name string, command ...string) ([]byte, error) {
-	out, err := Output(ctx, "", append(n.enterNet(name), command...)...)
+	out, err := n.output(ctx, "", append(n.enterNet(name), command...)...)
 	if err != nil {
 		return nil, fault.New(fault.Failed, "cannot look at the network of local clusters: %w", err)
 	}
@@ -91,14 +92,27 @@ func (n Network) enterNet(name string) []string {
 	return []string{"nsenter", "--net=" + n.file(name, "net"), "--"}
 }
 
-// Output runs a program of the machine to its end and returns its output; its complaints are in the error. The program does not
-// outlive this process, so that nothing goes on behind the back of whoever comes after.
+// output is Output of a program that holds the network's lock as well: one that is ended with this process may be in the middle
+// of a system call, and whoever takes the lock next finds it gone.
+func (n Network) output(ctx context.Context, stdin string, command ...string) ([]byte, error) {
+	return output(ctx, n.lock, stdin, command...)
+}
+
+// Output runs a program of the machine to its end and returns its output; its complaints are in the error. The program ends with
+// this process, so that nothing goes on behind the back of whoever comes after.
 func Output(ctx context.Context, stdin string, command ...string) ([]byte, error) {
+	return output(ctx, nil, stdin, command...)
+}
+
+func output(ctx context.Context, lock *lockdir.Lock, stdin string, command ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, Tool(command[0]), command[1:]...)
 	cmd.Env, cmd.Dir = Environ(), "/"
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if lock != nil {
+		cmd.ExtraFiles = []*os.File{lock.File()}
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// The signal comes with the end of the thread that started the program, which must not end before this process does.
 	runtime.LockOSThread()
