@@ -32,7 +32,11 @@ type Error struct {
 // New makes an error of the given code. A %w in the format becomes the cause as well as part of the text.
 func New(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Message: err.Error(), Cause: errors.Unwrap(err)}
+	cause := errors.Unwrap(err)
+	if _, several := err.(interface{ Unwrap() []error }); several { //nolint:errorlint // made just now
+		cause = err
+	}
+	return &Error{Code: code, Message: err.Error(), Cause: cause}
 }
 
 // Error returns the message, without the hint.

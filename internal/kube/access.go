@@ -11,7 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/csaupgrade"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
@@ -36,11 +38,31 @@ func (c *Cluster) Get(ctx context.Context, ref *unstructured.Unstructured) (*uns
 	return obj, nil
 }
 
+// Find reads one object by its kind, in the version that the cluster prefers. It returns nil and no error when there is none,
+// and when the cluster does not serve the kind. The namespace is of no account for a kind without namespaces.
+func (c *Cluster) Find(ctx context.Context, kind schema.GroupKind, namespace, name string) (*unstructured.Unstructured, error) {
+	mapping, err := c.mapper.RESTMapping(kind)
+	if meta.IsNoMatchError(err) {
+		return nil, nil //nolint:nilnil // nil means: not there, and that is documented
+	}
+	if err != nil {
+		return nil, c.fail(err, "cannot read %s", ident.Name(kind, namespace, name))
+	}
+	ref := &unstructured.Unstructured{}
+	ref.SetGroupVersionKind(mapping.GroupVersionKind)
+	ref.SetName(name)
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		ref.SetNamespace(namespace)
+	}
+	return c.Get(ctx, ref)
+}
+
 // Query says what List lists.
 type Query struct {
-	Namespace string // every namespace when empty
-	Labels    string // a label selector; everything when empty
-	Fields    string // a field selector
+	Namespace string                       // every namespace when empty
+	Labels    string                       // a label selector; everything when empty
+	Fields    string                       // a field selector
+	Began     func(resourceVersion string) // told once, before the first object: a watch from there misses nothing
 }
 
 // List yields the objects of a resource, a page at a time. An error ends it. A list that lasts so long that the API server
@@ -57,6 +79,9 @@ func (c *Cluster) List(ctx context.Context, gvr schema.GroupVersionResource, q Q
 			if err != nil {
 				yield(nil, c.fail(err, "cannot list %s", gvr.GroupResource()))
 				return
+			}
+			if q.Began != nil && options.Continue == "" {
+				q.Began(list.GetResourceVersion())
 			}
 			for i := range list.Items {
 				if !yield(&list.Items[i], nil) {
@@ -79,14 +104,25 @@ func inconsistentContinue(err error) string {
 	return ""
 }
 
-// Write applies one object server-side as Crossfade, taking over fields that others own, and returns what the API server
-// made of it. Writing what is there already changes nothing.
-func (c *Cluster) Write(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// Write applies one object server-side as Crossfade and returns what the API server made of it. Writing what is there already
+// changes nothing. Fields that others have set to another value are a conflict (see Conflicts), and nothing is written; with
+// force they are taken over. What Crossfade has created rather than applied is brought under apply first, so that fields which
+// are missing in obj now go.
+func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstructured, force bool) (*unstructured.Unstructured, error) {
 	resource, err := c.resource(obj)
 	if err != nil {
 		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
 	}
-	written, err := resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	if existing != nil {
+		patch, err := csaupgrade.UpgradeManagedFieldsPatch(existing, sets.New(FieldManager), FieldManager)
+		if err == nil && patch != nil {
+			_, err = resource.Patch(ctx, obj.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{})
+		}
+		if err != nil {
+			return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+		}
+	}
+	written, err := resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: FieldManager, Force: force})
 	if err != nil {
 		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
 	}
@@ -107,25 +143,35 @@ func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, pat
 	return obj, nil
 }
 
-// Create creates an object, and reports false, without an error, when one of its name is there already.
-func (c *Cluster) Create(ctx context.Context, obj *unstructured.Unstructured) (bool, error) {
+// Create creates an object and returns what the API server made of it; nil, without an error, when one of its name is there
+// already.
+func (c *Cluster) Create(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	resource, err := c.resource(obj)
 	if err != nil {
-		return false, c.fail(err, "cannot create %s", ident.Of(obj))
+		return nil, c.fail(err, "cannot create %s", ident.Of(obj))
 	}
-	_, err = resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
+	created, err := resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
 	if apierrors.IsAlreadyExists(err) {
-		return false, nil
+		return nil, nil //nolint:nilnil // nil means: there is one, and that is documented
 	}
 	if err != nil {
-		return false, c.fail(err, "cannot create %s", ident.Of(obj))
+		return nil, c.fail(err, "cannot create %s", ident.Of(obj))
 	}
-	return true, nil
+	return created, nil
 }
 
 // Delete deletes an object and what it owns. One that is not there, or that was replaced by another of the same name since
 // ref was read (when ref has a uid), is no error. It does not wait until the object is gone.
 func (c *Cluster) Delete(ctx context.Context, ref *unstructured.Unstructured) error {
+	return c.delete(ctx, ref, metav1.DeletePropagationBackground)
+}
+
+// DeleteAlone is Delete that leaves what the object owns, without an owner.
+func (c *Cluster) DeleteAlone(ctx context.Context, ref *unstructured.Unstructured) error {
+	return c.delete(ctx, ref, metav1.DeletePropagationOrphan)
+}
+
+func (c *Cluster) delete(ctx context.Context, ref *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
 	resource, err := c.resource(ref)
 	if meta.IsNoMatchError(err) {
 		return nil
@@ -133,8 +179,7 @@ func (c *Cluster) Delete(ctx context.Context, ref *unstructured.Unstructured) er
 	if err != nil {
 		return c.fail(err, "cannot delete %s", ident.Of(ref))
 	}
-	background := metav1.DeletePropagationBackground
-	options := metav1.DeleteOptions{PropagationPolicy: &background}
+	options := metav1.DeleteOptions{PropagationPolicy: &propagation}
 	if uid := ref.GetUID(); uid != "" {
 		options.Preconditions = &metav1.Preconditions{UID: &uid}
 	}

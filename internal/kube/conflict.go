@@ -74,6 +74,16 @@ func (c *Cluster) conflicts(ctx context.Context, obj *unstructured.Unstructured)
 	return readConflicts(err), nil
 }
 
+// Conflicts says which fields of an object others have set to another value, when that is why Write failed: "field .spec.replicas,
+// set by kubectl-edit".
+func Conflicts(err error) []string {
+	var texts []string
+	for _, found := range readConflicts(err) {
+		texts = append(texts, fmt.Sprintf("field %s, set by %s", found.field, found.manager))
+	}
+	return texts
+}
+
 func hasOtherManagers(obj *unstructured.Unstructured) bool {
 	for _, entry := range obj.GetManagedFields() {
 		if entry.Manager != FieldManager && entry.Subresource != "status" {

@@ -34,6 +34,10 @@ const (
 	OriginTaken   = "taken"   // somebody else made it, and Crossfade has applied it since
 )
 
+// CopiedLabel is on every object that was copied from another cluster. Its value begins with the mark of that cluster, so that
+// only what came from it is ever pruned when it is gone there, and ends with a digest of what was written.
+const CopiedLabel = FieldManager + ".dev/copied"
+
 // Stamp labels an object that is about to be applied, given what is there now (nil for nothing). It modifies obj.
 func Stamp(obj, existing *unstructured.Unstructured) {
 	origin := OriginCreated

@@ -1,118 +1,148 @@
-// Package objects copies what runs in one cluster and no pipeline owns into another: it reads everything that the API
-// lists, decides object by object, cleans away what belongs to the old cluster, and writes in the order of a graph of
-// kinds. It works on objects as the API gives them, without knowing their types, so that custom resources are no exception.
+// Package objects copies what runs in one cluster and no pipeline owns into another, keeps it in step and proves it. It reads
+// everything that the API lists, decides object by object (decide), takes away what belongs to the old cluster (clean),
+// rewrites what names others by UID (relate), holds back what would act on the world outside (withhold), and writes in the
+// order of a graph (order). It works on objects as the API gives them, without knowing their types, so that custom resources are
+// no exception, and it holds no more than a page of them at a time.
 package objects
 
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
-	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
-	"github.com/crossfade-dev/crossfade/internal/spec"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/order"
+	"github.com/crossfade-dev/crossfade/internal/objects/relate"
 )
 
-// writers is how many objects are written at once.
-const writers = 16
+// Limits of what one copy has under way at once. The API servers set the pace beyond them.
+const (
+	kindsAtOnce  = 4
+	writesAtOnce = 24 // of each kind
+)
 
-// Rules say what is copied.
-type Rules struct {
-	spec.Copy
-	// Owned names the objects (ident.Of) that belong to a service or to priming.
-	Owned []string
+// Options say what is copied, and who is told.
+type Options struct {
+	decide.Rules
+	DryRun   bool             // decide and compare, write nothing
+	Patience time.Duration    // how long a cluster that does not answer is waited for, each time; 0 for not at all
+	Tell     func(Decision)   // told of every object, one at a time; may be nil
+	Progress cluster.Progress // told what happens, for people
 }
 
-// Failure is an object that could not be copied.
-type Failure struct {
-	Object string `json:"object"`
-	Error  string `json:"error"`
-}
-
-// maxFailures bounds how many failures are reported one by one.
-const maxFailures = 100
-
-// Report says what came of a copy.
-type Report struct {
-	Copied    int            `json:"copied"`              // created or changed
-	Unchanged int            `json:"unchanged"`           // there already, as they should be
-	Skipped   map[string]int `json:"skipped"`             // by reason
-	Failures  []Failure      `json:"failures,omitempty"`  // the first 100
-	Failed    int            `json:"failed"`              // all that failed
-	NotServed []string       `json:"notServed,omitempty"` // kinds that one of the two clusters does not serve now
-}
-
-// Summary is the report in a line.
-func (r Report) Summary() string {
-	skipped := 0
-	for _, n := range r.Skipped {
-		skipped += n
-	}
-	return fmt.Sprintf("copied %d objects, %d unchanged, %d skipped, %d failed", r.Copied, r.Unchanged, skipped, r.Failed)
-}
-
-// Err is nil when everything that should have been copied was, and otherwise an error of code fault.Failed that names the
-// first object that was not.
-func (r Report) Err() error {
-	if r.Failed == 0 {
-		return nil
-	}
-	first := r.Failures[0]
-	return fault.New(fault.Failed, "cannot copy %d of %d objects; the first is %s: %s", r.Failed, r.Failed+r.Copied+r.Unchanged, first.Object, first.Error).
-		WithHint("correct the objects in the live generation, or leave them out with copy.exclude; the report names them all")
-}
-
-// Copy copies the objects that the rules choose. It may be called again at any time, also after it was interrupted: what is
-// there already is not written again. One object that cannot be copied does not stop the others; it is in the report. An
-// error means that a cluster could not be read or reached: of code fault.Unavailable when trying again can help. CronJobs
-// arrive suspended, see HandOver.
-func Copy(ctx context.Context, from, to *kube.Cluster, rules Rules, progress cluster.Progress) (Report, error) {
-	c := &copier{from: from, to: to, decide: newDecider(rules), progress: progress, report: Report{Skipped: map[string]int{}}}
-	resources, missing, err := from.Resources(ctx)
+// Copy brings the objects that the options choose from one cluster into another. It may be called again at any time, also after it was
+// stopped anywhere: what is there already is not written again, and what was copied once and is gone from the first cluster is
+// deleted. One object that cannot be copied does not stop the others; it is in the report, whose Err says so. An error means that a
+// cluster could not be read or written at all: of code fault.Unavailable when trying again can help.
+func Copy(ctx context.Context, from, to *kube.Cluster, o Options) (Report, error) {
+	c, err := newCopier(ctx, from, to, o)
 	if err != nil {
-		return c.report, err
+		return newTally(o.DryRun, nil).result(), err
 	}
-	c.report.NotServed = missing
-	for _, level := range levels(resources) {
-		if err := c.copyLevel(ctx, level); err != nil {
-			return c.report, err
+	err = c.run(ctx)
+	return c.tally.result(), err
+}
+
+// copier is one copy, or following, under way.
+type copier struct {
+	Options
+	from, to *kube.Cluster
+	mark     string // of from, on every object that is copied from it
+	decide   *decide.Decider
+	relate   *relate.Relater
+	tally    *tally
+	later    *later
+
+	lock    sync.Mutex
+	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on
+	gone    [][]*unstructured.Unstructured  // by level: objects of the other cluster that seem to be copies of nothing
+	refused int                             // writes in a row that the other cluster was not able to do
+}
+
+func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier, error) {
+	c := &copier{
+		Options: o, from: from, to: to, relate: relate.New(to, o.References), tally: newTally(o.DryRun, o.Tell), later: &later{},
+		began: map[schema.GroupResource]string{},
+	}
+	c.decide = decide.New(o.Rules, func(ctx context.Context, ref metav1.OwnerReference, namespace string) (*unstructured.Unstructured, error) {
+		gv, err := schema.ParseGroupVersion(ref.APIVersion)
+		if err != nil {
+			return nil, nil //nolint:nilerr,nilnil // an owner that cannot exist is none
+		}
+		return from.Find(ctx, gv.WithKind(ref.Kind).GroupKind(), namespace, ref.Name)
+	})
+	err := c.insist(ctx, func() (err error) {
+		c.mark, err = markOf(ctx, from)
+		return err
+	})
+	return c, err
+}
+
+// run copies level by level, then what had to wait for others, and deletes at the end what is gone.
+func (c *copier) run(ctx context.Context) error {
+	var resources []kube.Resource
+	err := c.insist(ctx, func() (err error) {
+		resources, err = c.survey(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	release, err := c.quiesce(ctx)
+	if err != nil {
+		return err
+	}
+	levels := order.Levels(resources)
+	c.gone = make([][]*unstructured.Unstructured, len(levels))
+	for i, level := range levels {
+		if err := c.copyLevel(ctx, i, level); err != nil {
+			return err
+		}
+		if err := c.insist(ctx, func() error { return c.settleOwners(ctx) }); err != nil {
+			return err
 		}
 	}
-	return c.report, nil
-}
-
-// copier is one copy under way.
-type copier struct {
-	from, to *kube.Cluster
-	decide   *decider
-	progress cluster.Progress
-
-	lock   sync.Mutex
-	report Report
+	if err := c.insist(ctx, func() error { return c.settleRest(ctx) }); err != nil {
+		return err
+	}
+	for _, gone := range slices.Backward(c.gone) {
+		if err := c.insist(ctx, func() error { return c.prune(ctx, gone) }); err != nil {
+			return err
+		}
+	}
+	return release()
 }
 
 // copyLevel copies kinds that need not wait for one another. What the other cluster serves is asked for each level anew, as
 // the level before may have defined kinds.
-func (c *copier) copyLevel(ctx context.Context, level []kube.Resource) error {
-	served, missing, err := c.to.Resources(ctx)
+func (c *copier) copyLevel(ctx context.Context, level int, kinds []kube.Resource) error {
+	var served []kube.Resource
+	err := c.insist(ctx, func() (err error) {
+		served, _, err = c.to.Resources(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(4)
-	for _, resource := range level {
+	group.SetLimit(kindsAtOnce)
+	for _, resource := range kinds {
 		group.Go(func() error {
 			version, ok := common(resource, served)
 			if ok {
 				resource.Version = version
-				return c.copyKind(ctx, resource)
 			}
-			return c.skipKind(ctx, resource, missing)
+			return c.copyKind(ctx, level, resource, ok)
 		})
 	}
 	return group.Wait()
@@ -132,40 +162,70 @@ func common(resource kube.Resource, served []kube.Resource) (string, bool) {
 	return "", false
 }
 
-// skipKind counts objects of a kind that the other cluster does not serve: those that would have been copied are failures,
-// as they are lost otherwise.
-func (c *copier) skipKind(ctx context.Context, resource kube.Resource, missing []string) error {
-	lost := false
-	for obj, err := range c.from.List(ctx, resource.GroupVersionResource, kube.Query{}) {
-		if err != nil {
-			return err
+// copyKind copies the objects of one kind, from the beginning again when a cluster goes away and comes back.
+func (c *copier) copyKind(ctx context.Context, level int, resource kube.Resource, served bool) error {
+	before := c.tally.copied()
+	attempt := newAttempt(c)
+	err := c.insist(ctx, func() error {
+		attempt.again()
+		err := attempt.copy(ctx, resource, served)
+		if err != nil && !stops(err) && ctx.Err() == nil {
+			attempt.tally.failKind(resource.GroupResource().String(), err.Error())
+			err = nil
 		}
-		if reason := c.decide.skip(resource, obj); reason != "" {
-			c.skipped(reason)
-			continue
-		}
-		lost = true
-		c.failed(obj, "the other cluster does not serve its kind")
+		return err
+	})
+	attempt.end()
+	c.lock.Lock()
+	if level < len(c.gone) {
+		c.gone[level] = append(c.gone[level], attempt.gone...)
 	}
-	if lost && !slices.Contains(missing, resource.GroupVersion().String()) {
-		c.lock.Lock()
-		defer c.lock.Unlock()
-		c.report.NotServed = append(c.report.NotServed, resource.GroupResource().String())
+	c.began[resource.GroupResource()] = attempt.began
+	c.lock.Unlock()
+	if n := c.tally.copied() - before; err == nil && n > 0 && !c.DryRun {
+		c.Progress("copied %s", resource.GroupResource())
 	}
-	return nil
+	return err
 }
 
-// copyKind streams the objects of one kind from one cluster to the other.
-func (c *copier) copyKind(ctx context.Context, resource kube.Resource) error {
-	if reason := c.decide.skipKind(resource); reason != "" {
-		return nil // nobody wants to read how many events were not copied
+// attempt is one try at one kind. Its counts are merged into those of the copy at the end.
+type attempt struct {
+	*copier
+	tally *tally
+	gone  []*unstructured.Unstructured
+	began string
+	wrote int // by tries before this one
+}
+
+func newAttempt(c *copier) *attempt { return &attempt{copier: c, tally: newTally(c.DryRun, c.Tell)} }
+
+// again forgets what a try that was cut off has counted, but for what it has written.
+func (a *attempt) again() {
+	done := a.tally.result()
+	a.wrote += done.Copied()
+	a.tally = newTally(a.DryRun, a.Tell)
+	a.tally.report.Created, a.tally.report.Updated = done.Created, done.Updated
+	a.gone = nil
+}
+
+func (a *attempt) end() {
+	done := a.tally.result()
+	done.Unchanged = max(0, done.Unchanged-a.wrote) // the last try found what those before it had written
+	a.copier.tally.merge(done)
+}
+
+// copy streams the objects of the kind from one cluster to the other, side by side with those that are there.
+func (a *attempt) copy(ctx context.Context, resource kube.Resource, served bool) error {
+	theirs := newPeers(func(func(*unstructured.Unstructured, error) bool) {})
+	if served {
+		theirs = newPeers(a.to.List(ctx, resource.GroupVersionResource, kube.Query{}))
 	}
-	before := c.copiedSoFar()
-	theirs := newPeers(c.to.List(ctx, resource.GroupVersionResource, kube.Query{}))
+	theirs.alone = a.orphan
 	defer theirs.close()
 	group, writing := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for obj, err := range c.from.List(writing, resource.GroupVersionResource, kube.Query{}) {
+	group.SetLimit(writesAtOnce)
+	query := kube.Query{Began: func(version string) { a.began = version }}
+	for obj, err := range a.from.List(writing, resource.GroupVersionResource, query) {
 		if err != nil {
 			return cmp.Or(group.Wait(), err) // a writer's error comes first: it is why the list was cut off
 		}
@@ -173,27 +233,42 @@ func (c *copier) copyKind(ctx context.Context, resource kube.Resource) error {
 		if err != nil {
 			return cmp.Or(group.Wait(), err)
 		}
-		if reason := c.decide.skip(resource, obj); reason != "" {
-			c.skipped(reason)
-			continue
-		}
-		if reason := c.decide.keep(resource, obj, existing); reason != "" {
-			c.skipped(reason)
-			continue
-		}
-		group.Go(func() error { return c.write(writing, clean(obj), existing) })
+		group.Go(func() error { return a.one(writing, resource, obj, existing, served) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if n := c.copiedSoFar() - before; n > 0 {
-		c.progress("copied %s", resource.GroupResource())
-	}
-	return nil
+	return theirs.rest()
 }
 
-func (c *copier) copiedSoFar() int {
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	return c.report.Copied
+// one decides about one object and copies it.
+func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing *unstructured.Unstructured, served bool) error {
+	reason, err := a.decide.Object(ctx, resource, obj)
+	if err != nil {
+		return err
+	}
+	if reason == decide.None {
+		reason = a.decide.Keep(resource, obj, existing)
+	}
+	if reason != decide.None {
+		a.tally.skip(obj, reason)
+		return nil
+	}
+	if !served && !a.DryRun {
+		a.tally.add(obj, Fail, "the other cluster does not serve its kind")
+		return nil
+	}
+	w := &writer{copier: a.copier, tally: a.tally, from: obj, first: true}
+	return w.copy(ctx, existing)
+}
+
+// orphan notes a copy whose original was not met.
+func (a *attempt) orphan(theirs *unstructured.Unstructured) {
+	if strings.HasPrefix(theirs.GetLabels()[kube.CopiedLabel], a.mark) {
+		ref := &unstructured.Unstructured{}
+		ref.SetGroupVersionKind(theirs.GroupVersionKind())
+		ref.SetNamespace(theirs.GetNamespace())
+		ref.SetName(theirs.GetName())
+		a.gone = append(a.gone, ref)
+	}
 }

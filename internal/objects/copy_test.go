@@ -2,7 +2,6 @@ package objects_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +12,8 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -113,9 +114,13 @@ func get(t *testing.T, c *kube.Cluster, text string) *unstructured.Unstructured 
 	return obj
 }
 
-func copyAll(t *testing.T, a, b *kube.Cluster, rules objects.Rules) objects.Report {
+func options(rules decide.Rules) objects.Options {
+	return objects.Options{Rules: rules, Progress: silent}
+}
+
+func copyAll(t *testing.T, a, b *kube.Cluster, rules decide.Rules) objects.Report {
 	t.Helper()
-	report, err := objects.Copy(t.Context(), a, b, rules, silent)
+	report, err := objects.Copy(t.Context(), a, b, options(rules))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,23 +134,22 @@ func TestCopy(t *testing.T) {
 	from, to := kubetest.Start(t, "a"), kubetest.Start(t, "b")
 	a, b := from.Connect(t), to.Connect(t)
 	from.WriteAs(t, "kubectl-create", live)
-	rules := objects.Rules{Owned: []string{"ConfigMap shop/of-the-pipeline"}}
+	rules := decide.Rules{Owned: []string{"ConfigMap shop/of-the-pipeline"}}
 
 	first := copyAll(t, a, b, rules)
-	if want := 23; first.Copied != want || first.Unchanged != 0 {
-		t.Errorf("copied %d, unchanged %d; want %d and 0", first.Copied, first.Unchanged, want)
+	if want := 24; first.Copied() != want || first.Unchanged != 0 {
+		t.Errorf("copied %d, unchanged %d; want %d and 0", first.Copied(), first.Unchanged, want)
 	}
 	for reason, want := range map[string]int{
 		"belongs to a pipeline": 1, "the record of a Helm release": 1, "a leader election of the old cluster": 1,
-		"a Job that has finished or may not run twice": 1,
 	} {
 		if got := first.Skipped[reason]; got != want {
 			t.Errorf("skipped %d because %q, want %d: %v", got, reason, want, first.Skipped)
 		}
 	}
 	second := copyAll(t, a, b, rules)
-	if second.Copied != 0 || second.Unchanged != first.Copied {
-		t.Errorf("a second copy: copied %d, unchanged %d; want 0 and %d", second.Copied, second.Unchanged, first.Copied)
+	if second.Copied() != 0 || second.Unchanged != first.Copied() {
+		t.Errorf("a second copy: copied %d, unchanged %d; want 0 and %d", second.Copied(), second.Unchanged, first.Copied())
 	}
 	checkPorts(t, b)
 	checkCronJobs(t, b)
@@ -153,8 +157,8 @@ func TestCopy(t *testing.T) {
 	from.WriteAs(t, "kubectl-edit", "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}, data: {size: null}}")
 	third := copyAll(t, a, b, rules)
 	settings := get(t, b, "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}}")
-	if diff := cmp.Diff(map[string]any{"colour": "blue"}, settings.Object["data"]); diff != "" || third.Copied != 1 {
-		t.Errorf("a key that was removed (copied %d, want 1) (-want +got):\n%s", third.Copied, diff)
+	if diff := cmp.Diff(map[string]any{"colour": "blue"}, settings.Object["data"]); diff != "" || third.Copied() != 1 {
+		t.Errorf("a key that was removed (copied %d, want 1) (-want +got):\n%s", third.Copied(), diff)
 	}
 }
 
@@ -171,7 +175,7 @@ func checkCronJobs(t *testing.T, b *kube.Cluster) {
 	for name, want := range map[string]string{"nightly": "cronjob", "paused": ""} {
 		job := get(t, b, "{apiVersion: batch/v1, kind: CronJob, metadata: {namespace: shop, name: "+name+"}}")
 		suspend, _, _ := unstructured.NestedBool(job.Object, "spec", "suspend")
-		if got := job.GetAnnotations()[objects.WithheldAnnotation]; !suspend || got != want {
+		if got := job.GetAnnotations()[withhold.Annotation]; !suspend || got != want {
 			t.Errorf("CronJob %s: suspended %t, withheld %q; want true and %q", name, suspend, got, want)
 		}
 	}
@@ -181,31 +185,47 @@ func TestCopyRules(t *testing.T) {
 	from, to := kubetest.Start(t, "a"), kubetest.Start(t, "b")
 	a, b := from.Connect(t), to.Connect(t)
 	from.WriteAs(t, "kubectl-create", live)
-	rules := objects.Rules{Copy: spec.Copy{
+	rules := decide.Rules{Copy: spec.Copy{
 		Include: []spec.Selector{{Namespaces: []string{"shop*"}, Kinds: []string{"ConfigMap", "Secret"}}},
 		Exclude: []spec.Selector{{Namespaces: []string{"shop-2"}, Names: []string{"set*"}}},
 		Owners:  map[string]string{"Secret": "git"},
 	}}
 	report := copyAll(t, a, b, rules)
-	if want := 4; report.Copied != want { // two namespaces, settings, of-the-pipeline
-		t.Errorf("copied %d, want %d: %+v", report.Copied, want, report)
+	if want := 4; report.Copied() != want { // two namespaces, settings, of-the-pipeline
+		t.Errorf("copied %d, want %d: %+v", report.Copied(), want, report)
 	}
 }
 
-// TestOneBadObject: an object that the other cluster refuses is reported, and everything else arrives.
-func TestOneBadObject(t *testing.T) {
+// TestChangedThere: an object that somebody made differently in the other cluster stays so and is reported, and everything else
+// arrives; the configuration may say who wins.
+func TestChangedThere(t *testing.T) {
 	from, to := kubetest.Start(t, "a"), kubetest.Start(t, "b")
 	from.WriteAs(t, "kubectl-create", live)
-	to.WriteAs(t, "kubectl-create", "{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: gold}, value: 7}")
-	report, err := objects.Copy(t.Context(), from.Connect(t), to.Connect(t), objects.Rules{}, silent)
+	to.WriteAs(t, "kubectl-create", "{apiVersion: v1, kind: Namespace, metadata: {name: shop-2}}\n---\n"+
+		"{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop-2}, data: {colour: green}}")
+	a, b := from.Connect(t), to.Connect(t)
+	colour := func() string {
+		text, _, _ := unstructured.NestedString(get(t, b, "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop-2}}").Object, "data", "colour")
+		return text
+	}
+	report, err := objects.Copy(t.Context(), a, b, options(decide.Rules{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "cannot copy 1 of 24 objects; the first is scheduling.k8s.io/PriorityClass gold: "; report.Err() == nil || !strings.HasPrefix(report.Err().Error(), want) {
-		t.Errorf("got %v, want %s...", report.Err(), want)
+	want := []objects.Problem{{Object: "ConfigMap shop-2/settings", Error: "field .data.colour, set by kubectl-create"}}
+	if diff := cmp.Diff(want, report.Conflicts); diff != "" || report.Copied() != 24 || fault.CodeOf(report.Err()) != fault.Failed || colour() != "green" {
+		t.Errorf("copied %d, colour %s, %v; conflicts (-want +got):\n%s", report.Copied(), colour(), report.Err(), diff)
 	}
-	if report.Failed != 1 || report.Failures[0].Object != "scheduling.k8s.io/PriorityClass gold" || report.Copied != 23 {
-		t.Errorf("want the PriorityClass to fail and 23 to arrive: %+v", report)
+	target := decide.Rules{Copy: spec.Copy{Conflicts: map[string]string{"ConfigMap": "target"}}}
+	if report := copyAll(t, a, b, target); report.Err() != nil || report.Copied() != 0 || colour() != "green" {
+		t.Errorf("with target: copied %d, colour %s, %v", report.Copied(), colour(), report.Err())
+	}
+	source := decide.Rules{Copy: spec.Copy{Conflicts: map[string]string{"ConfigMap": "source"}}}
+	if report := copyAll(t, a, b, source); report.Err() != nil || report.Copied() != 1 || colour() != "red" {
+		t.Errorf("with source: copied %d, colour %s, %v", report.Copied(), colour(), report.Err())
+	}
+	if report := copyAll(t, a, b, decide.Rules{}); report.Err() != nil || report.Copied() != 0 {
+		t.Errorf("after that: copied %d, %v", report.Copied(), report.Err())
 	}
 }
 
@@ -214,12 +234,12 @@ func TestHandOver(t *testing.T) {
 	a, b := from.Connect(t), to.Connect(t)
 	from.WriteAs(t, "kubectl-create", live)
 	from.SetStatus(t, "{apiVersion: batch/v1, kind: CronJob, metadata: {name: nightly, namespace: shop}, status: {lastScheduleTime: '2026-01-02T03:00:00Z'}}")
-	copyAll(t, a, b, objects.Rules{})
+	copyAll(t, a, b, decide.Rules{})
 
 	handOver := func(from, to *kube.Cluster) {
 		t.Helper()
 		for range 2 { // a second time changes nothing
-			if err := objects.HandOver(t.Context(), from, to, silent); err != nil {
+			if err := withhold.HandOver(t.Context(), from, to, silent); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -240,7 +260,7 @@ func TestHandOver(t *testing.T) {
 	if last, _, _ := unstructured.NestedString(job.Object, "status", "lastScheduleTime"); last != "2026-01-02T03:00:00Z" {
 		t.Errorf("last run %q, want that of the other cluster", last)
 	}
-	copyAll(t, a, b, objects.Rules{})
+	copyAll(t, a, b, decide.Rules{})
 	if !running(b, "nightly") {
 		t.Error("a copy has suspended what runs in b since the switch")
 	}
@@ -261,9 +281,9 @@ func TestCopyFromFrozen(t *testing.T) {
 	to.Freeze(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if _, err := objects.Copy(ctx, a, b, objects.Rules{}, silent); fault.CodeOf(err) != fault.Unavailable || ctx.Err() != nil {
+	if _, err := objects.Copy(ctx, a, b, options(decide.Rules{})); fault.CodeOf(err) != fault.Unavailable || ctx.Err() != nil {
 		t.Errorf("want Unavailable in time, got %v", err)
 	}
 	to.Thaw(t)
-	copyAll(t, a, b, objects.Rules{})
+	copyAll(t, a, b, decide.Rules{})
 }

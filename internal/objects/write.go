@@ -2,15 +2,20 @@ package objects
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
-	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/clean"
+	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
 
 // attempts is how often a write is tried while the API server says "not now", with doubling pauses from firstPause.
@@ -19,131 +24,237 @@ const (
 	firstPause = 100 * time.Millisecond
 )
 
-// recreated kinds have fields that cannot be changed, and nothing is lost when they are deleted and made again.
-var recreated = []string{"RoleBinding", "ClusterRoleBinding", "ConfigMap", "Secret"}
+// writer brings one object into the other cluster.
+type writer struct {
+	*copier
+	tally *tally
+	from  *unstructured.Unstructured // as it is in its own cluster
+	first bool                       // whether it may be put off until everything else is there
+	alone bool                       // whether it is written without owners that are not there
+}
 
-// write brings one object into the other cluster and counts what came of it. Only a cluster that cannot be reached is an
-// error.
-func (c *copier) write(ctx context.Context, obj, existing *unstructured.Unstructured) error {
-	kube.Stamp(obj, existing)
-	if existing != nil {
-		keepScale(obj, existing)
-		keepRunning(obj, existing)
-		if same(obj, existing) {
-			c.counted(&c.report.Unchanged)
-			return nil
-		}
+// copy writes the object and counts what came of it; existing is what the other cluster has of its name. Only what stops
+// everything is an error.
+func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) error {
+	want, missing, err := w.prepare(ctx, existing)
+	if err == nil && len(missing) > 0 && w.first {
+		w.later.owned(w.from, missing)
+		return nil
 	}
-	written, err := c.try(ctx, obj)
+	var action Action
+	var reason string
+	if err == nil {
+		action, reason, err = w.put(ctx, want, existing)
+	}
 	switch {
-	case err == nil && existing != nil && written.GetResourceVersion() == existing.GetResourceVersion():
-		c.counted(&c.report.Unchanged)
-	case err == nil && isDefinition(obj):
-		if err := c.established(ctx, obj); err != nil {
-			if kube.Unreachable(err) || ctx.Err() != nil {
-				return err
-			}
-			c.failed(obj, err.Error())
-			return nil
-		}
-		c.counted(&c.report.Copied)
 	case err == nil:
-		c.counted(&c.report.Copied)
-	case kube.Unreachable(err) || ctx.Err() != nil:
+		w.tally.add(w.from, action, reason)
+		w.accepted()
+		return nil
+	case stops(err) || ctx.Err() != nil:
 		return err
+	case w.overwhelmed(err):
+		return fault.New(fault.Unavailable, "the cluster %s %w: %w", w.to.Access().Context, errOverwhelmed, err).
+			WithHint("see whether its disk is full and what its API server logs; the same command goes on then")
+	case w.first:
+		w.later.failed(w.from)
 	default:
-		c.failed(obj, err.Error())
+		w.tally.add(w.from, Fail, err.Error())
 	}
 	return nil
 }
 
-// try writes, again while the API server is busy, and once more after deleting an object whose difference cannot be written.
-func (c *copier) try(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// prepare makes the object as it shall be in the other cluster; missing are owners that are not there (yet).
+func (w *writer) prepare(ctx context.Context, existing *unstructured.Unstructured) (want *unstructured.Unstructured, missing []string, err error) {
+	want = clean.Object(withhold.Restore(w.from))
+	var owners []any
+	if len(w.from.GetOwnerReferences()) > 0 {
+		if owners, missing, err = w.relate.Owners(ctx, w.from); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(owners) > 0 {
+		_ = unstructured.SetNestedSlice(want.Object, owners, "metadata", "ownerReferences") // metadata is a map
+	}
+	if err := w.relate.Fields(ctx, want); err != nil {
+		return nil, nil, err
+	}
+	if existing == nil || withhold.Held(existing) {
+		want = withhold.Hold(want)
+	}
+	return want, missing, nil
+}
+
+// put writes the object, again while the API server is busy.
+func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
-		written, err := c.to.Write(ctx, obj)
-		switch {
-		case err == nil:
-			return written, nil
-		case immutable(err, obj) && attempt == 1:
-			if err := c.to.Delete(ctx, obj); err != nil {
-				return nil, err
-			}
-		case !fault.Retryable(err) && !quotaCounting(err) || kube.Unreachable(err) || attempt == attempts:
-			return nil, err
-		default:
-			select {
-			case <-ctx.Done():
-				return nil, err
-			case <-time.After(pause):
-			}
-			pause *= 2
+		action, reason, err := w.try(ctx, want, existing)
+		if err == nil || !fault.Retryable(err) || stops(err) || attempt == attempts || w.first && attempt > 1 {
+			return action, reason, err
+		}
+		select {
+		case <-ctx.Done():
+			return "", "", err
+		case <-time.After(pause):
+		}
+		pause *= 2
+		if existing, err = w.to.Get(ctx, want); err != nil {
+			return "", "", err
 		}
 	}
 }
 
-// immutable reports whether the error is about a field that cannot be changed, of an object that may be made again.
-func immutable(err error, obj *unstructured.Unstructured) bool {
-	for _, kind := range recreated {
-		if obj.GetKind() == kind && strings.Contains(err.Error(), "immutable") || strings.Contains(err.Error(), "cannot change roleRef") {
-			return true
+// try creates the object, or changes what is there.
+func (w *writer) try(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
+	if existing == nil {
+		w.stamp(want, nil)
+		if w.DryRun {
+			return Create, "", nil
+		}
+		if err := w.ready(ctx, want); err != nil {
+			return "", "", err
+		}
+		created, err := w.to.Create(ctx, want)
+		if err != nil {
+			return "", "", err
+		}
+		if created != nil {
+			w.relate.Learn(created)
+			return Create, "", w.established(ctx, want)
+		}
+		if existing, err = w.to.Get(ctx, want); err != nil || existing == nil {
+			return "", "", err // created and gone in the same moment: the next look sees
 		}
 	}
-	return false
+	keepScale(want, existing)
+	w.stamp(want, existing)
+	w.relate.Learn(existing)
+	if same(want, existing) {
+		return Unchanged, "", nil
+	}
+	return w.change(ctx, want, existing)
 }
 
-// quotaCounting reports whether a quota refused the object only because it has not counted yet what is there.
-func quotaCounting(err error) bool {
-	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "status unknown for quota")
+// change applies the object over what is there, unless somebody has changed it there.
+func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
+	policy := w.policy(want)
+	if policy == "target" && edited(existing) {
+		return Skip, "left as it was changed in the other cluster", nil
+	}
+	if w.DryRun {
+		return Update, "", nil
+	}
+	written, err := w.to.Write(ctx, want, existing, policy == "source")
+	switch conflicts := kube.Conflicts(err); {
+	case len(conflicts) > 0:
+		return Conflict, strings.Join(conflicts, "; "), nil
+	case err != nil && immutable(err):
+		return Update, "deleted and created again", w.recreate(ctx, want, existing)
+	case err != nil:
+		return "", "", err
+	case written.GetResourceVersion() == existing.GetResourceVersion():
+		return Unchanged, "", nil
+	}
+	return Update, "", w.established(ctx, want)
+}
+
+// policy says who wins where somebody has changed a copied object of a kind.
+func (w *writer) policy(obj *unstructured.Unstructured) string {
+	if policy := w.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
+		return policy
+	}
+	return w.Conflicts[obj.GetKind()]
+}
+
+// edited reports whether somebody other than Crossfade and the cluster's components has written something of the object.
+func edited(obj *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(obj.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager != kube.FieldManager && e.Subresource == "" && !kube.IsMachine(e.Manager)
+	})
 }
 
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
-func keepScale(obj, existing *unstructured.Unstructured) {
+func keepScale(want, existing *unstructured.Unstructured) {
 	for _, entry := range existing.GetManagedFields() {
 		if entry.Subresource != "scale" {
 			continue
 		}
 		if n, found, _ := unstructured.NestedInt64(existing.Object, "spec", "replicas"); found {
-			_ = unstructured.SetNestedField(obj.Object, n, "spec", "replicas") // spec is there, as the kind can be scaled
+			_ = unstructured.SetNestedField(want.Object, n, "spec", "replicas") // spec is there, as the kind can be scaled
 		}
 	}
 }
 
-// keepRunning never suspends a CronJob that runs in the other cluster: it was handed over since it was copied.
-func keepRunning(obj, existing *unstructured.Unstructured) {
-	if isCronJob(obj) && !suspended(existing) {
-		_ = unstructured.SetNestedField(obj.Object, false, "spec", "suspend") // spec is there, as it was copied
-		drop(obj, "metadata", "annotations", WithheldAnnotation)
+// established waits until a kind that was defined is served, and a namespace is there for what goes into it.
+func (w *writer) established(ctx context.Context, obj *unstructured.Unstructured) error {
+	if !isDefinition(obj) {
+		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return w.to.WaitReady(ctx, []*unstructured.Unstructured{obj}, func(string, ...any) {})
 }
 
 func isDefinition(obj *unstructured.Unstructured) bool {
 	return obj.GroupVersionKind().GroupKind().String() == "CustomResourceDefinition.apiextensions.k8s.io"
 }
 
-// established waits until the kind that was defined is served.
-func (c *copier) established(ctx context.Context, definition *unstructured.Unstructured) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	return c.to.WaitReady(ctx, []*unstructured.Unstructured{definition}, func(string, ...any) {})
-}
-
-func (c *copier) counted(counter *int) {
+// accepted notes that the other cluster takes writes.
+func (c *copier) accepted() {
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	*counter++
+	c.refused = 0
 }
 
-func (c *copier) skipped(reason string) {
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	c.report.Skipped[reason]++
-}
-
-func (c *copier) failed(obj *unstructured.Unstructured, reason string) {
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	if c.report.Failed++; len(c.report.Failures) < maxFailures {
-		c.report.Failures = append(c.report.Failures, Failure{Object: ident.Of(obj), Error: reason})
+// overwhelmed notes an error, and reports whether the other cluster is unable to write anything, as opposed to this object: what an
+// API server cannot do, and no webhook kept it from doing, many times in a row.
+func (c *copier) overwhelmed(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Code < 500 || strings.Contains(err.Error(), "webhook") {
+		return false
 	}
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.refused++
+	return c.refused >= refusedLimit
+}
+
+// same reports whether writing want over existing would change nothing: what was written last was want, and all of it is
+// still there. When in doubt it is false.
+func same(want, existing *unstructured.Unstructured) bool {
+	if want.GetLabels()[kube.CopiedLabel] != existing.GetLabels()[kube.CopiedLabel] {
+		return false
+	}
+	for key, value := range want.Object {
+		switch {
+		case key == "metadata":
+			continue
+		case key == "data" && isSecret(want): // its digest does not tell values apart
+			if !field.Equal(value, existing.Object[key]) {
+				return false
+			}
+		case !field.Within(value, existing.Object[key]):
+			return false
+		}
+	}
+	if !field.Within(anyMap(want.GetLabels()), anyMap(existing.GetLabels())) || !field.Within(anyMap(want.GetAnnotations()), anyMap(existing.GetAnnotations())) {
+		return false
+	}
+	theirs := existing.GetOwnerReferences()
+	return !slices.ContainsFunc(want.GetOwnerReferences(), func(ref metav1.OwnerReference) bool {
+		return !slices.ContainsFunc(theirs, func(r metav1.OwnerReference) bool { return r.UID == ref.UID })
+	})
+}
+
+func anyMap(texts map[string]string) any {
+	m := make(map[string]any, len(texts))
+	for key, value := range texts {
+		m[key] = value
+	}
+	return m
+}
+
+func isSecret(obj *unstructured.Unstructured) bool {
+	return obj.GroupVersionKind().GroupKind().String() == "Secret"
 }

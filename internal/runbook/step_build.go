@@ -11,6 +11,8 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/render"
@@ -102,7 +104,7 @@ func (j *job) apply(ctx context.Context, u plan.Unit) error {
 	if err != nil {
 		return err
 	}
-	wanted = objects.Withhold(wanted)
+	wanted = withhold.All(wanted)
 	applied, err := to.Apply(ctx, wanted, j.say)
 	if err != nil {
 		return err
@@ -164,8 +166,8 @@ func (t *Toolbox) Copy(ctx context.Context, s Step) error {
 		if err != nil {
 			return err
 		}
-		rules := objects.Rules{Copy: j.plan.Copy.Rules, Owned: j.plan.Copy.Owned}
-		report, err := objects.Copy(ctx, from, to, rules, j.say)
+		rules := decide.Rules{Copy: j.plan.Copy.Rules, Owned: j.plan.Copy.Owned}
+		report, err := objects.Copy(ctx, from, to, objects.Options{Rules: rules, Progress: j.say})
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
-	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 )
@@ -123,7 +123,7 @@ func (j *job) handOver(ctx context.Context, from, to string) error {
 		return err
 	}
 	j.done = "CronJobs run in " + to + " only"
-	return objects.HandOver(ctx, source, dest, j.say)
+	return withhold.HandOver(ctx, source, dest, j.say)
 }
 
 // Drain waits until the old generation answers nothing any more, for at most the plan's bound. What is left then is recorded.

@@ -121,11 +121,22 @@ func (e environment) copying() {
 	at := e.at.to("copy")
 	selectors(at.to("include"), e.spec.Copy.Include)
 	selectors(at.to("exclude"), e.spec.Copy.Exclude)
-	owners := []string{"sync", "git", "backup", "target"}
-	for kind, owner := range e.spec.Copy.Owners {
-		at.to("owners", kind).kind(kind)
-		if !slices.Contains(owners, owner) && owner != "" {
-			at.to("owners", kind).Problem("must be one of %s, not %s%s", strict.List(owners), strict.Show(owner), strict.Suggest(owner, owners))
+	selectors(at.to("quiesce"), e.spec.Copy.Quiesce)
+	byKind(at.to("owners"), e.spec.Copy.Owners, "sync", "git", "backup", "target")
+	byKind(at.to("conflicts"), e.spec.Copy.Conflicts, "source", "target")
+	for i, r := range e.spec.Copy.References {
+		at := at.to("references", i)
+		at.to("kind").kind(r.Kind)
+		at.to("to").kind(r.To)
+	}
+}
+
+// byKind checks a choice that is made kind by kind.
+func byKind(at place, chosen map[string]string, choices ...string) {
+	for kind, choice := range chosen {
+		at.to(kind).kind(kind)
+		if !slices.Contains(choices, choice) && choice != "" {
+			at.to(kind).Problem("must be one of %s, not %s%s", strict.List(choices), strict.Show(choice), strict.Suggest(choice, choices))
 		}
 	}
 }

@@ -134,6 +134,20 @@ type Copy struct {
 	Include []Selector        `json:"include,omitempty"` // everything unless set
 	Exclude []Selector        `json:"exclude,omitempty"` // taken from what include selects
 	Owners  map[string]string `json:"owners,omitempty"`  // by kind: sync, git, backup or target; only sync is copied
+	// Conflicts says by kind who wins where somebody has changed a copied object in the new generation: source overwrites
+	// it, target leaves it; unset, it is left and reported as a failure.
+	Conflicts  map[string]string `json:"conflicts,omitempty"`
+	References []Reference       `json:"references,omitempty"` // fields that hold a UID and nothing that says whose
+	Quiesce    []Selector        `json:"quiesce,omitempty"`    // Deployments and StatefulSets of the new generation to keep at zero while it is copied to
+}
+
+// Reference says whose UID a field of a custom resource holds, so that it can be rewritten. Maps with a kind, a name and a uid
+// need no rule.
+type Reference struct {
+	Kind  string `json:"kind"`  // of the object that has the field: Kind or Kind.group
+	Field string `json:"field"` // the UID, for example spec.parent.id
+	To    string `json:"to"`    // the kind of the object that is meant: Kind or Kind.group
+	Name  string `json:"name"`  // the field with that object's name, for example spec.parent.name
 }
 
 // Selector chooses objects: those that match every field that is set.

@@ -44,7 +44,7 @@ func (p *Provider) mark(ctx context.Context, c *kube.Cluster, m marker) error {
 		return err
 	}
 	created, err := c.Create(ctx, markerObject(m))
-	if err != nil || created {
+	if err != nil || created != nil {
 		return err
 	}
 	there, err := p.read(ctx, c)

@@ -1,4 +1,4 @@
-package objects
+package withhold
 
 import (
 	"context"
@@ -10,26 +10,20 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/field"
 )
-
-// WithheldAnnotation marks a CronJob that Crossfade has suspended because its generation is not live, and that runs when
-// the generation becomes live. One that its users have suspended does not carry it.
-const WithheldAnnotation = "crossfade.dev/withheld"
 
 // withheldCronJob is the annotation's value.
 const withheldCronJob = "cronjob"
 
 var cronJobs = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "cronjobs"}
 
-// Withhold returns the objects as they are applied to a generation that is not live: CronJobs that would run are suspended
-// and marked. The objects passed in are not modified.
-func Withhold(objs []*unstructured.Unstructured) []*unstructured.Unstructured {
+// All is Hold for several objects.
+func All(objs []*unstructured.Unstructured) []*unstructured.Unstructured {
 	held := make([]*unstructured.Unstructured, len(objs))
 	for i, obj := range objs {
-		if held[i] = obj; isCronJob(obj) {
-			held[i] = obj.DeepCopy()
-			withhold(held[i])
-		}
+		held[i] = Hold(obj)
 	}
 	return held
 }
@@ -47,7 +41,7 @@ func withhold(obj *unstructured.Unstructured) {
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[WithheldAnnotation] = withheldCronJob
+	annotations[Annotation] = withheldCronJob
 	obj.SetAnnotations(annotations)
 }
 
@@ -91,7 +85,7 @@ func suspendAll(ctx context.Context, c *kube.Cluster, lastRuns map[string]string
 			}
 			job, count = changed, count+1
 		}
-		lastRuns[key(job)] = nestedString(job, "status", "lastScheduleTime")
+		lastRuns[ident.Of(job)] = field.String(job, "status", "lastScheduleTime")
 	}
 	return count, nil
 }
@@ -103,7 +97,7 @@ func releaseAll(ctx context.Context, c *kube.Cluster, lastRuns map[string]string
 		if err != nil {
 			return count, err
 		}
-		if job.GetAnnotations()[WithheldAnnotation] == "" || kube.IsSystemNamespace(job.GetNamespace()) {
+		if job.GetAnnotations()[Annotation] == "" || kube.IsSystemNamespace(job.GetNamespace()) {
 			continue
 		}
 		if err := setLastRun(ctx, c, job, lastRuns); err != nil {
@@ -121,11 +115,11 @@ func releaseAll(ctx context.Context, c *kube.Cluster, lastRuns map[string]string
 // schedules that it missed while it was suspended (the API's documentation of spec.suspend), which the other cluster has
 // run already. One that the other cluster does not know has missed nothing until now.
 func setLastRun(ctx context.Context, c *kube.Cluster, job *unstructured.Unstructured, lastRuns map[string]string) error {
-	last, known := lastRuns[key(job)]
+	last, known := lastRuns[ident.Of(job)]
 	if !known {
 		last = time.Now().UTC().Format(time.RFC3339)
 	}
-	if last == "" || last <= nestedString(job, "status", "lastScheduleTime") { // both in UTC, so the texts compare as times
+	if last == "" || last <= field.String(job, "status", "lastScheduleTime") { // both in UTC, so the texts compare as times
 		return nil
 	}
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{"lastScheduleTime": last}})
@@ -139,9 +133,9 @@ func setLastRun(ctx context.Context, c *kube.Cluster, job *unstructured.Unstruct
 // holdPatch suspends and marks a CronJob, or undoes both.
 func holdPatch(hold bool) []byte {
 	if hold {
-		return []byte(`{"metadata":{"annotations":{"` + WithheldAnnotation + `":"` + withheldCronJob + `"}},"spec":{"suspend":true}}`)
+		return []byte(`{"metadata":{"annotations":{"` + Annotation + `":"` + withheldCronJob + `"}},"spec":{"suspend":true}}`)
 	}
-	return []byte(`{"metadata":{"annotations":{"` + WithheldAnnotation + `":null}},"spec":{"suspend":false}}`)
+	return []byte(`{"metadata":{"annotations":{"` + Annotation + `":null}},"spec":{"suspend":false}}`)
 }
 
 func isCronJob(obj *unstructured.Unstructured) bool {

@@ -1,6 +1,9 @@
-package objects
+// Package decide says of each object whether it is copied to another cluster, or why not. What wrote an object is read from its
+// owners and its field managers first; lists of kinds and names are the second choice.
+package decide
 
 import (
+	"context"
 	"path"
 	"slices"
 	"strings"
@@ -10,29 +13,37 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
-// Why an object is not copied, as the report says it.
+// Reason is why an object is not copied, as the report says it.
+type Reason string
+
+// The reasons.
 const (
-	skipDeleting   = "is being deleted"
-	skipCluster    = "made by the cluster itself"
-	skipSystem     = "in a system namespace"
-	skipOwned      = "made by a controller for another object"
-	skipPipeline   = "belongs to a pipeline"
-	skipExcluded   = "excluded by the configuration"
-	skipToken      = "a token of the old cluster"
-	skipHelm       = "the record of a Helm release"
-	skipElection   = "a leader election of the old cluster"
-	skipVolume     = "a volume made for a claim"
-	skipPod        = "a bare pod"
-	skipJob        = "a Job that has finished or may not run twice"
-	skipAggregated = "served by the API server itself"
-	skipTheirs     = "the other cluster has its own"
+	None       Reason = "" // it is copied
+	Deleting   Reason = "is being deleted"
+	Cluster    Reason = "made by the cluster itself"
+	System     Reason = "in a system namespace"
+	Owned      Reason = "made by a controller for another object"
+	Pipeline   Reason = "belongs to a pipeline"
+	Excluded   Reason = "excluded by the configuration"
+	Token      Reason = "a token of the old cluster"
+	Helm       Reason = "the record of a Helm release"
+	Election   Reason = "a leader election of the old cluster"
+	Volume     Reason = "a volume made for a claim"
+	Ended      Reason = "has ended"
+	Aggregated Reason = "served by the API server itself"
+	Theirs     Reason = "the other cluster has its own"
 )
 
-// IdempotentAnnotation marks a Job that may be started once more in the next generation while it has not finished.
-const IdempotentAnnotation = "crossfade.dev/idempotent"
+// Rules say what is copied.
+type Rules struct {
+	spec.Copy
+	// Owned names the objects (ident.Of) that belong to a service or to priming.
+	Owned []string
+}
 
 // neverKinds say something about the machinery of one cluster, or are requests to it.
 var neverKinds = map[string][]string{
@@ -56,69 +67,88 @@ var neverKinds = map[string][]string{
 }
 
 // platformKinds usually come with a cluster; one that the other cluster has already is left as it is.
-var platformKinds = []string{"StorageClass.storage.k8s.io", "CSIDriver.storage.k8s.io", "IngressClass.networking.k8s.io", "RuntimeClass.node.k8s.io"}
-
-// decider decides what is copied. It is made once for a copy and may be used by many goroutines.
-type decider struct {
-	rules Rules
-	owned map[string]bool
+var platformKinds = []string{
+	"StorageClass.storage.k8s.io", "CSIDriver.storage.k8s.io", "IngressClass.networking.k8s.io", "RuntimeClass.node.k8s.io",
+	"CustomResourceDefinition.apiextensions.k8s.io",
 }
 
-func newDecider(rules Rules) *decider {
+// Lookup reads the owner that an object names; nil when there is none.
+type Lookup func(ctx context.Context, owner metav1.OwnerReference, namespace string) (*unstructured.Unstructured, error)
+
+// Decider decides what is copied. It is made once for a copy and may be used by many goroutines.
+type Decider struct {
+	rules  Rules
+	owned  map[string]bool
+	owners *owners
+}
+
+// New makes a decider. It looks owners up to find out whether a controller makes an object.
+func New(rules Rules, lookup Lookup) *Decider {
 	owned := make(map[string]bool, len(rules.Owned))
 	for _, name := range rules.Owned {
 		owned[name] = true
 	}
-	return &decider{rules: rules, owned: owned}
+	return &Decider{rules: rules, owned: owned, owners: newOwners(lookup)}
 }
 
-// skipKind says why no object of a kind is copied; empty when some may be.
-func (d *decider) skipKind(resource kube.Resource) string {
+// Kind says why no object of a kind is copied; None when some may be.
+func (d *Decider) Kind(resource kube.Resource) Reason {
 	if slices.Contains(neverKinds[resource.Group], resource.Kind) {
-		return skipCluster
+		return Cluster
 	}
-	return ""
+	return None
 }
 
-// skip says why an object is not copied; empty when it is.
-func (d *decider) skip(resource kube.Resource, obj *unstructured.Unstructured) string {
-	switch {
-	case d.skipKind(resource) != "":
-		return skipCluster
-	case kube.IsSystemNamespace(namespaceOf(resource, obj)):
-		return skipSystem
-	case obj.GetDeletionTimestamp() != nil:
-		return skipDeleting
-	case metav1.GetControllerOf(obj) != nil:
-		return skipOwned
-	case kube.MadeByCluster(obj) || systemNamed(resource, obj):
-		return skipCluster
+// Object says why an object is not copied; None when it is. An error is one of the lookup.
+func (d *Decider) Object(ctx context.Context, resource kube.Resource, obj *unstructured.Unstructured) (Reason, error) {
+	if reason := d.byItself(resource, obj); reason != None {
+		return reason, nil
 	}
-	if reason := skipByKind(resource, obj); reason != "" {
-		return reason
+	if made, err := d.owners.controllerMade(ctx, obj, 0); err != nil {
+		return None, err
+	} else if made {
+		return Owned, nil
 	}
 	switch {
-	case d.owned[ident.Of(obj)] && resource.GroupKind().String() != "Namespace": // see keep
-		return skipPipeline
+	case d.owned[ident.Of(obj)] && resource.GroupKind().String() != "Namespace": // see Keep
+		return Pipeline, nil
 	case !d.ownedBySync(resource):
-		return skipPipeline
-	case !d.included(resource, obj) || matchesAny(d.rules.Exclude, resource, obj):
-		return skipExcluded
+		return Pipeline, nil
+	case !d.included(resource, obj) || MatchesAny(d.rules.Exclude, resource, obj):
+		return Excluded, nil
 	}
-	return ""
+	return None, nil
 }
 
-// keep says why an object that is there already in the other cluster stays as it is; empty when it is written.
-func (d *decider) keep(resource kube.Resource, obj, existing *unstructured.Unstructured) string {
+// byItself is what an object shows without a look at others.
+func (d *Decider) byItself(resource kube.Resource, obj *unstructured.Unstructured) Reason {
+	switch {
+	case d.Kind(resource) != None:
+		return Cluster
+	case kube.IsSystemNamespace(namespaceOf(resource, obj)):
+		return System
+	case obj.GetDeletionTimestamp() != nil:
+		return Deleting
+	case kube.MadeByCluster(obj) || systemNamed(resource, obj):
+		if metav1.GetControllerOf(obj) != nil {
+			return Owned
+		}
+		return Cluster
+	}
+	return byKind(resource, obj)
+}
+
+// Keep says why an object that is there already in the other cluster stays as it is; None when it is written.
+func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstructured) Reason {
 	switch {
 	case existing == nil:
-		return ""
+		return None
 	case resource.GroupKind().String() == "Namespace" && d.owned[ident.Of(obj)]:
-		return skipPipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
+		return Pipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
 	case slices.Contains(platformKinds, resource.GroupKind().String()) && existing.GetLabels()[kube.OriginLabel] == "":
-		return skipTheirs
+		return Theirs
 	}
-	return ""
+	return None
 }
 
 // namespaceOf is the namespace that an object is in, or is.
@@ -147,65 +177,69 @@ func systemNamed(resource kube.Resource, obj *unstructured.Unstructured) bool {
 	return false
 }
 
-// skipByKind are the exceptions of single kinds.
-func skipByKind(resource kube.Resource, obj *unstructured.Unstructured) string {
+// byKind are the exceptions of single kinds.
+func byKind(resource kube.Resource, obj *unstructured.Unstructured) Reason {
 	switch resource.GroupKind().String() {
 	case "Secret":
-		return skipSecret(obj)
+		return secret(obj)
 	case "ConfigMap", "Endpoints":
 		if _, elects := obj.GetAnnotations()["control-plane.alpha.kubernetes.io/leader"]; elects {
-			return skipElection
+			return Election
 		}
 	case "EndpointSlice.discovery.k8s.io":
 		if strings.HasSuffix(obj.GetLabels()["endpointslice.kubernetes.io/managed-by"], ".k8s.io") {
-			return skipOwned
+			return Owned
 		}
 	case "Pod":
-		return skipPod
+		if _, mirror := obj.GetAnnotations()["kubernetes.io/config.mirror"]; mirror {
+			return Cluster
+		}
+		if phase := field.String(obj, "status", "phase"); phase == "Succeeded" || phase == "Failed" {
+			return Ended
+		}
 	case "PersistentVolume":
 		if obj.GetAnnotations()["pv.kubernetes.io/provisioned-by"] != "" {
-			return skipVolume
+			return Volume
 		}
 	case "Job.batch":
-		if finished(obj) || obj.GetAnnotations()[IdempotentAnnotation] != "true" {
-			return skipJob
+		if finished(obj) {
+			return Ended
 		}
 	case "APIService.apiregistration.k8s.io":
-		if service, _, _ := unstructured.NestedMap(obj.Object, "spec", "service"); service == nil {
-			return skipAggregated
+		if field.Map(obj, "spec", "service") == nil {
+			return Aggregated
 		}
 	}
-	return ""
+	return None
 }
 
-// skipSecret recognises Secrets that mean something only in the old cluster. A token that somebody asked for with a Secret
+// secret recognises Secrets that mean something only in the old cluster. A token that somebody asked for with a Secret
 // of his own is copied without the token, and issued anew.
-func skipSecret(obj *unstructured.Unstructured) string {
-	kind, _, _ := unstructured.NestedString(obj.Object, "type")
+func secret(obj *unstructured.Unstructured) Reason {
+	kind := field.String(obj, "type")
 	account := obj.GetAnnotations()["kubernetes.io/service-account.name"]
 	switch {
 	case kind == "helm.sh/release.v1":
-		return skipHelm
+		return Helm
 	case kind == "bootstrap.kubernetes.io/token":
-		return skipToken
+		return Token
 	case kind == "kubernetes.io/service-account-token" && strings.HasPrefix(obj.GetName(), account+"-token-"):
-		return skipToken
+		return Token
 	case kind == "kubernetes.io/dockercfg" && account != "":
-		return skipToken
+		return Token
 	}
-	return ""
+	return None
 }
 
 func finished(job *unstructured.Unstructured) bool {
-	conditions, _, _ := unstructured.NestedSlice(job.Object, "status", "conditions")
-	return slices.ContainsFunc(conditions, func(c any) bool {
+	return slices.ContainsFunc(field.List(job, "status", "conditions"), func(c any) bool {
 		condition, ok := c.(map[string]any)
 		return ok && condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
 	})
 }
 
 // ownedBySync reports whether the configuration leaves the kind to the copy.
-func (d *decider) ownedBySync(resource kube.Resource) bool {
+func (d *Decider) ownedBySync(resource kube.Resource) bool {
 	for kind, owner := range d.rules.Owners {
 		if sameKind(kind, resource) && owner != "sync" {
 			return false
@@ -215,8 +249,8 @@ func (d *decider) ownedBySync(resource kube.Resource) bool {
 }
 
 // included reports whether the configuration asks for the object. A namespace is asked for with the objects in it.
-func (d *decider) included(resource kube.Resource, obj *unstructured.Unstructured) bool {
-	if len(d.rules.Include) == 0 || matchesAny(d.rules.Include, resource, obj) {
+func (d *Decider) included(resource kube.Resource, obj *unstructured.Unstructured) bool {
+	if len(d.rules.Include) == 0 || MatchesAny(d.rules.Include, resource, obj) {
 		return true
 	}
 	return resource.GroupKind().String() == "Namespace" && slices.ContainsFunc(d.rules.Include, func(s spec.Selector) bool {
@@ -224,7 +258,8 @@ func (d *decider) included(resource kube.Resource, obj *unstructured.Unstructure
 	})
 }
 
-func matchesAny(selectors []spec.Selector, resource kube.Resource, obj *unstructured.Unstructured) bool {
+// MatchesAny reports whether one of the selectors chooses the object.
+func MatchesAny(selectors []spec.Selector, resource kube.Resource, obj *unstructured.Unstructured) bool {
 	return slices.ContainsFunc(selectors, func(s spec.Selector) bool { return matches(s, resource, obj) })
 }
 
@@ -255,4 +290,10 @@ func matchName(patterns []string, name string) bool {
 		ok, err := path.Match(pattern, name)
 		return ok && err == nil
 	})
+}
+
+// MadeBySomebody reports whether an object is of people or their programs, rather than of a cluster and its controllers.
+func MadeBySomebody(resource kube.Resource, obj *unstructured.Unstructured) bool {
+	d := Decider{}
+	return d.byItself(resource, obj) == None && metav1.GetControllerOf(obj) == nil
 }

@@ -1,4 +1,5 @@
-package objects
+// Package order says which kinds of objects another cluster must have before which, as a graph whose edges have reasons.
+package order
 
 import (
 	"maps"
@@ -77,8 +78,8 @@ var builtIn = []string{
 	"networking.k8s.io", "node.k8s.io", "policy", "rbac.authorization.k8s.io", "scheduling.k8s.io", "storage.k8s.io",
 }
 
-// levels parts resources so that each level needs only those before it. Definitions of kinds are always the first.
-func levels(resources []kube.Resource) [][]kube.Resource {
+// Levels parts resources so that each level needs only those before it. Definitions of kinds are always the first.
+func Levels(resources []kube.Resource) [][]kube.Resource {
 	byDepth := map[int][]kube.Resource{}
 	for _, r := range resources {
 		d := depth(nodeOf(r.GroupKind()))

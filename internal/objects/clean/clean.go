@@ -1,4 +1,7 @@
-package objects
+// Package clean takes from an object what belongs to the cluster it was read from: identities, times, addresses, bindings and
+// certificates that another cluster gives by itself. What somebody chose stays; who chose it is read from the object's field
+// managers and from what kubectl apply remembers.
+package clean
 
 import (
 	"encoding/json"
@@ -8,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/objects/field"
 )
 
 // keptMetadata is what of an object's metadata its users wrote. Everything else is the old cluster's: identities, times,
@@ -21,15 +25,16 @@ var (
 		"kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/", "deprecated.daemonset.template.generation",
 		"pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/storage-provisioner",
 		"kubernetes.io/service-account.uid", "batch.kubernetes.io/", "endpoints.kubernetes.io/last-change-trigger-time",
-		"argocd.argoproj.io/tracking-id",
+		"argocd.argoproj.io/tracking-id", "openshift.io/sa.scc.", "cni.projectcalico.org/", "k8s.v1.cni.cncf.io/network-status",
 	}
 	// An Argo CD that finds its label on an object it does not know deletes the object (velero#7848).
-	machineLabels = []string{kube.OriginLabel, "argocd.argoproj.io/instance", "controller-uid", "batch.kubernetes.io/controller-uid"}
+	machineLabels = []string{kube.OriginLabel, kube.CopiedLabel, "argocd.argoproj.io/instance", "controller-uid", "batch.kubernetes.io/controller-uid"}
 )
 
 // cleaners are what is special about single kinds, by group and kind.
 var cleaners = map[string]func(obj, original *unstructured.Unstructured){
-	"Namespace":                             func(obj, _ *unstructured.Unstructured) { drop(obj, "spec") },
+	"Namespace":                             func(obj, _ *unstructured.Unstructured) { field.Drop(obj, "spec") },
+	"Pod":                                   cleanPod,
 	"Service":                               cleanService,
 	"Secret":                                cleanSecret,
 	"ServiceAccount":                        cleanServiceAccount,
@@ -37,26 +42,25 @@ var cleaners = map[string]func(obj, original *unstructured.Unstructured){
 	"PersistentVolume":                      cleanVolume,
 	"ClusterRole.rbac.authorization.k8s.io": cleanClusterRole,
 	"Job.batch":                             cleanJob,
-	"CronJob.batch":                         func(obj, _ *unstructured.Unstructured) { withhold(obj) },
 	"CustomResourceDefinition.apiextensions.k8s.io":               cleanDefinition,
 	"MutatingWebhookConfiguration.admissionregistration.k8s.io":   cleanWebhooks,
 	"ValidatingWebhookConfiguration.admissionregistration.k8s.io": cleanWebhooks,
 	"APIService.apiregistration.k8s.io":                           cleanAPIService,
 }
 
-// clean returns a copy of an object without what belongs to the old cluster.
-func clean(original *unstructured.Unstructured) *unstructured.Unstructured {
+// Object returns a copy of an object without what belongs to the old cluster.
+func Object(original *unstructured.Unstructured) *unstructured.Unstructured {
 	obj := original.DeepCopy()
 	metadata, _ := obj.Object["metadata"].(map[string]any)
-	for field := range metadata {
-		if !slices.Contains(keptMetadata, field) {
-			delete(metadata, field)
+	for name := range metadata {
+		if !slices.Contains(keptMetadata, name) {
+			delete(metadata, name)
 		}
 	}
-	drop(obj, "status")
-	dropPrefixed(obj, machineAnnotations, "metadata", "annotations")
-	dropPrefixed(obj, machineLabels, "metadata", "labels")
-	drop(obj, "spec", "template", "metadata", "creationTimestamp")
+	field.Drop(obj, "status")
+	field.DropPrefixed(obj, machineAnnotations, "metadata", "annotations")
+	field.DropPrefixed(obj, machineLabels, "metadata", "labels")
+	field.Drop(obj, "spec", "template", "metadata", "creationTimestamp")
 	if special := cleaners[obj.GroupVersionKind().GroupKind().String()]; special != nil {
 		special(obj, original)
 	}
@@ -66,25 +70,48 @@ func clean(original *unstructured.Unstructured) *unstructured.Unstructured {
 // cleanService lets the new cluster give addresses and ports, and keeps what somebody chose. The address of the load
 // balancer stays with the old cluster: two Services that claim one address take it from the live one (velero#474).
 func cleanService(obj, original *unstructured.Unstructured) {
-	if nestedString(obj, "spec", "clusterIP") != "None" {
-		drop(obj, "spec", "clusterIP")
-		drop(obj, "spec", "clusterIPs")
+	if field.String(obj, "spec", "clusterIP") != "None" {
+		field.Drop(obj, "spec", "clusterIP")
+		field.Drop(obj, "spec", "clusterIPs")
 	}
-	drop(obj, "spec", "loadBalancerIP")
-	for _, field := range []string{"healthCheckNodePort", "ipFamilies", "ipFamilyPolicy"} {
-		if !chosen(original, "f:spec", "f:"+field) {
-			drop(obj, "spec", field)
+	field.Drop(obj, "spec", "loadBalancerIP")
+	for _, name := range []string{"healthCheckNodePort", "ipFamilies", "ipFamilyPolicy"} {
+		if !field.Chosen(original, "f:spec", "f:"+name) {
+			field.Drop(obj, "spec", name)
 		}
 	}
-	ports, _, _ := unstructured.NestedSlice(obj.Object, "spec", "ports")
-	for _, p := range ports {
-		if port, ok := p.(map[string]any); ok && !nodePortChosen(original, port) {
+	for _, p := range field.List(obj, "spec", "ports") {
+		if port := field.AsMap(p); port != nil && !nodePortChosen(original, port) {
 			delete(port, "nodePort")
 		}
 	}
-	if len(ports) > 0 {
-		_ = unstructured.SetNestedSlice(obj.Object, ports, "spec", "ports") // the path was read just now
+}
+
+// cleanPod removes what the API server and the scheduler put into a pod: its node, its priority, the volume with its token.
+func cleanPod(obj, _ *unstructured.Unstructured) {
+	for _, name := range []string{"nodeName", "priority", "preemptionPolicy", "ephemeralContainers"} {
+		field.Drop(obj, "spec", name)
 	}
+	injected := func(item any) bool {
+		name, _ := field.AsMap(item)["name"].(string)
+		return strings.HasPrefix(name, "kube-api-access-") || strings.HasPrefix(name, "default-token-")
+	}
+	keep(field.Map(obj, "spec"), "volumes", injected)
+	for _, kind := range []string{"containers", "initContainers"} {
+		for _, c := range field.List(obj, "spec", kind) {
+			keep(field.AsMap(c), "volumeMounts", injected)
+		}
+	}
+}
+
+// keep removes the items of a list in a map that are unwanted, and the list when none is left.
+func keep(in map[string]any, name string, unwanted func(any) bool) {
+	list, _ := in[name].([]any)
+	if list = slices.DeleteFunc(list, unwanted); len(list) == 0 {
+		delete(in, name)
+		return
+	}
+	in[name] = list
 }
 
 // nodePortChosen reports whether somebody named the node port, as opposed to the API server having given it.
@@ -92,9 +119,9 @@ func nodePortChosen(original *unstructured.Unstructured, port map[string]any) bo
 	if lastAppliedNodePort(original, port["nodePort"]) {
 		return true
 	}
-	for _, fields := range userFields(original) {
-		for key, item := range child(fields, "f:spec", "f:ports") {
-			if _, named := asMap(item)["f:nodePort"]; named && itemMatches(key, port) {
+	for _, fields := range field.Users(original) {
+		for key, item := range field.Child(fields, "f:spec", "f:ports") {
+			if _, named := field.AsMap(item)["f:nodePort"]; named && field.ItemMatches(key, port) {
 				return true
 			}
 		}
@@ -125,86 +152,80 @@ func lastAppliedNodePort(original *unstructured.Unstructured, nodePort any) bool
 
 // cleanSecret empties a token that was issued by the old cluster; the new one fills it again.
 func cleanSecret(obj, _ *unstructured.Unstructured) {
-	if nestedString(obj, "type") == "kubernetes.io/service-account-token" {
+	if field.String(obj, "type") == "kubernetes.io/service-account-token" {
 		for _, key := range []string{"token", "ca.crt", "namespace"} {
-			drop(obj, "data", key)
+			field.Drop(obj, "data", key)
 		}
-		if data, _, _ := unstructured.NestedMap(obj.Object, "data"); len(data) == 0 {
-			drop(obj, "data")
+		if len(field.Map(obj, "data")) == 0 {
+			field.Drop(obj, "data")
 		}
 	}
 }
 
 // cleanServiceAccount forgets the tokens that the old cluster made for the account.
 func cleanServiceAccount(obj, _ *unstructured.Unstructured) {
-	secrets, _, _ := unstructured.NestedSlice(obj.Object, "secrets")
-	secrets = slices.DeleteFunc(secrets, func(s any) bool {
-		name, _ := asMap(s)["name"].(string)
+	keep(obj.Object, "secrets", func(s any) bool {
+		name, _ := field.AsMap(s)["name"].(string)
 		return strings.HasPrefix(name, obj.GetName()+"-token-") || strings.HasPrefix(name, obj.GetName()+"-dockercfg-")
 	})
-	if drop(obj, "secrets"); len(secrets) > 0 {
-		_ = unstructured.SetNestedSlice(obj.Object, secrets, "secrets")
-	}
 }
 
 // cleanClaim lets the new cluster bind the claim to a volume of its own, unless somebody had named one.
 func cleanClaim(obj, original *unstructured.Unstructured) {
-	if !chosen(original, "f:spec", "f:volumeName") {
-		drop(obj, "spec", "volumeName")
+	if !field.Chosen(original, "f:spec", "f:volumeName") {
+		field.Drop(obj, "spec", "volumeName")
 	}
-	drop(obj, "spec", "dataSource")
-	drop(obj, "spec", "dataSourceRef")
+	field.Drop(obj, "spec", "dataSource")
+	field.Drop(obj, "spec", "dataSourceRef")
 }
 
 func cleanVolume(obj, _ *unstructured.Unstructured) {
-	drop(obj, "spec", "claimRef", "uid")
-	drop(obj, "spec", "claimRef", "resourceVersion")
+	field.Drop(obj, "spec", "claimRef", "uid")
+	field.Drop(obj, "spec", "claimRef", "resourceVersion")
 }
 
 // cleanClusterRole leaves the rules of an aggregated role to the controller that puts them together.
 func cleanClusterRole(obj, _ *unstructured.Unstructured) {
 	if _, aggregated := obj.Object["aggregationRule"]; aggregated {
-		drop(obj, "rules")
+		field.Drop(obj, "rules")
 	}
 }
 
 // cleanJob removes the selector that the controller made, and the labels that go with it.
 func cleanJob(obj, _ *unstructured.Unstructured) {
-	if manual, _, _ := unstructured.NestedBool(obj.Object, "spec", "manualSelector"); !manual {
-		drop(obj, "spec", "selector")
+	if !field.Bool(obj, "spec", "manualSelector") {
+		field.Drop(obj, "spec", "selector")
 		for _, label := range []string{"controller-uid", "batch.kubernetes.io/controller-uid", "job-name", "batch.kubernetes.io/job-name"} {
-			drop(obj, "spec", "template", "metadata", "labels", label)
-			drop(obj, "metadata", "labels", label)
+			field.Drop(obj, "spec", "template", "metadata", "labels", label)
+			field.Drop(obj, "metadata", "labels", label)
 		}
 	}
 }
 
 // cleanDefinition removes what only old definitions carry and the API server refuses in a new one.
 func cleanDefinition(obj, _ *unstructured.Unstructured) {
-	if preserve, _, _ := unstructured.NestedBool(obj.Object, "spec", "preserveUnknownFields"); !preserve {
-		drop(obj, "spec", "preserveUnknownFields")
+	if !field.Bool(obj, "spec", "preserveUnknownFields") {
+		field.Drop(obj, "spec", "preserveUnknownFields")
 	}
 	if injected(obj) {
-		drop(obj, "spec", "conversion", "webhook", "clientConfig", "caBundle")
+		field.Drop(obj, "spec", "conversion", "webhook", "clientConfig", "caBundle")
 	}
 }
 
 // cleanWebhooks removes certificates that something in the new cluster injects; the old ones would make it refuse
 // everything.
 func cleanWebhooks(obj, _ *unstructured.Unstructured) {
-	webhooks, _, _ := unstructured.NestedSlice(obj.Object, "webhooks")
-	if !injected(obj) || len(webhooks) == 0 {
+	if !injected(obj) {
 		return
 	}
-	for _, w := range webhooks {
-		delete(asMap(asMap(w)["clientConfig"]), "caBundle")
+	for _, w := range field.List(obj, "webhooks") {
+		delete(field.AsMap(field.AsMap(w)["clientConfig"]), "caBundle")
 	}
-	_ = unstructured.SetNestedSlice(obj.Object, webhooks, "webhooks")
 }
 
 func cleanAPIService(obj, _ *unstructured.Unstructured) {
 	if injected(obj) {
-		drop(obj, "spec", "caBundle")
+		field.Drop(obj, "spec", "caBundle")
 	}
 }
 
@@ -216,67 +237,4 @@ func injected(obj *unstructured.Unstructured) bool {
 		}
 	}
 	return false
-}
-
-// chosen reports whether somebody other than the cluster's components wrote the field.
-func chosen(obj *unstructured.Unstructured, fields ...string) bool {
-	for _, set := range userFields(obj) {
-		parent := child(set, fields[:len(fields)-1]...)
-		if _, ok := parent[fields[len(fields)-1]]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-// userFields are the fields (FieldsV1) that each manager other than the cluster's components has written.
-func userFields(obj *unstructured.Unstructured) []map[string]any {
-	var all []map[string]any
-	for _, entry := range obj.GetManagedFields() {
-		var fields map[string]any
-		if kube.IsMachine(entry.Manager) || entry.Subresource != "" || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
-			continue
-		}
-		all = append(all, fields)
-	}
-	return all
-}
-
-func drop(obj *unstructured.Unstructured, fields ...string) {
-	unstructured.RemoveNestedField(obj.Object, fields...)
-}
-
-// dropPrefixed removes the keys of a map that begin with one of the prefixes, and the map when nothing is left of it.
-func dropPrefixed(obj *unstructured.Unstructured, prefixes []string, fields ...string) {
-	entries, found, _ := unstructured.NestedMap(obj.Object, fields...)
-	if !found {
-		return
-	}
-	for key := range entries {
-		if slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) }) {
-			drop(obj, append(slices.Clone(fields), key)...)
-			delete(entries, key)
-		}
-	}
-	if len(entries) == 0 {
-		drop(obj, fields...)
-	}
-}
-
-func nestedString(obj *unstructured.Unstructured, fields ...string) string {
-	text, _, _ := unstructured.NestedString(obj.Object, fields...)
-	return text
-}
-
-func asMap(value any) map[string]any {
-	m, _ := value.(map[string]any)
-	return m
-}
-
-// child walks down nested maps; nil when there is none.
-func child(fields map[string]any, path ...string) map[string]any {
-	for _, step := range path {
-		fields = asMap(fields[step])
-	}
-	return fields
 }

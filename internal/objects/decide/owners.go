@@ -1,0 +1,136 @@
+package decide
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+)
+
+// makers are the kinds of Kubernetes itself whose controllers make the objects that name them as their controller. They run in
+// every cluster.
+var makers = []string{
+	"Deployment.apps", "ReplicaSet.apps", "StatefulSet.apps", "DaemonSet.apps", "ReplicationController", "CronJob.batch", "Job.batch",
+	"Service", "Endpoints", "Node", "Pod", "ServiceAccount", "CertificateSigningRequest.certificates.k8s.io",
+}
+
+// rememberedOwners bounds how many answers about owners are kept, and deepest how long a chain of owners is followed.
+const (
+	rememberedOwners = 4096
+	deepest          = 16
+)
+
+// owners finds out whether a controller makes an object. An owner of another kind than makers has a controller that makes the
+// object when the two were written by different programs: people and pipelines write an owner and what they put beside it
+// themselves, an operator writes only what follows from the owner.
+type owners struct {
+	lookup Lookup
+	lock   sync.Mutex
+	known  map[types.UID]owner // of the latest owners asked for
+}
+
+// owner is what must be known of an owner.
+type owner struct {
+	writers []string // who wrote its spec
+	made    bool     // by a controller, for an owner of its own
+	gone    bool
+}
+
+func newOwners(lookup Lookup) *owners { return &owners{lookup: lookup, known: map[types.UID]owner{}} }
+
+func (o *owners) controllerMade(ctx context.Context, obj *unstructured.Unstructured, depth int) (bool, error) {
+	ref := metav1.GetControllerOf(obj)
+	if ref == nil || depth > deepest {
+		return false, nil
+	}
+	group, err := schema.ParseGroupVersion(ref.APIVersion)
+	if err != nil || slices.Contains(makers, schema.GroupKind{Group: group.Group, Kind: ref.Kind}.String()) {
+		return err == nil, nil
+	}
+	above, err := o.of(ctx, *ref, obj.GetNamespace(), depth)
+	if err != nil || above.gone {
+		return false, err
+	}
+	if above.made {
+		return true, nil
+	}
+	return !slices.ContainsFunc(writers(obj), func(w string) bool { return byPeople(w) || slices.Contains(above.writers, w) }), nil
+}
+
+// tools are the field managers of people and pipelines, by prefix.
+var tools = []string{"kubectl", "helm", "Helm", "kustomize", "argocd", "terraform", "Terraform", "pulumi", "before-first-apply", "Mozilla", "crossfade"}
+
+func byPeople(manager string) bool {
+	return slices.ContainsFunc(tools, func(prefix string) bool { return strings.HasPrefix(manager, prefix) })
+}
+
+// of asks for an owner, or remembers it.
+func (o *owners) of(ctx context.Context, ref metav1.OwnerReference, namespace string, depth int) (owner, error) {
+	o.lock.Lock()
+	known, ok := o.known[ref.UID]
+	o.lock.Unlock()
+	if ok {
+		return known, nil
+	}
+	found, err := o.lookup(ctx, ref, namespace)
+	if err != nil {
+		return owner{}, err
+	}
+	if found == nil || found.GetUID() != ref.UID {
+		known = owner{gone: true}
+	} else {
+		known.writers = writers(found)
+		if known.made, err = o.controllerMade(ctx, found, depth+1); err != nil {
+			return owner{}, err
+		}
+	}
+	o.lock.Lock()
+	defer o.lock.Unlock()
+	if len(o.known) >= rememberedOwners {
+		clear(o.known)
+	}
+	o.known[ref.UID] = known
+	return known, nil
+}
+
+// writers are the field managers that wrote something of an object besides its metadata and status; those of its metadata
+// when there is nothing else.
+func writers(obj *unstructured.Unstructured) []string {
+	var body, metadata []string
+	for _, entry := range obj.GetManagedFields() {
+		var fields map[string]json.RawMessage
+		if entry.Subresource != "" || kube.IsMachine(entry.Manager) || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
+			continue
+		}
+		metadata = append(metadata, entry.Manager)
+		for key := range fields {
+			if key != "f:metadata" && key != "f:status" {
+				body = append(body, entry.Manager)
+				break
+			}
+		}
+	}
+	if len(body) == 0 {
+		return metadata
+	}
+	return body
+}
+
+// Names lists the owners of an object as people read them, for reports.
+func Names(obj *unstructured.Unstructured) []string {
+	var names []string
+	for _, ref := range obj.GetOwnerReferences() {
+		gv, _ := schema.ParseGroupVersion(ref.APIVersion) // a name that does not parse is shown without its group
+		names = append(names, ident.Name(gv.WithKind(ref.Kind).GroupKind(), obj.GetNamespace(), ref.Name))
+	}
+	return names
+}

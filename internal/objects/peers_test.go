@@ -1,0 +1,48 @@
+package objects
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"pgregory.net/rapid"
+)
+
+// TestPeers: whatever the two clusters hold, every object meets the one of its name and no other.
+func TestPeers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.StringMatching(`[a-c][a-c.-]{0,2}/[a-c]{1,2}`)
+		list := func(label string) []string {
+			names := rapid.SliceOfDistinct(name, rapid.ID[string]).Draw(t, label)
+			slices.Sort(names)
+			return names
+		}
+		ours, theirs := list("ours"), list("theirs")
+		p := newPeers(func(yield func(*unstructured.Unstructured, error) bool) {
+			for _, name := range theirs {
+				if !yield(named(name), nil) {
+					return
+				}
+			}
+		})
+		defer p.close()
+		for _, name := range ours {
+			found, err := p.find(named(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (found != nil) != slices.Contains(theirs, name) || found != nil && key(found) != name {
+				t.Fatalf("peer of %s: %v", name, found)
+			}
+		}
+	})
+}
+
+func named(name string) *unstructured.Unstructured {
+	namespace, name, _ := strings.Cut(name, "/")
+	obj := &unstructured.Unstructured{Object: map[string]any{}}
+	obj.SetNamespace(namespace)
+	obj.SetName(name)
+	return obj
+}

@@ -1,0 +1,111 @@
+package objects
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/field"
+)
+
+var claims = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+
+// prune deletes copies whose originals are gone. Each is looked at again in both clusters first.
+func (c *copier) prune(ctx context.Context, gone []*unstructured.Unstructured) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(writesAtOnce)
+	for _, ref := range gone {
+		group.Go(func() error { return c.pruneOne(ctx, ref) })
+	}
+	return group.Wait()
+}
+
+// pruneOne deletes one copy if its original is gone, and nobody has changed it or put anything of his own into it since.
+func (c *copier) pruneOne(ctx context.Context, ref *unstructured.Unstructured) error {
+	original, err := c.from.Find(ctx, ref.GroupVersionKind().GroupKind(), ref.GetNamespace(), ref.GetName())
+	if err != nil || original != nil {
+		return c.settled(ref, err)
+	}
+	theirs, err := c.to.Get(ctx, ref)
+	if err != nil || theirs == nil || !c.isOurs(theirs) || theirs.GetDeletionTimestamp() != nil {
+		return c.settled(ref, err)
+	}
+	if edited(theirs) {
+		c.tally.add(theirs, Conflict, "its original is gone, and it was changed here since it was copied")
+		return nil
+	}
+	guest, err := c.guest(ctx, theirs)
+	if err != nil {
+		return c.settled(ref, err)
+	}
+	if guest != "" {
+		c.tally.add(theirs, Conflict, fmt.Sprintf("its original is gone, and deleting it would delete %s, which was not copied", guest))
+		return nil
+	}
+	if !c.DryRun {
+		if err := c.to.Delete(ctx, theirs); err != nil {
+			return c.settled(ref, err)
+		}
+		c.relate.Forget(theirs)
+	}
+	c.tally.add(theirs, Delete, "its original is gone")
+	return nil
+}
+
+// settled counts a failure about one object, and returns what stops everything.
+func (c *copier) settled(obj *unstructured.Unstructured, err error) error {
+	if err == nil || stops(err) {
+		return err
+	}
+	c.tally.add(obj, Fail, err.Error())
+	return nil
+}
+
+// isOurs reports whether an object was created by a copy from this cluster.
+func (c *copier) isOurs(obj *unstructured.Unstructured) bool {
+	labels := obj.GetLabels()
+	return labels[kube.OriginLabel] == kube.OriginCreated && strings.HasPrefix(labels[kube.CopiedLabel], c.mark)
+}
+
+// guest names an object that would be deleted together with a namespace or a definition and that somebody made in the other
+// cluster; "" when there is none.
+func (c *copier) guest(ctx context.Context, obj *unstructured.Unstructured) (string, error) {
+	inside := func(kube.Resource) bool { return false }
+	query := kube.Query{}
+	switch {
+	case isDefinition(obj):
+		inside = func(r kube.Resource) bool {
+			return r.Group == field.String(obj, "spec", "group") && r.Resource == field.String(obj, "spec", "names", "plural")
+		}
+	case obj.GroupVersionKind().GroupKind().String() == "Namespace":
+		inside = func(r kube.Resource) bool { return r.Namespaced }
+		query.Namespace = obj.GetName()
+	default:
+		return "", nil
+	}
+	resources, _, err := c.to.Resources(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range resources {
+		if !inside(r) || c.decide.Kind(r) != decide.None {
+			continue
+		}
+		for found, err := range c.to.List(ctx, r.GroupVersionResource, query) {
+			if err != nil {
+				return "", err
+			}
+			if !c.isOurs(found) && decide.MadeBySomebody(r, found) {
+				return ident.Of(found), nil
+			}
+		}
+	}
+	return "", nil
+}

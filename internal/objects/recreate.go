@@ -1,0 +1,132 @@
+package objects
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/field"
+)
+
+// precious kinds are never deleted to be made again: data, or other objects, would go with them.
+var precious = []string{
+	"Namespace", "PersistentVolumeClaim", "PersistentVolume", "CustomResourceDefinition.apiextensions.k8s.io", "Node",
+}
+
+// immutableWords are how the API says that a field cannot be changed, in its own validation and in rules of definitions.
+var immutableWords = []string{"immutable", "cannot change roleRef", "updates to", "may not be changed", "may not change", "cannot be changed", "must not be changed"}
+
+// immutable reports whether an error is about a field that cannot be changed.
+func immutable(err error) bool {
+	return apierrors.IsInvalid(err) && slices.ContainsFunc(immutableWords, func(words string) bool { return strings.Contains(err.Error(), words) })
+}
+
+// goneWithin bounds how long an object that is deleted to be made again may take to go.
+const goneWithin = 30 * time.Second
+
+// recreate deletes an object whose change cannot be written, and makes it again. What it owns stays: the new one adopts it. Pods
+// of a selector that has changed cannot be adopted and go with it; claims stay in any case. Only what Crossfade has created is
+// ever deleted. Cut off anywhere, the next copy goes on: the object is there with its old fields, or it is not.
+func (w *writer) recreate(ctx context.Context, want, existing *unstructured.Unstructured) error {
+	switch {
+	case slices.Contains(precious, want.GroupVersionKind().GroupKind().String()):
+		return fault.New(fault.Failed, "%s differs in a field that cannot be changed, and is never deleted to be made again", ident.Of(want)).
+			WithHint("bring the field in line by hand, or leave the object out with copy.exclude")
+	case existing.GetLabels()[kube.OriginLabel] != kube.OriginCreated:
+		return fault.New(fault.Failed, "%s differs in a field that cannot be changed, and was not made by Crossfade", ident.Of(want)).
+			WithHint("delete it in the other cluster, or leave it out with copy.exclude")
+	}
+	remove := w.to.DeleteAlone
+	if !field.Equal(field.Map(want, "spec", "selector"), field.Map(existing, "spec", "selector")) {
+		if err := w.keepClaims(ctx, existing); err != nil {
+			return err
+		}
+		remove = w.to.Delete
+	}
+	if err := remove(ctx, existing); err != nil {
+		return err
+	}
+	w.relate.Forget(existing)
+	if err := w.goes(ctx, existing); err != nil {
+		return err
+	}
+	w.stamp(want, nil)
+	created, err := w.to.Create(ctx, want)
+	if err != nil {
+		return err
+	}
+	if created == nil {
+		return fault.New(fault.Unavailable, "%s was made by somebody else while it was made again", ident.Of(want))
+	}
+	w.relate.Learn(created)
+	return nil
+}
+
+// goes waits until an object that was deleted is gone.
+func (w *writer) goes(ctx context.Context, obj *unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeout(ctx, goneWithin)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		now, err := w.to.Get(ctx, obj)
+		if err == nil && (now == nil || now.GetUID() != obj.GetUID()) {
+			return nil
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.Failed, "%s was deleted to be made again, and is still there after %s", ident.Of(obj), goneWithin).
+				WithHint("see what holds it: its finalizers name the controller that must let it go")
+		case <-tick.C:
+		}
+	}
+}
+
+// keepClaims has a StatefulSet let go of the claims that would be deleted with it.
+func (w *writer) keepClaims(ctx context.Context, existing *unstructured.Unstructured) error {
+	if field.String(existing, "spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted") != "Delete" {
+		return nil
+	}
+	if _, err := w.to.Patch(ctx, existing, []byte(`{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenDeleted":"Retain"}}}`)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, goneWithin)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		held, err := w.ownsClaims(ctx, existing)
+		if err != nil && ctx.Err() == nil || err == nil && !held {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.Failed, "%s still owns its claims %s after it was told to keep them", ident.Of(existing), goneWithin)
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *writer) ownsClaims(ctx context.Context, set *unstructured.Unstructured) (bool, error) {
+	for claim, err := range w.to.List(ctx, claims, kube.Query{Namespace: set.GetNamespace()}) {
+		if err != nil {
+			return false, err
+		}
+		for _, ref := range claim.GetOwnerReferences() {
+			if ref.UID == set.GetUID() {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,193 @@
+// Package relate rewrites what an object says of others by their UIDs: its owners, and references in its spec. A UID is of one
+// cluster; the object of the same kind and name in the other cluster has another.
+package relate
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/spec"
+)
+
+// remembered bounds how many UIDs are kept.
+const remembered = 8192
+
+// Relater knows the UIDs of one cluster. It may be used by many goroutines.
+type Relater struct {
+	cluster *kube.Cluster
+	rules   []spec.Reference
+
+	lock sync.Mutex
+	uids map[string]string // by name of object; those of the latest objects
+}
+
+// New makes a relater for the cluster that objects go to, with the rules for fields that hold a bare UID.
+func New(to *kube.Cluster, rules []spec.Reference) *Relater {
+	return &Relater{cluster: to, rules: rules, uids: map[string]string{}}
+}
+
+// Learn remembers the UID of an object that was written, Forget that it is gone or was replaced.
+func (r *Relater) Learn(obj *unstructured.Unstructured) { r.learn(ident.Of(obj), string(obj.GetUID())) }
+
+// Forget is the reverse of Learn.
+func (r *Relater) Forget(obj *unstructured.Unstructured) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	delete(r.uids, ident.Of(obj))
+}
+
+func (r *Relater) learn(name, uid string) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	if len(r.uids) >= remembered {
+		clear(r.uids)
+	}
+	r.uids[name] = uid
+}
+
+// Owners returns the owner references of an object as they are in the other cluster, and the names (ident.Of) of owners that
+// are not there.
+func (r *Relater) Owners(ctx context.Context, original *unstructured.Unstructured) (refs []any, missing []string, err error) {
+	for _, ref := range field.List(original, "metadata", "ownerReferences") {
+		owner := field.AsMap(ref)
+		uid, name, err := r.uid(ctx, owner, original.GetNamespace())
+		if err != nil {
+			return nil, nil, err
+		}
+		if uid == "" {
+			missing = append(missing, name)
+			continue
+		}
+		moved := map[string]any{}
+		for key, value := range owner {
+			moved[key] = value
+		}
+		moved["uid"] = uid
+		refs = append(refs, moved)
+	}
+	return refs, missing, nil
+}
+
+// Fields rewrites the references in the body of an object: every map with a kind, a name and a uid, and the fields that the
+// rules name. A reference to an object that is not there loses its UID, as the old one would be wrong. It modifies obj.
+func (r *Relater) Fields(ctx context.Context, obj *unstructured.Unstructured) error {
+	for key, value := range obj.Object {
+		if key == "metadata" || key == "status" {
+			continue
+		}
+		if err := r.walk(ctx, value, obj.GetNamespace()); err != nil {
+			return err
+		}
+	}
+	for _, rule := range r.rules {
+		if rule.Kind == obj.GetKind() || rule.Kind == obj.GroupVersionKind().GroupKind().String() {
+			if err := r.rewrite(ctx, obj, rule); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Relater) walk(ctx context.Context, value any, namespace string) error {
+	switch v := value.(type) {
+	case map[string]any:
+		if isReference(v) {
+			uid, _, err := r.uid(ctx, v, namespace)
+			if err != nil {
+				return err
+			}
+			setOrDrop(v, "uid", uid)
+			delete(v, "resourceVersion")
+		}
+		for _, below := range v {
+			if err := r.walk(ctx, below, namespace); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for _, below := range v {
+			if err := r.walk(ctx, below, namespace); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isReference reports whether a map is of the shape of the API's ObjectReference with a UID.
+func isReference(m map[string]any) bool {
+	for _, key := range []string{"kind", "name", "uid"} {
+		if text, ok := m[key].(string); !ok || text == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// rewrite puts the UID of the object that a rule names into the rule's field.
+func (r *Relater) rewrite(ctx context.Context, obj *unstructured.Unstructured, rule spec.Reference) error {
+	path := strings.Split(rule.Field, ".")
+	if field.String(obj, path...) == "" {
+		return nil
+	}
+	name := field.String(obj, strings.Split(rule.Name, ".")...)
+	kind := schema.ParseGroupKind(rule.To)
+	uid, _, err := r.uid(ctx, map[string]any{"apiVersion": kind.Group + "/", "kind": kind.Kind, "name": name}, obj.GetNamespace())
+	if err != nil {
+		return err
+	}
+	setOrDrop(field.Map(obj, path[:len(path)-1]...), path[len(path)-1], uid)
+	return nil
+}
+
+// uid returns the UID of the object that a reference names, "" when it is not there, and its name.
+func (r *Relater) uid(ctx context.Context, ref map[string]any, namespace string) (uid, name string, err error) {
+	text := func(key string) string { s, _ := ref[key].(string); return s }
+	group, _, _ := strings.Cut(text("apiVersion"), "/")
+	if !strings.Contains(text("apiVersion"), "/") {
+		group = "" // "v1"
+	}
+	if other := text("namespace"); other != "" {
+		namespace = other
+	}
+	kind := schema.GroupKind{Group: group, Kind: text("kind")}
+	namespaced, known := r.namespaced(kind)
+	if !namespaced {
+		namespace = ""
+	}
+	name = ident.Name(kind, namespace, text("name"))
+	r.lock.Lock()
+	uid = r.uids[name]
+	r.lock.Unlock()
+	if uid != "" || !known {
+		return uid, name, nil
+	}
+	found, err := r.cluster.Find(ctx, kind, namespace, text("name"))
+	if err != nil || found == nil {
+		return "", name, err
+	}
+	r.learn(name, string(found.GetUID()))
+	return string(found.GetUID()), name, nil
+}
+
+// namespaced says whether the other cluster has the kind in namespaces; an unknown kind is taken to be.
+func (r *Relater) namespaced(kind schema.GroupKind) (namespaced, known bool) {
+	namespaced, err := r.cluster.Namespaced(kind.WithVersion(""))
+	return namespaced || err != nil, err == nil
+}
+
+func setOrDrop(m map[string]any, key, text string) {
+	if text == "" {
+		delete(m, key)
+		return
+	}
+	m[key] = text
+}

@@ -1,0 +1,129 @@
+package objects
+
+import (
+	"context"
+	"slices"
+
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/field"
+)
+
+// survey finds out what can be copied at all, before anything is written: the kinds of the first cluster, without those of which no
+// object is copied. Objects of kinds that the other cluster does not serve, and that no definition among the copied ones
+// brings, are reported here and now.
+func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
+	ours, missing, err := c.from.Resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	theirs, _, err := c.to.Resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, group := range missing {
+		c.tally.note(&c.tally.report.NotServed, "%s of the first cluster, whose own API server does not answer", group)
+	}
+	brought, err := c.definitions(ctx, ours, theirs)
+	if err != nil {
+		return nil, err
+	}
+	var copied []kube.Resource
+	for _, r := range ours {
+		if c.decide.Kind(r) != decide.None {
+			continue // nobody wants to read how many events were not copied
+		}
+		if _, ok := common(r, theirs); ok || slices.Contains(brought, r.GroupResource().String()) {
+			copied = append(copied, r)
+			continue
+		}
+		if err := c.unserved(ctx, r, theirs); err != nil {
+			return nil, err
+		}
+	}
+	return copied, nil
+}
+
+// definitions are the resources that definitions bring which will be copied.
+func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) ([]string, error) {
+	i := slices.IndexFunc(ours, func(r kube.Resource) bool {
+		return r.GroupKind().String() == "CustomResourceDefinition.apiextensions.k8s.io"
+	})
+	if i < 0 {
+		return nil, nil
+	}
+	resource := ours[i]
+	if version, ok := common(resource, theirs); ok {
+		resource.Version = version
+	}
+	var brought []string
+	for obj, err := range c.from.List(ctx, resource.GroupVersionResource, kube.Query{}) {
+		if err != nil {
+			return nil, nil //nolint:nilerr // one who may not read definitions copies none; their kind is reported in its turn
+		}
+		reason, err := c.decide.Object(ctx, resource, obj)
+		if err != nil {
+			return nil, err
+		}
+		name := field.String(obj, "spec", "names", "plural") + "." + field.String(obj, "spec", "group")
+		if reason == decide.None && !slices.ContainsFunc(theirs, func(r kube.Resource) bool { return r.GroupResource().String() == name }) {
+			brought = append(brought, name)
+		}
+	}
+	return brought, nil
+}
+
+// unserved reports the objects of a kind that the other cluster does not serve, or in none of the versions of this one, and that would be
+// copied.
+func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Resource) error {
+	reason := "the other cluster does not serve its kind: install there what defines it, or leave it out with copy.exclude"
+	if i := slices.IndexFunc(theirs, func(t kube.Resource) bool { return t.GroupResource() == r.GroupResource() }); i >= 0 {
+		reason = "the other cluster serves its kind in " + list(theirs[i].Versions) + " only, and this one in " + list(r.Versions) +
+			": convert the objects, or serve one version in both"
+	}
+	lost := false
+	for obj, err := range c.from.List(ctx, r.GroupVersionResource, kube.Query{}) {
+		if err != nil {
+			return c.unreadable(r, err)
+		}
+		why, err := c.decide.Object(ctx, r, obj)
+		if err != nil {
+			return err
+		}
+		if why != decide.None {
+			c.tally.skip(obj, why)
+			continue
+		}
+		lost = true
+		c.tally.add(obj, Fail, reason)
+	}
+	if lost {
+		c.tally.note(&c.tally.report.NotServed, "%s", r.GroupResource())
+		c.Progress("%s cannot be copied: %s", r.GroupResource(), reason)
+	}
+	return nil
+}
+
+// unreadable counts a kind that cannot be listed, and returns what stops everything.
+func (c *copier) unreadable(r kube.Resource, err error) error {
+	if stops(err) {
+		return err
+	}
+	c.tally.failKind(r.GroupResource().String(), err.Error())
+	return nil
+}
+
+func list(versions []string) string {
+	text := ""
+	for i, v := range versions {
+		switch {
+		case i == 0:
+		case i == len(versions)-1:
+			text += " and "
+		default:
+			text += ", "
+		}
+		text += v
+	}
+	return text
+}
