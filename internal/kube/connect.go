@@ -43,8 +43,10 @@ type Cluster struct {
 	mapper  meta.RESTMapper
 	client  client.Client
 	dynamic dynamic.Interface
-	found   *discovery.DiscoveryClient
-	core    corev1.CoreV1Interface
+	// watching is dynamic without a bound on the time that a request takes.
+	watching dynamic.Interface
+	found    *discovery.DiscoveryClient
+	core     corev1.CoreV1Interface
 }
 
 // Connect reads the kubeconfig and prepares a connection; it does not ask the cluster anything. An error is of code
@@ -69,6 +71,11 @@ func Connect(access cluster.Access) (*Cluster, error) {
 		return nil, unusable(access, err)
 	}
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
+		return nil, unusable(access, err)
+	}
+	patient, watcher := *config, *httpClient
+	patient.Timeout, watcher.Timeout = 0, 0
+	if c.watching, err = dynamic.NewForConfigAndClient(&patient, &watcher); err != nil {
 		return nil, unusable(access, err)
 	}
 	if c.found, err = discovery.NewDiscoveryClientForConfigAndClient(config, &asking); err != nil {

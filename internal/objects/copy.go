@@ -65,13 +65,12 @@ type copier struct {
 
 	lock    sync.Mutex
 	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on
-	gone    [][]*unstructured.Unstructured  // by level: objects of the other cluster that seem to be copies of nothing
 	refused int                             // writes in a row that the other cluster was not able to do
 }
 
 func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier, error) {
 	c := &copier{
-		Options: o, from: from, to: to, relate: relate.New(to, o.References), tally: newTally(o.DryRun, o.Tell), later: &later{},
+		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{},
 		began: map[schema.GroupResource]string{},
 	}
 	c.decide = decide.New(o.Rules, func(ctx context.Context, ref metav1.OwnerReference, namespace string) (*unstructured.Unstructured, error) {
@@ -102,12 +101,13 @@ func (c *copier) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	levels := order.Levels(resources)
-	c.gone = make([][]*unstructured.Unstructured, len(levels))
-	for i, level := range levels {
-		if err := c.copyLevel(ctx, i, level); err != nil {
+	var gone [][]*unstructured.Unstructured // by level: copies whose originals were not met
+	for _, level := range order.Levels(resources) {
+		missed, err := c.copyLevel(ctx, level)
+		if err != nil {
 			return err
 		}
+		gone = append(gone, missed)
 		if err := c.insist(ctx, func() error { return c.settleOwners(ctx) }); err != nil {
 			return err
 		}
@@ -115,8 +115,8 @@ func (c *copier) run(ctx context.Context) error {
 	if err := c.insist(ctx, func() error { return c.settleRest(ctx) }); err != nil {
 		return err
 	}
-	for _, gone := range slices.Backward(c.gone) {
-		if err := c.insist(ctx, func() error { return c.prune(ctx, gone) }); err != nil {
+	for _, missed := range slices.Backward(gone) {
+		if err := c.insist(ctx, func() error { return c.prune(ctx, missed) }); err != nil {
 			return err
 		}
 	}
@@ -124,16 +124,17 @@ func (c *copier) run(ctx context.Context) error {
 }
 
 // copyLevel copies kinds that need not wait for one another. What the other cluster serves is asked for each level anew, as
-// the level before may have defined kinds.
-func (c *copier) copyLevel(ctx context.Context, level int, kinds []kube.Resource) error {
+// the level before may have defined kinds. It returns copies of the other cluster whose originals were not met.
+func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*unstructured.Unstructured, err error) {
 	var served []kube.Resource
-	err := c.insist(ctx, func() (err error) {
+	err = c.insist(ctx, func() (err error) {
 		served, _, err = c.to.Resources(ctx)
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var lock sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(kindsAtOnce)
 	for _, resource := range kinds {
@@ -142,10 +143,14 @@ func (c *copier) copyLevel(ctx context.Context, level int, kinds []kube.Resource
 			if ok {
 				resource.Version = version
 			}
-			return c.copyKind(ctx, level, resource, ok)
+			missed, err := c.copyKind(ctx, resource, ok)
+			lock.Lock()
+			defer lock.Unlock()
+			gone = append(gone, missed...)
+			return err
 		})
 	}
-	return group.Wait()
+	return gone, group.Wait()
 }
 
 // common chooses the version to copy a kind in: the first of its own that the other cluster serves too.
@@ -162,30 +167,28 @@ func common(resource kube.Resource, served []kube.Resource) (string, bool) {
 	return "", false
 }
 
-// copyKind copies the objects of one kind, from the beginning again when a cluster goes away and comes back.
-func (c *copier) copyKind(ctx context.Context, level int, resource kube.Resource, served bool) error {
+// copyKind copies the objects of one kind, from the beginning again when a cluster goes away and comes back. It returns copies whose
+// originals were not met.
+func (c *copier) copyKind(ctx context.Context, resource kube.Resource, served bool) (gone []*unstructured.Unstructured, err error) {
 	before := c.tally.copied()
 	attempt := newAttempt(c)
-	err := c.insist(ctx, func() error {
+	err = c.insist(ctx, func() error {
 		attempt.again()
 		err := attempt.copy(ctx, resource, served)
 		if err != nil && !stops(err) && ctx.Err() == nil {
 			attempt.tally.failKind(resource.GroupResource().String(), err.Error())
-			err = nil
+			attempt.gone, err = nil, nil
 		}
 		return err
 	})
 	attempt.end()
 	c.lock.Lock()
-	if level < len(c.gone) {
-		c.gone[level] = append(c.gone[level], attempt.gone...)
-	}
 	c.began[resource.GroupResource()] = attempt.began
 	c.lock.Unlock()
 	if n := c.tally.copied() - before; err == nil && n > 0 && !c.DryRun {
 		c.Progress("copied %s", resource.GroupResource())
 	}
-	return err
+	return attempt.gone, err
 }
 
 // attempt is one try at one kind. Its counts are merged into those of the copy at the end.

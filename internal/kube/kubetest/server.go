@@ -32,6 +32,7 @@ const startTimeout = 90 * time.Second
 type Server struct {
 	Access cluster.Access
 	api    *exec.Cmd
+	start  func() *exec.Cmd // starts the API server
 }
 
 // Start starts an API server that ends with the test, with a kubeconfig whose one context has the given name. It skips the
@@ -53,11 +54,14 @@ func Start(t *testing.T, name string) *Server {
 	key, token := writeKey(t, dir), newToken()
 	tokens := filepath.Join(dir, "tokens.csv")
 	write(t, tokens, token+",admin,admin,system:masters\n")
-	s := &Server{api: run(t, dir, program(t, "kube-apiserver"), "--etcd-servers", etcdURL,
-		"--bind-address", "127.0.0.1", "--secure-port", port, "--cert-dir", filepath.Join(dir, "certs"),
-		"--token-auth-file", tokens, "--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.96.0.0/16",
-		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", key,
-		"--service-account-signing-key-file", key)}
+	s := &Server{start: func() *exec.Cmd {
+		return run(t, dir, program(t, "kube-apiserver"), "--etcd-servers", etcdURL,
+			"--bind-address", "127.0.0.1", "--secure-port", port, "--cert-dir", filepath.Join(dir, "certs"),
+			"--token-auth-file", tokens, "--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.96.0.0/16",
+			"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", key,
+			"--service-account-signing-key-file", key)
+	}}
+	s.api = s.start()
 	s.Access = cluster.Access{Kubeconfig: filepath.Join(dir, "kubeconfig"), Context: name}
 	write(t, s.Access.Kubeconfig, fmt.Sprintf(kubeconfig, name, address, token))
 	s.await(t, dir)
@@ -72,6 +76,15 @@ func (s *Server) Connect(t *testing.T) *kube.Cluster {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// Restart kills the API server and starts it again. It returns when the server answers.
+func (s *Server) Restart(t *testing.T) {
+	t.Helper()
+	s.signal(t, syscall.SIGKILL)
+	_ = s.api.Wait() // it was killed
+	s.api = s.start()
+	s.await(t, t.TempDir())
 }
 
 // Freeze stops the API server from running until Thaw or the end of the test: it accepts connections and answers nothing.

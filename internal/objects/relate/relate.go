@@ -16,21 +16,24 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
-// remembered bounds how many UIDs are kept.
-const remembered = 8192
+// Remembered is how many UIDs a copy keeps. Who runs longer than nobody replaces objects keeps none: an object whose owner has a
+// UID that is no more is deleted by the cluster.
+const Remembered = 8192
 
 // Relater knows the UIDs of one cluster. It may be used by many goroutines.
 type Relater struct {
 	cluster *kube.Cluster
 	rules   []spec.Reference
+	most    int // how many UIDs are kept
 
 	lock sync.Mutex
 	uids map[string]string // by name of object; those of the latest objects
 }
 
-// New makes a relater for the cluster that objects go to, with the rules for fields that hold a bare UID.
-func New(to *kube.Cluster, rules []spec.Reference) *Relater {
-	return &Relater{cluster: to, rules: rules, uids: map[string]string{}}
+// New makes a relater for the cluster that objects go to, with the rules for fields that hold a bare UID. It keeps as many UIDs as
+// it is told to, and asks the cluster for the others.
+func New(to *kube.Cluster, rules []spec.Reference, remembered int) *Relater {
+	return &Relater{cluster: to, rules: rules, most: remembered, uids: map[string]string{}}
 }
 
 // Learn remembers the UID of an object that was written, Forget that it is gone or was replaced.
@@ -46,8 +49,11 @@ func (r *Relater) Forget(obj *unstructured.Unstructured) {
 func (r *Relater) learn(name, uid string) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
-	if len(r.uids) >= remembered {
+	if len(r.uids) >= r.most {
 		clear(r.uids)
+	}
+	if r.most == 0 {
+		return
 	}
 	r.uids[name] = uid
 }

@@ -1,0 +1,319 @@
+package objects
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/relate"
+)
+
+// Following says how a following is told of.
+type Following struct {
+	Options
+	Synced func(Report)  // told once, when everything that was there has been copied
+	Lag    func(Lag)     // told how far the other cluster is behind, at every interval; may be nil
+	Every  time.Duration // the interval of Lag
+}
+
+// followers is how many changes are carried over at once.
+const followers = 16
+
+// Pauses between two tries at a change that cannot be carried over yet, because what it needs is not there.
+const (
+	shortestPause  = 50 * time.Millisecond
+	longestPause   = 10 * time.Second
+	longestSilence = time.Second // between two tries at a watch
+	hopefulTries   = 8           // then a change counts as failed, and is tried on in silence
+)
+
+// Follow copies like Copy, and then carries every change of the first cluster over to the other until ctx ends, which is no error. A
+// change is carried over as the object then is, so that changes in quick succession may be seen as one. A watch that is lost is
+// healed by what has changed since, or by a list that writes only differences. It may be stopped anywhere and begun again.
+func Follow(ctx context.Context, from, to *kube.Cluster, f Following) error {
+	c, err := newCopier(ctx, from, to, f.Options)
+	if err != nil {
+		return err
+	}
+	if err := c.run(ctx); err != nil {
+		return ended(ctx, err)
+	}
+	if f.Synced != nil {
+		f.Synced(c.tally.result())
+	}
+	c.relate = relate.New(to, f.References, 0) // an owner may be replaced at any time from here on
+	w := &follower{
+		copier: c, latest: map[string]change{}, watched: map[schema.GroupResource]bool{}, lag: newLags(),
+		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](shortestPause, longestPause)),
+	}
+	return ended(ctx, w.run(ctx, f))
+}
+
+// ended is nil for an error that came of the end of ctx.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// follower carries changes over. Changes of one object are never carried over side by side: the queue sees to that.
+type follower struct {
+	*copier
+	queue workqueue.TypedRateLimitingInterface[string]
+	lag   *lags
+
+	guard   sync.Mutex
+	latest  map[string]change // what is to be carried over, by name of object
+	watched map[schema.GroupResource]bool
+	group   *errgroup.Group
+}
+
+// change is the latest that is known of an object.
+type change struct {
+	kube.Change
+	resource kube.Resource
+	seen     time.Time // when the first change was seen that is not carried over yet
+}
+
+// run watches and works until ctx ends.
+func (f *follower) run(ctx context.Context, o Following) error {
+	f.group, ctx = errgroup.WithContext(ctx)
+	f.group.Go(func() error { return f.watchAll(ctx) })
+	for range followers {
+		f.group.Go(func() error {
+			for f.next(ctx) {
+			}
+			return nil
+		})
+	}
+	f.group.Go(func() error {
+		<-ctx.Done()
+		f.queue.ShutDown()
+		return nil
+	})
+	if o.Lag != nil {
+		f.group.Go(func() error { return f.tellLag(ctx, o) })
+	}
+	return f.group.Wait()
+}
+
+// watchAll begins to watch every kind that is copied and not watched yet.
+func (f *follower) watchAll(ctx context.Context) error {
+	ours, _, err := f.from.Resources(ctx)
+	if err != nil {
+		return err
+	}
+	theirs, _, err := f.to.Resources(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range ours {
+		version, ok := common(r, theirs)
+		if !ok || f.decide.Kind(r) != decide.None || !f.begin(r.GroupResource()) {
+			continue
+		}
+		r.Version = version
+		f.group.Go(func() error { return f.watch(ctx, r) })
+	}
+	return nil
+}
+
+// begin notes that a resource is watched, and reports whether it was not.
+func (f *follower) begin(r schema.GroupResource) bool {
+	f.guard.Lock()
+	defer f.guard.Unlock()
+	if f.watched[r] {
+		return false
+	}
+	f.watched[r] = true
+	return true
+}
+
+// watch follows one kind until ctx ends or the kind does.
+func (f *follower) watch(ctx context.Context, r kube.Resource) error {
+	version, pause := f.listedAt(r), shortestPause
+	for ctx.Err() == nil {
+		if version == "" {
+			if err := f.relist(ctx, r); err != nil {
+				return err
+			}
+			version = f.listedAt(r)
+		}
+		was := version
+		var err error
+		version, err = f.from.Watch(ctx, r.GroupVersionResource, version, func(c kube.Change) { f.add(r, c) })
+		switch {
+		case errors.Is(err, kube.ErrExpired):
+			f.Progress("listing %s again: %v", r.GroupResource(), err)
+			version = ""
+		case errors.Is(err, kube.ErrNotWatched):
+			f.unwatch(r)
+			return nil
+		case err == nil && version != was:
+			pause = shortestPause
+			continue
+		case err != nil && pause == shortestPause && ctx.Err() == nil:
+			f.Progress("waiting: %v", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longestSilence)
+	}
+	return nil
+}
+
+// listedAt is the version of the latest list of a kind; "" when it was not listed.
+func (f *follower) listedAt(r kube.Resource) string {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	return f.began[r.GroupResource()]
+}
+
+func (f *follower) unwatch(r kube.Resource) {
+	f.guard.Lock()
+	defer f.guard.Unlock()
+	delete(f.watched, r.GroupResource())
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	delete(f.began, r.GroupResource())
+}
+
+// relist copies a kind anew: only differences are written, and what is gone is deleted.
+func (f *follower) relist(ctx context.Context, r kube.Resource) error {
+	return f.insist(ctx, func() error {
+		gone, err := f.copyKind(ctx, r, true)
+		if err != nil {
+			return err
+		}
+		if err := f.settleRest(ctx); err != nil {
+			return err
+		}
+		return f.prune(ctx, gone)
+	})
+}
+
+// add notes a change to be carried over.
+func (f *follower) add(r kube.Resource, c kube.Change) {
+	name := ident.Of(c.Object)
+	f.guard.Lock()
+	seen := time.Now()
+	if before, waits := f.latest[name]; waits {
+		seen = before.seen
+	}
+	f.latest[name] = change{Change: c, resource: r, seen: seen}
+	f.guard.Unlock()
+	f.queue.Add(name)
+}
+
+// next carries one change over. It reports false when the following has ended.
+func (f *follower) next(ctx context.Context) bool {
+	name, ended := f.queue.Get()
+	if ended {
+		return false
+	}
+	defer f.queue.Done(name)
+	f.guard.Lock()
+	c, waits := f.latest[name]
+	f.guard.Unlock()
+	if !waits {
+		return true
+	}
+	tries := f.queue.NumRequeues(name)
+	done, err := f.carry(ctx, c, tries)
+	switch {
+	case ctx.Err() != nil:
+		return true
+	case done && err == nil:
+		f.carried(name, c)
+	default:
+		if err != nil && tries == 0 && stops(err) {
+			f.Progress("waiting: %v", err)
+		}
+		f.queue.AddRateLimited(name)
+	}
+	return true
+}
+
+// carried forgets a change that was carried over, unless another came meanwhile.
+func (f *follower) carried(name string, c change) {
+	f.queue.Forget(name)
+	f.guard.Lock()
+	if now := f.latest[name]; now.Object == c.Object {
+		delete(f.latest, name)
+	}
+	f.guard.Unlock()
+	f.lag.add(time.Since(c.seen))
+}
+
+// carry brings one object of the other cluster to where its original is. It is done or must be tried again.
+func (f *follower) carry(ctx context.Context, c change, tries int) (done bool, err error) {
+	if c.Gone {
+		err := f.pruneOne(ctx, c.Object)
+		return err == nil, err
+	}
+	reason, err := f.decide.Object(ctx, c.resource, c.Object)
+	if err != nil || reason != decide.None {
+		return err == nil, err
+	}
+	existing, err := f.to.Get(ctx, c.Object)
+	if err != nil {
+		return false, err
+	}
+	if f.decide.Keep(c.resource, c.Object, existing) != decide.None {
+		return true, nil
+	}
+	w := &writer{copier: f.copier, tally: f.tally, from: c.Object}
+	want, missing, err := w.prepare(ctx, existing)
+	if err != nil || len(missing) > 0 && tries < hopefulTries {
+		return false, err
+	}
+	action, why, err := w.put(ctx, want, existing)
+	switch {
+	case err == nil:
+		f.tally.add(c.Object, action, why)
+		if isDefinition(want) {
+			return true, f.watchAll(ctx)
+		}
+		return true, nil
+	case !stops(err) && tries == hopefulTries:
+		f.tally.add(c.Object, Fail, err.Error())
+		f.Progress("cannot carry over %s: %v", ident.Of(c.Object), err)
+	}
+	return false, err
+}
+
+// behind is how many changes are not carried over.
+func (f *follower) behind() (count int, longest time.Duration) {
+	f.guard.Lock()
+	defer f.guard.Unlock()
+	for _, c := range f.latest {
+		longest = max(longest, time.Since(c.seen))
+	}
+	return len(f.latest), longest
+}
+
+func (f *follower) tellLag(ctx context.Context, o Following) error {
+	tick := time.NewTicker(o.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		lag := f.lag.take()
+		lag.Waiting, lag.Oldest = f.behind()
+		o.Lag(lag)
+	}
+}
