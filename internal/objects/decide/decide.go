@@ -125,7 +125,7 @@ func (d *Decider) byItself(resource kube.Resource, obj *unstructured.Unstructure
 	switch {
 	case d.Kind(resource) != None:
 		return Cluster
-	case kube.IsSystemNamespace(namespaceOf(resource, obj)):
+	case kube.IsSystemNamespace(namespaceOf(resource, obj)) && !d.reachesSystem(resource, obj):
 		return System
 	case obj.GetDeletionTimestamp() != nil:
 		return Deleting
@@ -138,6 +138,18 @@ func (d *Decider) byItself(resource kube.Resource, obj *unstructured.Unstructure
 	return byKind(resource, obj)
 }
 
+// reachesSystem reports whether an object of a system namespace is of users all the same: permissions that they have given there, and
+// what the rules include by the namespace's own name. Everything else there belongs to how a cluster was built.
+func (d *Decider) reachesSystem(resource kube.Resource, obj *unstructured.Unstructured) bool {
+	namespace := namespaceOf(resource, obj)
+	if namespace == kube.SystemNamespace {
+		return false
+	}
+	return resource.Group == "rbac.authorization.k8s.io" || slices.ContainsFunc(d.rules.Include, func(s spec.Selector) bool {
+		return slices.Contains(s.Namespaces, namespace)
+	})
+}
+
 // Keep says why an object that is there already in the other cluster stays as it is; None when it is written.
 func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstructured) Reason {
 	switch {
@@ -145,7 +157,9 @@ func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstr
 		return None
 	case resource.GroupKind().String() == "Namespace" && d.owned[ident.Of(obj)]:
 		return Pipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
-	case slices.Contains(platformKinds, resource.GroupKind().String()) && existing.GetLabels()[kube.OriginLabel] == "":
+	case existing.GetLabels()[kube.OriginLabel] != "":
+		return None
+	case slices.Contains(platformKinds, resource.GroupKind().String()) || kube.IsSystemNamespace(namespaceOf(resource, obj)):
 		return Theirs
 	}
 	return None
