@@ -122,7 +122,11 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 			return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
 		}
 	}
-	written, err := resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: FieldManager, Force: force})
+	body, err := applyBody(obj)
+	if err != nil {
+		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+	}
+	written, err := resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
 	if err != nil {
 		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
 	}

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -29,6 +30,7 @@ const (
 	Owned      Reason = "made by a controller for another object"
 	Pipeline   Reason = "belongs to a pipeline"
 	Excluded   Reason = "excluded by the configuration"
+	Unselected Reason = "not selected"
 	Token      Reason = "a token of the old cluster"
 	Helm       Reason = "the record of a Helm release"
 	Election   Reason = "a leader election of the old cluster"
@@ -80,6 +82,9 @@ type Decider struct {
 	rules  Rules
 	owned  map[string]bool
 	owners *owners
+
+	lock  sync.RWMutex
+	added map[string]bool // by name: selected in addition
 }
 
 // New makes a decider. It looks owners up to find out whether a controller makes an object.
@@ -88,7 +93,7 @@ func New(rules Rules, lookup Lookup) *Decider {
 	for _, name := range rules.Owned {
 		owned[name] = true
 	}
-	return &Decider{rules: rules, owned: owned, owners: newOwners(lookup)}
+	return &Decider{rules: rules, owned: owned, owners: newOwners(lookup), added: map[string]bool{}}
 }
 
 // Kind says why no object of a kind is copied; None when some may be.
@@ -114,8 +119,10 @@ func (d *Decider) Object(ctx context.Context, resource kube.Resource, obj *unstr
 		return Pipeline, nil
 	case !d.ownedBySync(resource):
 		return Pipeline, nil
-	case !d.included(resource, obj) || MatchesAny(d.rules.Exclude, resource, obj):
+	case MatchesAny(d.rules.Exclude, resource, obj):
 		return Excluded, nil
+	case !d.included(resource, obj):
+		return Unselected, nil
 	}
 	return None, nil
 }
@@ -264,12 +271,28 @@ func (d *Decider) ownedBySync(resource kube.Resource) bool {
 
 // included reports whether the configuration asks for the object. A namespace is asked for with the objects in it.
 func (d *Decider) included(resource kube.Resource, obj *unstructured.Unstructured) bool {
-	if len(d.rules.Include) == 0 || MatchesAny(d.rules.Include, resource, obj) {
+	if len(d.rules.Include) == 0 || d.isAdded(obj) {
 		return true
 	}
-	return resource.GroupKind().String() == "Namespace" && slices.ContainsFunc(d.rules.Include, func(s spec.Selector) bool {
-		return matchName(s.Namespaces, obj.GetName())
+	if resource.GroupKind().String() != "Namespace" {
+		return MatchesAny(d.rules.Include, resource, obj)
+	}
+	return slices.ContainsFunc(d.rules.Include, func(s spec.Selector) bool {
+		return len(s.Namespaces) > 0 && matchName(s.Namespaces, obj.GetName()) || matches(s, resource, obj) && len(s.Kinds)+len(s.Labels) > 0
 	})
+}
+
+// Add selects one more object, because selected ones refer to it. What is left out for another reason stays so.
+func (d *Decider) Add(obj *unstructured.Unstructured) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	d.added[ident.Of(obj)] = true
+}
+
+func (d *Decider) isAdded(obj *unstructured.Unstructured) bool {
+	d.lock.RLock()
+	defer d.lock.RUnlock()
+	return len(d.added) > 0 && d.added[ident.Of(obj)]
 }
 
 // MatchesAny reports whether one of the selectors chooses the object.
@@ -308,6 +331,6 @@ func matchName(patterns []string, name string) bool {
 
 // MadeBySomebody reports whether an object is of people or their programs, rather than of a cluster and its controllers.
 func MadeBySomebody(resource kube.Resource, obj *unstructured.Unstructured) bool {
-	d := Decider{}
+	d := &Decider{}
 	return d.byItself(resource, obj) == None && metav1.GetControllerOf(obj) == nil
 }
