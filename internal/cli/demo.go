@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
 
@@ -30,7 +29,8 @@ func (a *app) demo() *cobra.Command {
 				return fault.New(fault.Invalid, "cannot send %d requests a second", o.Rate).WithHint("choose a rate from 1 to 1000")
 			}
 			o.StateDir, o.Talk, o.Show = filepath.Join(a.stateDir, "demo"), a.talk, a.showRun
-			return a.runDemo(cmd.Context(), o, report)
+			r, err := demo.Run(cmd.Context(), o)
+			return a.showReport(r, err, report)
 		},
 	}
 	cmd.Flags().IntVar(&o.Rate, "rate", load.DefaultRate, "`requests` a second")
@@ -45,9 +45,8 @@ func (a *app) showRun() (demo.Viewer, func()) {
 	return v.Event, v.Close
 }
 
-// runDemo runs the demo, and shows and writes its report also when it does not end well.
-func (a *app) runDemo(ctx context.Context, o demo.Options, file string) error {
-	r, err := demo.Run(ctx, o)
+// showReport shows and writes what a demo measured, also when it did not end well, and returns how it ended.
+func (a *app) showReport(r demo.Report, err error, file string) error {
 	if len(r.Steps) > 0 && a.output.Format == view.AsTable {
 		r.Print(a.Out)
 	} else if a.output.Format != view.AsTable {
