@@ -56,6 +56,7 @@ func (o *Output) document(data any) error {
 // stream writes each event as it comes: a line of JSON, or a YAML document.
 type stream struct{ *Output }
 
+// Event writes an event.
 func (v *stream) Event(e record.Event) {
 	if v.Format == AsYAML {
 		_ = v.document(e)
@@ -64,4 +65,5 @@ func (v *stream) Event(e record.Event) {
 	_ = json.NewEncoder(v.Data).Encode(e)
 }
 
+// Close does nothing: every event is written at once.
 func (v *stream) Close() {}

@@ -19,6 +19,7 @@ func newStory(out io.Writer, t *Terminal) *story {
 	return &story{out: out, paint: paint{t != nil && t.Colour}, started: map[string]time.Time{}}
 }
 
+// Event writes the line of an event, and below it what pods say and what can be done.
 func (v *story) Event(e record.Event) {
 	text, took := plain(e.Message), ""
 	switch e.Kind {
@@ -49,6 +50,7 @@ func (v *story) Event(e record.Event) {
 // below writes a line that belongs to the one before it.
 func (v *story) below(text string) { fmt.Fprintf(v.out, "%8s  %-22s   %s\n", "", "", text) }
 
+// Close does nothing: every line is written at once.
 func (v *story) Close() {}
 
 func (v *story) took(e record.Event) string {
