@@ -120,14 +120,15 @@ func (d *demo) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer users.stop()
+	defer func() { // also when it does not end well: what the users noticed until then is in the report
+		d.report.Report = users.stop()
+		d.report.Requests.ByGeneration = generations(d.report.Requests.ByGeneration)
+	}()
 	d.Talk("Generation two: the main job, with a switch back and forward again.")
 	if _, err := d.rollover(ctx, d.backAndForth()); err != nil {
 		return err
 	}
 	users.until(ctx, leastRequests)
-	d.report.Report = users.stop()
-	d.report.Requests.ByGeneration = generations(d.report.Requests.ByGeneration)
 	return ctx.Err()
 }
 
