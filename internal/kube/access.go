@@ -24,14 +24,14 @@ const page = 250
 func (c *Cluster) Get(ctx context.Context, ref *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	resource, err := c.resource(ref)
 	if err != nil {
-		return nil, c.fail(err, "cannot read %s", ident.Of(ref))
+		return nil, c.Fault(err, "cannot read %s", ident.Of(ref))
 	}
 	obj, err := resource.Get(ctx, ref.GetName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // nil means: not there, and that is documented
 	}
 	if err != nil {
-		return nil, c.fail(err, "cannot read %s", ident.Of(ref))
+		return nil, c.Fault(err, "cannot read %s", ident.Of(ref))
 	}
 	return obj, nil
 }
@@ -55,7 +55,7 @@ func (c *Cluster) List(ctx context.Context, gvr schema.GroupVersionResource, q Q
 				continue
 			}
 			if err != nil {
-				yield(nil, c.fail(err, "cannot list %s", gvr.GroupResource()))
+				yield(nil, c.Fault(err, "cannot list %s", gvr.GroupResource()))
 				return
 			}
 			for i := range list.Items {
@@ -84,11 +84,11 @@ func inconsistentContinue(err error) string {
 func (c *Cluster) Write(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	resource, err := c.resource(obj)
 	if err != nil {
-		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	written, err := resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 	if err != nil {
-		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	return written, nil
 }
@@ -98,11 +98,11 @@ func (c *Cluster) Write(ctx context.Context, obj *unstructured.Unstructured) (*u
 func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, patch []byte, subresource ...string) (*unstructured.Unstructured, error) {
 	resource, err := c.resource(ref)
 	if err != nil {
-		return nil, c.fail(err, "cannot change %s", ident.Of(ref))
+		return nil, c.Fault(err, "cannot change %s", ident.Of(ref))
 	}
 	obj, err := resource.Patch(ctx, ref.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}, subresource...)
 	if err != nil {
-		return nil, c.fail(err, "cannot change %s", ident.Of(ref))
+		return nil, c.Fault(err, "cannot change %s", ident.Of(ref))
 	}
 	return obj, nil
 }
@@ -111,14 +111,14 @@ func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, pat
 func (c *Cluster) Create(ctx context.Context, obj *unstructured.Unstructured) (bool, error) {
 	resource, err := c.resource(obj)
 	if err != nil {
-		return false, c.fail(err, "cannot create %s", ident.Of(obj))
+		return false, c.Fault(err, "cannot create %s", ident.Of(obj))
 	}
 	_, err = resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
 	if apierrors.IsAlreadyExists(err) {
 		return false, nil
 	}
 	if err != nil {
-		return false, c.fail(err, "cannot create %s", ident.Of(obj))
+		return false, c.Fault(err, "cannot create %s", ident.Of(obj))
 	}
 	return true, nil
 }
@@ -131,7 +131,7 @@ func (c *Cluster) Delete(ctx context.Context, ref *unstructured.Unstructured) er
 		return nil
 	}
 	if err != nil {
-		return c.fail(err, "cannot delete %s", ident.Of(ref))
+		return c.Fault(err, "cannot delete %s", ident.Of(ref))
 	}
 	background := metav1.DeletePropagationBackground
 	options := metav1.DeleteOptions{PropagationPolicy: &background}
@@ -143,7 +143,7 @@ func (c *Cluster) Delete(ctx context.Context, ref *unstructured.Unstructured) er
 		return nil
 	}
 	if err != nil {
-		return c.fail(err, "cannot delete %s", ident.Of(ref))
+		return c.Fault(err, "cannot delete %s", ident.Of(ref))
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func (c *Cluster) Delete(ctx context.Context, ref *unstructured.Unstructured) er
 func (c *Cluster) Namespaced(gvk schema.GroupVersionKind) (bool, error) {
 	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if err != nil {
-		return false, c.fail(err, "cannot find the kind %s", gvk.GroupKind())
+		return false, c.Fault(err, "cannot find the kind %s", gvk.GroupKind())
 	}
 	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }

@@ -65,11 +65,11 @@ func (c *Cluster) conflicts(ctx context.Context, obj *unstructured.Unstructured)
 	}
 	resource, err := c.resource(obj)
 	if err != nil {
-		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	_, err = resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
 	if err != nil && !isFieldConflict(err) {
-		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	return readConflicts(err), nil
 }

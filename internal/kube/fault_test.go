@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/url"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -44,27 +43,11 @@ func TestFail(t *testing.T) {
 	c := &Cluster{access: cluster.Access{Context: "blue"}}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := c.fail(test.err, "cannot do it")
+			err := c.Fault(test.err, "cannot do it")
 			if fault.CodeOf(err) != test.code || Unreachable(err) != test.unreachable {
 				t.Errorf("%q, unreachable %t: %v", fault.CodeOf(err), Unreachable(err), err)
 			}
 		})
-	}
-}
-
-func TestPatience(t *testing.T) {
-	now := time.Unix(0, 0)
-	p := newPatience(func() time.Time { return now })
-	steps := []struct {
-		after time.Duration
-		there bool
-		want  bool
-	}{{0, true, false}, {9 * time.Second, true, false}, {time.Second, true, true}, {0, false, false}, {time.Second, true, false}, {10 * time.Second, true, true}}
-	for i, step := range steps {
-		now = now.Add(step.after)
-		if got := p.over("x", step.there, 10*time.Second); got != step.want {
-			t.Errorf("step %d: %t, want %t", i, got, step.want)
-		}
 	}
 }
 

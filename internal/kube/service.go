@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -99,8 +100,8 @@ func (c *Cluster) serving(ctx context.Context, addresses []string, namespace, se
 			return nil, err
 		}
 		var slice discoveryv1.EndpointSlice
-		if err := convert(obj.Object, &slice); err != nil {
-			return nil, c.fail(err, "cannot read the endpoints of %s/%s", namespace, service)
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &slice); err != nil {
+			return nil, c.Fault(err, "cannot read the endpoints of %s/%s", namespace, service)
 		}
 		for _, endpoint := range slice.Endpoints {
 			if endpoint.NodeName != nil && (endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready) {
@@ -129,7 +130,7 @@ func (c *Cluster) serving(ctx context.Context, addresses []string, namespace, se
 func (c *Cluster) service(ctx context.Context, namespace, name string) (*corev1.Service, error) {
 	svc, err := c.core.Services(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return nil, c.fail(err, "cannot find the Service %s/%s in the cluster %s", namespace, name, c.access.Context)
+		return nil, c.Fault(err, "cannot find the Service %s/%s in the cluster %s", namespace, name, c.access.Context)
 	}
 	return svc, nil
 }
@@ -156,7 +157,7 @@ func (c *Cluster) nodes(ctx context.Context) ([]corev1.Node, error) {
 	for {
 		list, err := c.core.Nodes().List(ctx, options)
 		if err != nil {
-			return nil, c.fail(err, "cannot list the nodes of the cluster %s", c.access.Context)
+			return nil, c.Fault(err, "cannot list the nodes of the cluster %s", c.access.Context)
 		}
 		nodes = append(nodes, list.Items...)
 		if options.Continue = list.Continue; options.Continue == "" {

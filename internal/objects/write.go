@@ -11,6 +11,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 )
 
 // attempts is how often a write is tried while the API server says "not now", with doubling pauses from firstPause.
@@ -125,7 +126,7 @@ func isDefinition(obj *unstructured.Unstructured) bool {
 func (c *copier) established(ctx context.Context, definition *unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return c.to.WaitReady(ctx, []*unstructured.Unstructured{definition}, func(string, ...any) {})
+	return workload.WaitReady(ctx, c.to, []*unstructured.Unstructured{definition}, func(string, ...any) {})
 }
 
 func (c *copier) counted(counter *int) {
