@@ -33,6 +33,11 @@ func (c *Cluster) resolveConflicts(ctx context.Context, obj *unstructured.Unstru
 	if err != nil {
 		return Applied{}, err
 	}
+	return decide(obj, conflicts)
+}
+
+// decide settles the conflicts of one object; it takes out of obj what is left to others.
+func decide(obj *unstructured.Unstructured, conflicts []conflict) (Applied, error) {
 	var decided Applied
 	for _, found := range conflicts {
 		text := fmt.Sprintf("%s%s, set by %s", ident.Of(obj), found.field, found.manager)
