@@ -94,7 +94,7 @@ func TestAwait(t *testing.T) {
 			t.Parallel()
 			server := kubetest.Show(t, test.there)
 			if test.broken {
-				server.Handle("/api/v1/namespaces/shop/configmaps/settings", refusal(apierrors.NewServiceUnavailable("gone fishing")))
+				server.Refuse("/api/v1/namespaces/shop/configmaps/settings", apierrors.NewServiceUnavailable("gone fishing"))
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 2200*time.Millisecond)
 			defer cancel()

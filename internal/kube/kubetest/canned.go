@@ -105,6 +105,11 @@ func (s *Canned) Set(t *testing.T, text string) {
 // Handle has requests of a pattern (http.ServeMux) answered by handler, instead of with objects.
 func (s *Canned) Handle(pattern string, handler http.HandlerFunc) { s.mux.HandleFunc(pattern, handler) }
 
+// Refuse has requests of a pattern answered with an error of the API.
+func (s *Canned) Refuse(pattern string, err *apierrors.StatusError) {
+	s.Handle(pattern, func(w http.ResponseWriter, _ *http.Request) { Refuse(w, err) })
+}
+
 // groups is the answer of /apis.
 func groups() metav1.APIGroupList {
 	var list metav1.APIGroupList
