@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -237,7 +238,9 @@ func TestWaitReady(t *testing.T) {
 			if test.refused != nil {
 				server.Refuse("/api/v1/namespaces/shop/pods", test.refused)
 			}
-			err := WaitReady(t.Context(), server.Connect(t), kubetest.Objects(t, test.objects)[:1], silent)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			err := WaitReady(ctx, server.Connect(t), kubetest.Objects(t, test.objects)[:1], silent)
 			if fault.CodeOf(err) != test.code || err != nil && err.Error() != test.err {
 				t.Errorf("%s: want %s %q, got %s %v", test.reason, test.code, test.err, fault.CodeOf(err), err)
 			}
