@@ -18,7 +18,7 @@ func managed(entries ...metav1.ManagedFieldsEntry) *unstructured.Unstructured {
 func by(manager string, operation metav1.ManagedFieldsOperationType, subresource string) metav1.ManagedFieldsEntry {
 	return metav1.ManagedFieldsEntry{
 		Manager: manager, Operation: operation, Subresource: subresource, APIVersion: "v1", FieldsType: "FieldsV1",
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:data":{"f:` + manager + `":{}}}`)},
+		FieldsV1: metav1.NewFieldsV1(`{"f:data":{"f:` + manager + `":{}}}`),
 	}
 }
 
@@ -69,7 +69,7 @@ func TestManagers(t *testing.T) {
 			obj := managed(test.entries...)
 			got := seen{ByCluster: MadeByCluster(obj), Others: hasOtherManagers(obj)}
 			if ours := AppliedFields(obj); ours != nil {
-				got.Ours = string(ours.Raw)
+				got.Ours = ours.GetRawString()
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
