@@ -1,5 +1,5 @@
-// Package kube is one Kubernetes cluster: it reads, applies and removes objects, judges them by their status, and finds out
-// where Services answer. It holds no state of its own. What pods have to say is package workload.
+// Package kube is one Kubernetes cluster: it reads, applies and removes objects, and judges them by their status. It
+// holds no state of its own. What pods have to say is package workload, where Services answer is package endpoint.
 package kube
 
 import (
@@ -83,7 +83,7 @@ func Connect(access cluster.Access) (*Cluster, error) {
 // Access returns what the cluster was connected with.
 func (c *Cluster) Access() cluster.Access { return c.access }
 
-// Core returns the typed client of the core group, for pods, their logs and events. Its errors are the API's own: translate
+// Core returns the typed client of the core group, for pods, their logs and events, nodes and Services. Its errors are the API's own: translate
 // them with Fault.
 func (c *Cluster) Core() corev1.CoreV1Interface { return c.core }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster/local/image"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 )
@@ -136,15 +137,15 @@ func TestOnARealCluster(t *testing.T) {
 	if diagnosis := strings.Join(workload.Diagnose(t.Context(), c, "good"), "\n"); !strings.Contains(diagnosis, "container web: ready, 0 restarts") {
 		t.Errorf("a diagnosis of what is ready:\n%s", diagnosis)
 	}
-	addresses, err := c.NodeAddresses(t.Context())
+	addresses, err := endpoint.Nodes(t.Context(), c)
 	if err != nil || len(addresses) != 1 {
 		t.Fatalf("addresses %v, %v", addresses, err)
 	}
-	endpoints, err := c.ServiceEndpoints(t.Context(), addresses, "good", "web", "")
+	endpoints, err := endpoint.OfService(t.Context(), c, addresses, "good", "web", "")
 	if err != nil || len(endpoints) != 1 || !strings.HasPrefix(endpoints[0], addresses[0]+":3") {
 		t.Errorf("endpoints %v, %v", endpoints, err)
 	}
-	if _, err := c.ServiceEndpoints(t.Context(), addresses, "missing", "web", ""); fault.CodeOf(err) != fault.Unavailable {
+	if _, err := endpoint.OfService(t.Context(), c, addresses, "missing", "web", ""); fault.CodeOf(err) != fault.Unavailable {
 		t.Errorf("no pod is ready: want Unavailable, got %v", err)
 	}
 }

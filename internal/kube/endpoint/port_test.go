@@ -1,4 +1,4 @@
-package kube
+package endpoint
 
 import (
 	"testing"

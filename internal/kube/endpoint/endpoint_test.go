@@ -1,4 +1,4 @@
-package kube_test
+package endpoint
 
 import (
 	"testing"
@@ -19,7 +19,7 @@ const nodes = `
 ---
 `
 
-func TestServiceEndpoints(t *testing.T) {
+func TestOfService(t *testing.T) {
 	const service = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: "
 	const slice = `
 ---
@@ -85,7 +85,7 @@ endpoints: [{nodeName: a, conditions: {ready: true}}]
 			if test.addresses == nil {
 				test.addresses = addresses
 			}
-			got, err := c.ServiceEndpoints(t.Context(), test.addresses, "shop", "web", "")
+			got, err := OfService(t.Context(), c, test.addresses, "shop", "web", "")
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
@@ -96,8 +96,8 @@ endpoints: [{nodeName: a, conditions: {ready: true}}]
 	}
 }
 
-func TestNodeAddresses(t *testing.T) {
-	got, err := kubetest.Show(t, nodes).Connect(t).NodeAddresses(t.Context())
+func TestNodes(t *testing.T) {
+	got, err := Nodes(t.Context(), kubetest.Show(t, nodes).Connect(t))
 	if err != nil {
 		t.Fatal(err)
 	}
