@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"bundle", "process"},
 	{"spec", "cluster", "record", "load", "engine"},
 	{"plan", "kube", "edge", "traffic"},
-	{"render"},
+	{"render", "kube/endpoint", "kube/workload"},
 	{"check", "objects", "cluster/existing", "cluster/local", "traffic/caddy"},
 	{"runbook"},
 	{"demo"},

@@ -10,6 +10,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/check"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
@@ -110,7 +111,7 @@ func (j *job) apply(ctx context.Context, u plan.Unit) error {
 		return err
 	}
 	j.data = applied
-	if err := to.WaitReady(ctx, wanted, j.say); err != nil {
+	if err := workload.WaitReady(ctx, to, wanted, j.say); err != nil {
 		return j.explained(ctx, to, []string{u.Namespace}, err)
 	}
 	if _, err := check.Hold(ctx, u.Checks, target, j.say); err != nil {
@@ -147,7 +148,7 @@ func (j *job) explained(ctx context.Context, in *kube.Cluster, namespaces []stri
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	for _, ns := range namespaces {
-		lines := in.Diagnose(ctx, ns)
+		lines := workload.Diagnose(ctx, in, ns)
 		if len(lines) > 0 {
 			j.tell(record.Event{Kind: record.Progress, Key: j.step.key("diagnosis/" + ns), Message: "what the pods of " + ns + " say", Detail: jsonOf(lines)})
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 )
@@ -149,6 +150,6 @@ func (j *job) sideIn(ctx context.Context, generation string, r plan.Route) (traf
 	if err != nil {
 		return side, err
 	}
-	side.Endpoints, err = c.ServiceEndpoints(ctx, status.Nodes, r.Namespace, r.Service, r.Port)
+	side.Endpoints, err = endpoint.OfService(ctx, c, status.Nodes, r.Namespace, r.Service, r.Port)
 	return side, err
 }

@@ -1,4 +1,4 @@
-package kube
+package workload
 
 import (
 	"context"
@@ -11,8 +11,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
+
+	"github.com/crossfade-dev/crossfade/internal/kube"
 )
 
 // imagePatience is how long an image may fail to be pulled before waiting for it is given up: a registry may be away for a
@@ -32,8 +35,8 @@ const maxPods = 100
 var replicaSets = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}
 
 // hopeless says why the pods of a workload will not become ready, however long one waits; empty when they may.
-func (c *Cluster) hopeless(ctx context.Context, workload *unstructured.Unstructured, watch *patience) (string, error) {
-	pods, err := c.podsOf(ctx, workload)
+func hopeless(ctx context.Context, c *kube.Cluster, workload *unstructured.Unstructured, watch *patience) (string, error) {
+	pods, err := podsOf(ctx, c, workload)
 	if err != nil {
 		return "", err
 	}
@@ -62,11 +65,11 @@ func endedWell(container corev1.ContainerStatus) bool {
 // justStarted reports whether a workload that says it is ready has containers without a readiness probe that do not run, or have
 // not run for long enough to be believed: its status lags behind its pods. A container that was seen to run for that long
 // without a restart is believed, whatever the clocks of the nodes say.
-func (c *Cluster) justStarted(ctx context.Context, workload *unstructured.Unstructured, watch *patience) (bool, error) {
+func justStarted(ctx context.Context, c *kube.Cluster, workload *unstructured.Unstructured, watch *patience) (bool, error) {
 	if !unprobed(workload) {
 		return false, nil
 	}
-	pods, err := c.podsOf(ctx, workload)
+	pods, err := podsOf(ctx, c, workload)
 	if err != nil {
 		return false, err
 	}
@@ -117,53 +120,54 @@ func imageOf(pod corev1.Pod, container string) string {
 }
 
 // podsOf lists the pods of the current revision of a workload; none for an object that has no pods.
-func (c *Cluster) podsOf(ctx context.Context, workload *unstructured.Unstructured) ([]corev1.Pod, error) {
+func podsOf(ctx context.Context, c *kube.Cluster, workload *unstructured.Unstructured) ([]corev1.Pod, error) {
 	if workload.GroupVersionKind().GroupKind() == (schema.GroupKind{Kind: "Pod"}) {
-		return c.listPods(ctx, workload.GetNamespace(), metav1.ListOptions{FieldSelector: "metadata.name=" + workload.GetName()})
+		return listPods(ctx, c, workload.GetNamespace(), metav1.ListOptions{FieldSelector: "metadata.name=" + workload.GetName()})
 	}
-	selector, err := c.podSelector(ctx, workload)
+	selector, err := podSelector(ctx, c, workload)
 	if err != nil || selector == nil {
 		return nil, err
 	}
-	return c.listPods(ctx, workload.GetNamespace(), metav1.ListOptions{LabelSelector: selector.String()})
+	return listPods(ctx, c, workload.GetNamespace(), metav1.ListOptions{LabelSelector: selector.String()})
 }
 
-func (c *Cluster) listPods(ctx context.Context, namespace string, options metav1.ListOptions) ([]corev1.Pod, error) {
+func listPods(ctx context.Context, c *kube.Cluster, namespace string, options metav1.ListOptions) ([]corev1.Pod, error) {
 	options.Limit = maxPods
-	list, err := c.core.Pods(namespace).List(ctx, options)
+	list, err := c.Core().Pods(namespace).List(ctx, options)
 	if err != nil {
-		return nil, c.fail(err, "cannot list the pods of the namespace %s", namespace)
+		return nil, c.Fault(err, "cannot list the pods of the namespace %s", namespace)
 	}
 	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }), nil
 }
 
 // podSelector selects the pods of a workload's current revision, so that pods of the one it replaces are not blamed.
-func (c *Cluster) podSelector(ctx context.Context, workload *unstructured.Unstructured) (labels.Selector, error) {
+func podSelector(ctx context.Context, c *kube.Cluster, workload *unstructured.Unstructured) (labels.Selector, error) {
 	raw, found, _ := unstructured.NestedMap(workload.Object, "spec", "selector")
 	if !found || !slices.Contains([]string{"apps", "batch"}, workload.GroupVersionKind().Group) {
 		return nil, nil
 	}
 	var parsed metav1.LabelSelector
-	if err := convert(raw, &parsed); err != nil {
-		return nil, c.fail(err, "cannot read the selector of %s", workload.GetName())
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &parsed); err != nil {
+		return nil, c.Fault(err, "cannot read the selector of %s", workload.GetName())
 	}
 	selector, err := metav1.LabelSelectorAsSelector(&parsed)
 	if err != nil {
-		return nil, c.fail(err, "cannot read the selector of %s", workload.GetName())
+		return nil, c.Fault(err, "cannot read the selector of %s", workload.GetName())
 	}
 	switch workload.GetKind() {
 	case "Deployment":
-		return c.currentReplicaSet(ctx, workload, selector)
+		return currentReplicaSet(ctx, c, workload, selector)
 	case "StatefulSet":
-		return with(selector, "controller-revision-hash", nested(workload, "status", "updateRevision")), nil
+		revision, _, _ := unstructured.NestedString(workload.Object, "status", "updateRevision")
+		return with(selector, "controller-revision-hash", revision), nil
 	}
 	return selector, nil
 }
 
 // currentReplicaSet narrows the selector to the ReplicaSet of the Deployment's highest revision.
-func (c *Cluster) currentReplicaSet(ctx context.Context, deployment *unstructured.Unstructured, selector labels.Selector) (labels.Selector, error) {
+func currentReplicaSet(ctx context.Context, c *kube.Cluster, deployment *unstructured.Unstructured, selector labels.Selector) (labels.Selector, error) {
 	hash, highest := "", -1
-	for set, err := range c.List(ctx, replicaSets, Query{Namespace: deployment.GetNamespace(), Labels: selector.String()}) {
+	for set, err := range c.List(ctx, replicaSets, kube.Query{Namespace: deployment.GetNamespace(), Labels: selector.String()}) {
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package kube
+package workload
 
 import (
 	"cmp"
@@ -13,8 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 )
 
@@ -31,7 +31,7 @@ const (
 // reasons, the last events, and the last log lines of containers that run badly (of the run before when one has crashed).
 // It tells nothing about objects that are ready, and what cannot be found out is a line too: it has no error. Of Secrets
 // and environment variables nothing is ever told; what a program writes to its log is.
-func (c *Cluster) Explain(ctx context.Context, objs []*unstructured.Unstructured) []string {
+func Explain(ctx context.Context, c *kube.Cluster, objs []*unstructured.Unstructured) []string {
 	var lines []string
 	for _, obj := range objs {
 		found, err := c.Get(ctx, obj)
@@ -42,12 +42,12 @@ func (c *Cluster) Explain(ctx context.Context, objs []*unstructured.Unstructured
 			lines = append(lines, ident.Of(obj)+": it is not there")
 			continue
 		}
-		if seen := stateOf(found); !seen.ready {
-			lines = append(lines, fmt.Sprintf("%s: %s", ident.Of(found), seen.why))
-			lines = append(lines, c.events(ctx, found.GetNamespace(), found.GetKind(), found.GetName())...)
-			pods, err := c.podsOf(ctx, found)
+		if seen := kube.StateOf(found); !seen.Ready {
+			lines = append(lines, fmt.Sprintf("%s: %s", ident.Of(found), seen.Why))
+			lines = append(lines, events(ctx, c, found.GetNamespace(), found.GetKind(), found.GetName())...)
+			pods, err := podsOf(ctx, c, found)
 			pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return podReady(p) && restarts(p) == 0 })
-			lines = append(lines, c.podLines(ctx, pods, err)...)
+			lines = append(lines, podLines(ctx, c, pods, err)...)
 		}
 	}
 	return lines
@@ -55,8 +55,8 @@ func (c *Cluster) Explain(ctx context.Context, objs []*unstructured.Unstructured
 
 // Diagnose tells about the pods of a namespace as Explain does, those that are not ready first; of those that are ready it
 // tells the end of their logs, as a check that fails may have its reason there.
-func (c *Cluster) Diagnose(ctx context.Context, namespace string) []string {
-	pods, err := c.listPods(ctx, namespace, metav1.ListOptions{})
+func Diagnose(ctx context.Context, c *kube.Cluster, namespace string) []string {
+	pods, err := listPods(ctx, c, namespace, metav1.ListOptions{})
 	slices.SortStableFunc(pods, func(a, b corev1.Pod) int {
 		if podReady(a) == podReady(b) {
 			return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
@@ -66,11 +66,11 @@ func (c *Cluster) Diagnose(ctx context.Context, namespace string) []string {
 		}
 		return -1
 	})
-	return c.podLines(ctx, pods, err)
+	return podLines(ctx, c, pods, err)
 }
 
 // podLines tells about the first few pods, in their order.
-func (c *Cluster) podLines(ctx context.Context, pods []corev1.Pod, err error) []string {
+func podLines(ctx context.Context, c *kube.Cluster, pods []corev1.Pod, err error) []string {
 	if err != nil {
 		return []string{"  " + err.Error()}
 	}
@@ -80,11 +80,11 @@ func (c *Cluster) podLines(ctx context.Context, pods []corev1.Pod, err error) []
 			return append(lines, fmt.Sprintf("  and %d more pods", len(pods)-maxSick))
 		}
 		lines = append(lines, fmt.Sprintf("  Pod %s/%s: %s", pod.Namespace, pod.Name, podReason(pod)))
-		for _, line := range c.events(ctx, pod.Namespace, "Pod", pod.Name) {
+		for _, line := range events(ctx, c, pod.Namespace, "Pod", pod.Name) {
 			lines = append(lines, "  "+line)
 		}
 		for _, container := range containersOf(pod) {
-			lines = append(lines, c.containerLines(ctx, pod, container)...)
+			lines = append(lines, containerLines(ctx, c, pod, container)...)
 		}
 	}
 	return lines
@@ -124,7 +124,7 @@ func podReason(pod corev1.Pod) string {
 }
 
 // containerLines tells about one container, with the end of its log.
-func (c *Cluster) containerLines(ctx context.Context, pod corev1.Pod, container corev1.ContainerStatus) []string {
+func containerLines(ctx context.Context, c *kube.Cluster, pod corev1.Pod, container corev1.ContainerStatus) []string {
 	if endedWell(container) {
 		return nil
 	}
@@ -132,7 +132,7 @@ func (c *Cluster) containerLines(ctx context.Context, pod corev1.Pod, container 
 	if container.State.Waiting != nil && container.LastTerminationState.Terminated == nil {
 		return lines // it never ran, so there is no log
 	}
-	for _, line := range c.lastWords(ctx, pod, container) {
+	for _, line := range lastWords(ctx, c, pod, container) {
 		lines = append(lines, "      | "+line)
 	}
 	return lines
@@ -140,14 +140,14 @@ func (c *Cluster) containerLines(ctx context.Context, pod corev1.Pod, container 
 
 // lastWords is the end of the log of the run that says most: the one before for a container that has crashed and waits.
 // Which of the two logs the kubelet still has changes from moment to moment, so the other one is asked for when there is none.
-func (c *Cluster) lastWords(ctx context.Context, pod corev1.Pod, container corev1.ContainerStatus) []string {
+func lastWords(ctx context.Context, c *kube.Cluster, pod corev1.Pod, container corev1.ContainerStatus) []string {
 	previous := container.State.Waiting != nil
-	lines, err := c.logTail(ctx, pod, container.Name, previous)
+	lines, err := logTail(ctx, c, pod, container.Name, previous)
 	if err != nil && (container.RestartCount > 0 || previous) {
-		lines, err = c.logTail(ctx, pod, container.Name, !previous)
+		lines, err = logTail(ctx, c, pod, container.Name, !previous)
 	}
 	if err != nil {
-		return []string{"(its log cannot be read: " + reason(err) + ")"}
+		return []string{"(its log cannot be read: " + kube.Reason(err) + ")"}
 	}
 	return lines
 }
@@ -169,9 +169,9 @@ func containerReason(container corev1.ContainerStatus) string {
 const noLog = "unable to retrieve container logs for "
 
 // logTail reads the last lines that a container, or its run before, has written.
-func (c *Cluster) logTail(ctx context.Context, pod corev1.Pod, container string, previous bool) ([]string, error) {
+func logTail(ctx context.Context, c *kube.Cluster, pod corev1.Pod, container string, previous bool) ([]string, error) {
 	options := &corev1.PodLogOptions{Container: container, Previous: previous, TailLines: new(int64(logLines))}
-	stream, err := c.core.Pods(pod.Namespace).GetLogs(pod.Name, options).Stream(ctx)
+	stream, err := c.Core().Pods(pod.Namespace).GetLogs(pod.Name, options).Stream(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -194,12 +194,12 @@ func (c *Cluster) logTail(ctx context.Context, pod corev1.Pod, container string,
 }
 
 // events tells the latest events about one object.
-func (c *Cluster) events(ctx context.Context, namespace, kind, name string) []string {
-	list, err := c.core.Events(namespace).List(ctx, metav1.ListOptions{
+func events(ctx context.Context, c *kube.Cluster, namespace, kind, name string) []string {
+	list, err := c.Core().Events(namespace).List(ctx, metav1.ListOptions{
 		FieldSelector: fmt.Sprintf("involvedObject.kind=%s,involvedObject.name=%s", kind, name), Limit: eventsAsked,
 	})
 	if err != nil {
-		return []string{"  (its events cannot be read: " + reason(err) + ")"}
+		return []string{"  (its events cannot be read: " + kube.Reason(err) + ")"}
 	}
 	slices.SortFunc(list.Items, func(a, b corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
 	if extra := len(list.Items) - maxEvents; extra > 0 {
@@ -214,8 +214,4 @@ func (c *Cluster) events(ctx context.Context, namespace, kind, name string) []st
 
 func eventTime(event corev1.Event) time.Time {
 	return cmp.Or(event.LastTimestamp.Time, event.EventTime.Time, event.CreationTimestamp.Time).UTC()
-}
-
-func convert(raw map[string]any, into any) error {
-	return runtime.DefaultUnstructuredConverter.FromUnstructured(raw, into)
 }

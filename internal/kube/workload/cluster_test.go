@@ -1,4 +1,4 @@
-package kube_test
+package workload_test
 
 import (
 	"context"
@@ -13,11 +13,13 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster/local/image"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 )
 
-// workload is a Deployment of its own namespace, with a Service; image and arguments are to be filled in.
-const workload = `
+// web is a Deployment of its own namespace, with a Service; image and arguments are to be filled in.
+const web = `
 {apiVersion: v1, kind: Namespace, metadata: {name: %[1]s}}
 ---
 {apiVersion: v1, kind: Secret, metadata: {name: password, namespace: %[1]s}, stringData: {password: hunter2}}
@@ -103,13 +105,13 @@ func TestOnARealCluster(t *testing.T) {
 		for name, test := range tests {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				objs := kubetest.Objects(t, fmt.Sprintf(workload, name, test.image, test.args))
+				objs := kubetest.Objects(t, fmt.Sprintf(web, name, test.image, test.args))
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
 				if _, err := c.Apply(ctx, objs, t.Logf); err != nil {
 					t.Fatal(err)
 				}
-				err := c.WaitReady(ctx, objs, t.Logf)
+				err := workload.WaitReady(ctx, c, objs, t.Logf)
 				if test.want == "" {
 					if err != nil {
 						t.Fatal(err)
@@ -119,7 +121,7 @@ func TestOnARealCluster(t *testing.T) {
 				if fault.CodeOf(err) != fault.Failed || !strings.Contains(err.Error(), test.want) || ctx.Err() != nil {
 					t.Errorf("want Failed early with %q, got %v", test.want, err)
 				}
-				diagnosis := strings.Join(c.Explain(t.Context(), objs), "\n")
+				diagnosis := strings.Join(workload.Explain(t.Context(), c, objs), "\n")
 				t.Logf("%v\n%s", err, diagnosis)
 				for _, text := range test.diagnosis {
 					if !strings.Contains(diagnosis, text) {
@@ -132,18 +134,18 @@ func TestOnARealCluster(t *testing.T) {
 			})
 		}
 	})
-	if diagnosis := strings.Join(c.Diagnose(t.Context(), "good"), "\n"); !strings.Contains(diagnosis, "container web: ready, 0 restarts") {
+	if diagnosis := strings.Join(workload.Diagnose(t.Context(), c, "good"), "\n"); !strings.Contains(diagnosis, "container web: ready, 0 restarts") {
 		t.Errorf("a diagnosis of what is ready:\n%s", diagnosis)
 	}
-	addresses, err := c.NodeAddresses(t.Context())
+	addresses, err := endpoint.Nodes(t.Context(), c)
 	if err != nil || len(addresses) != 1 {
 		t.Fatalf("addresses %v, %v", addresses, err)
 	}
-	endpoints, err := c.ServiceEndpoints(t.Context(), addresses, "good", "web", "")
+	endpoints, err := endpoint.OfService(t.Context(), c, addresses, "good", "web", "")
 	if err != nil || len(endpoints) != 1 || !strings.HasPrefix(endpoints[0], addresses[0]+":3") {
 		t.Errorf("endpoints %v, %v", endpoints, err)
 	}
-	if _, err := c.ServiceEndpoints(t.Context(), addresses, "missing", "web", ""); fault.CodeOf(err) != fault.Unavailable {
+	if _, err := endpoint.OfService(t.Context(), c, addresses, "missing", "web", ""); fault.CodeOf(err) != fault.Unavailable {
 		t.Errorf("no pod is ready: want Unavailable, got %v", err)
 	}
 }

@@ -1,4 +1,5 @@
-package kube
+// Package endpoint finds out where a cluster and its Services answer to those who are outside.
+package endpoint
 
 import (
 	"context"
@@ -9,16 +10,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
 )
+
+// page is how many nodes one request lists.
+const page = 250
 
 var endpointSlices = schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
 
-// NodeAddresses returns the internal addresses of the nodes that are Ready, in order of the nodes' names.
-func (c *Cluster) NodeAddresses(ctx context.Context) ([]string, error) {
-	nodes, err := c.nodes(ctx)
+// Nodes returns the internal addresses of the nodes that are Ready, in order of the nodes' names.
+func Nodes(ctx context.Context, c *kube.Cluster) ([]string, error) {
+	nodes, err := listNodes(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -33,8 +39,8 @@ func (c *Cluster) NodeAddresses(ctx context.Context) ([]string, error) {
 
 // NodePort returns the port at which every node answers for a port of a Service, chosen by name or number; "" stands for its
 // only port. A Service that has none is an error of code fault.Failed.
-func (c *Cluster) NodePort(ctx context.Context, namespace, service, port string) (int32, error) {
-	svc, err := c.service(ctx, namespace, service)
+func NodePort(ctx context.Context, c *kube.Cluster, namespace, service, port string) (int32, error) {
+	svc, err := find(ctx, c, namespace, service)
 	if err != nil {
 		return 0, err
 	}
@@ -49,12 +55,12 @@ func (c *Cluster) NodePort(ctx context.Context, namespace, service, port string)
 	return chosen.NodePort, nil
 }
 
-// ServiceEndpoints returns host:port of everything that answers for a Service from outside the cluster, sorted: its load
+// OfService returns host:port of everything that answers for a Service from outside the cluster, sorted: its load
 // balancer where it has been given one, otherwise its node port at every one of the nodes' addresses. With the traffic
 // policy Local only nodes that have a ready pod of it are among them; when none has, the error is of code
 // fault.Unavailable.
-func (c *Cluster) ServiceEndpoints(ctx context.Context, nodes []string, namespace, service, port string) ([]string, error) {
-	svc, err := c.service(ctx, namespace, service)
+func OfService(ctx context.Context, c *kube.Cluster, nodes []string, namespace, service, port string) ([]string, error) {
+	svc, err := find(ctx, c, namespace, service)
 	if err != nil {
 		return nil, err
 	}
@@ -74,12 +80,12 @@ func (c *Cluster) ServiceEndpoints(ctx context.Context, nodes []string, namespac
 		slices.Sort(endpoints)
 		return endpoints, nil
 	}
-	nodePort, err := c.NodePort(ctx, namespace, service, port)
+	nodePort, err := NodePort(ctx, c, namespace, service, port)
 	if err != nil {
 		return nil, err
 	}
 	if svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
-		if nodes, err = c.serving(ctx, nodes, namespace, service); err != nil {
+		if nodes, err = serving(ctx, c, nodes, namespace, service); err != nil {
 			return nil, err
 		}
 	}
@@ -92,15 +98,15 @@ func (c *Cluster) ServiceEndpoints(ctx context.Context, nodes []string, namespac
 
 // serving keeps the addresses of nodes that have a ready pod of the Service. Addresses that are none of the cluster's own
 // (of a forwarder before the nodes, say) cannot be told apart, and stay.
-func (c *Cluster) serving(ctx context.Context, addresses []string, namespace, service string) ([]string, error) {
+func serving(ctx context.Context, c *kube.Cluster, addresses []string, namespace, service string) ([]string, error) {
 	ready := map[string]bool{}
-	for obj, err := range c.List(ctx, endpointSlices, Query{Namespace: namespace, Labels: discoveryv1.LabelServiceName + "=" + service}) {
+	for obj, err := range c.List(ctx, endpointSlices, kube.Query{Namespace: namespace, Labels: discoveryv1.LabelServiceName + "=" + service}) {
 		if err != nil {
 			return nil, err
 		}
 		var slice discoveryv1.EndpointSlice
-		if err := convert(obj.Object, &slice); err != nil {
-			return nil, c.fail(err, "cannot read the endpoints of %s/%s", namespace, service)
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, &slice); err != nil {
+			return nil, c.Fault(err, "cannot read the endpoints of %s/%s", namespace, service)
 		}
 		for _, endpoint := range slice.Endpoints {
 			if endpoint.NodeName != nil && (endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready) {
@@ -108,7 +114,7 @@ func (c *Cluster) serving(ctx context.Context, addresses []string, namespace, se
 			}
 		}
 	}
-	nodes, err := c.nodes(ctx)
+	nodes, err := listNodes(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -126,10 +132,10 @@ func (c *Cluster) serving(ctx context.Context, addresses []string, namespace, se
 	return kept, nil
 }
 
-func (c *Cluster) service(ctx context.Context, namespace, name string) (*corev1.Service, error) {
-	svc, err := c.core.Services(namespace).Get(ctx, name, metav1.GetOptions{})
+func find(ctx context.Context, c *kube.Cluster, namespace, name string) (*corev1.Service, error) {
+	svc, err := c.Core().Services(namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return nil, c.fail(err, "cannot find the Service %s/%s in the cluster %s", namespace, name, c.access.Context)
+		return nil, c.Fault(err, "cannot find the Service %s/%s in the cluster %s", namespace, name, c.Access().Context)
 	}
 	return svc, nil
 }
@@ -150,13 +156,13 @@ func choosePort(svc *corev1.Service, port string) (corev1.ServicePort, error) {
 		WithHint("its ports are %q", names)
 }
 
-func (c *Cluster) nodes(ctx context.Context) ([]corev1.Node, error) {
+func listNodes(ctx context.Context, c *kube.Cluster) ([]corev1.Node, error) {
 	var nodes []corev1.Node
 	options := metav1.ListOptions{Limit: page}
 	for {
-		list, err := c.core.Nodes().List(ctx, options)
+		list, err := c.Core().Nodes().List(ctx, options)
 		if err != nil {
-			return nil, c.fail(err, "cannot list the nodes of the cluster %s", c.access.Context)
+			return nil, c.Fault(err, "cannot list the nodes of the cluster %s", c.Access().Context)
 		}
 		nodes = append(nodes, list.Items...)
 		if options.Continue = list.Continue; options.Continue == "" {
