@@ -21,6 +21,7 @@ var layers = [][]string{
 	{"plan", "kube", "edge", "traffic"},
 	{"render"},
 	{"check", "objects", "cluster/existing", "cluster/local", "traffic/caddy"},
+	{"runbook/step"},
 	{"runbook"},
 	{"demo"},
 	{"cli"},
