@@ -28,7 +28,7 @@ func (j *job) entry(s side) func(host string) (url, name string, err error) {
 			return "", "", fault.New(fault.Invalid, "environment %s has no route %s", j.plan.Environment, host)
 		}
 		r := j.plan.Routes[i]
-		router, err := trafficRouter(r.Router, j.StateDir)
+		router, err := j.router(r.Router)
 		if err != nil {
 			return "", "", err
 		}
@@ -46,7 +46,7 @@ func (t *Toolbox) OpenEntry(ctx context.Context, id ID) error {
 			if err := openRouter(ctx, r.Router, j.StateDir); err != nil {
 				return err
 			}
-			router, err := trafficRouter(r.Router, j.StateDir)
+			router, err := j.router(r.Router)
 			if err != nil {
 				return err
 			}
@@ -79,7 +79,7 @@ func (t *Toolbox) EnterPreLive(ctx context.Context, id ID) error {
 // died is started again.
 func (j *job) eachRoute(ctx context.Context, do func(context.Context, traffic.Router, plan.Route, *traffic.Observed) error) error {
 	for _, r := range j.plan.Routes {
-		router, err := trafficRouter(r.Router, j.StateDir)
+		router, err := j.router(r.Router)
 		if err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ type scope struct {
 // changes nothing.
 func (t *Toolbox) observe(ctx context.Context, s scope) (plan.Observed, error) {
 	seen := plan.Observed{Now: t.Now().UTC(), Weights: map[string]int{}}
-	provider, err := clusterProvider(s.Cluster, t.StateDir, s.Environment)
+	provider, err := t.provider(s.Cluster, s.Environment)
 	if err != nil {
 		return seen, err
 	}
@@ -113,7 +113,7 @@ func (t *Toolbox) ask(ctx context.Context, r plan.Route) (*traffic.Observed, err
 			return nil, err
 		}
 	}
-	router, err := trafficRouter(r.Router, t.StateDir)
+	router, err := t.router(r.Router)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/spec"
+	"github.com/crossfade-dev/crossfade/internal/traffic"
 )
 
 // patience is how long a step goes on to ask a peer that does not answer.
@@ -24,6 +26,10 @@ type Toolbox struct {
 	StateDir string
 	Records  *record.Store
 	Now      func() time.Time
+
+	// What tests have in place of the lists of providers; nil for those.
+	makeRouter   func(spec.Router) (traffic.Router, error)
+	makeProvider func(spec.Cluster) (cluster.Provider, error)
 }
 
 // ID names one execution of a step in a run.
@@ -143,7 +149,7 @@ func (t *Toolbox) load(ctx context.Context, id string) (record.Run, *plan.Plan, 
 
 // clusters returns what makes the clusters of the plan's environment.
 func (j *job) clusters() (cluster.Provider, error) {
-	return clusterProvider(j.plan.Cluster, j.StateDir, j.plan.Environment)
+	return j.provider(j.plan.Cluster, j.plan.Environment)
 }
 
 // ready returns how to reach a generation's cluster, which must be ready.
