@@ -118,7 +118,7 @@ type tail struct {
 	kept []byte
 }
 
-// Write keeps the last keptBytes of what has been written; it has no error.
+// Write implements io.Writer; it never fails. What came before the last keptBytes bytes is forgotten.
 func (t *tail) Write(p []byte) (int, error) {
 	t.lock.Lock()
 	defer t.lock.Unlock()

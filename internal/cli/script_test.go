@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 // TestMain lets scripts run this program as the command crossfade.
@@ -124,7 +125,7 @@ func recorded(ts *testscript.TestScript, _ bool, _ []string) {
 			Run: "r-1", Key: "4", Step: "verify", Kind: record.StepFailed, Message: "check smoke does not hold", At: at(600),
 			Detail: json.RawMessage(`{"hint":"mend it"}`),
 		},
-		{Run: "r-1", Key: runbook.EndKey, Kind: record.Note, Message: "refused: check smoke does not hold", At: at(600)},
+		{Run: "r-1", Key: step.EndKey, Kind: record.Note, Message: "refused: check smoke does not hold", At: at(600)},
 		{Run: "r-2", Key: "1", Step: "plan", Kind: record.StepStarted, Message: "comparing", At: at(1200)},
 	} {
 		_, err := store.Append(ctx, e)

@@ -11,6 +11,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 func (a *app) approve() *cobra.Command {
@@ -47,7 +48,7 @@ func (a *app) abort() *cobra.Command {
 // errEffect stops the following of a run when a command's effect is there.
 var errEffect = errors.New("the effect is there")
 
-func isEnd(e record.Event) bool { return e.Key == runbook.EndKey }
+func isEnd(e record.Event) bool { return e.Key == step.EndKey }
 
 // steer sends a command to a run that must be under way, and shows the run until the command's effect is there.
 func (a *app) steer(ctx context.Context, id string, c runbook.Command, effect func(record.Event) bool) error {
@@ -106,7 +107,7 @@ func (a *app) send(ctx context.Context, s *session, run *record.Run, c runbook.C
 
 // refused reports whether an event says that a command was not possible.
 func refused(e record.Event, command string) bool {
-	var d runbook.CommandDetail
+	var d step.CommandDetail
 	return e.Kind == record.Note && len(e.Detail) > 0 && json.Unmarshal(e.Detail, &d) == nil && d.Command == command && !d.Accepted
 }
 
@@ -200,7 +201,7 @@ func (a *app) beside(ctx context.Context, s *session, environment string, run *r
 		if err != nil {
 			return err
 		}
-		p, err := s.control.Aside(ctx, environment, live, other)
+		p, err := s.tools.Aside(ctx, environment, live, other)
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/load"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -97,7 +98,7 @@ func (d *demo) play(ctx context.Context) error {
 		return err
 	}
 	defer e.Close()
-	tools := &runbook.Toolbox{StateDir: d.StateDir, Records: d.records, Now: time.Now}
+	tools := &step.Toolbox{StateDir: d.StateDir, Records: d.records, Now: time.Now}
 	d.control = &runbook.Control{Engine: e, Tools: tools}
 	work, stop := context.WithCancel(ctx)
 	worked := make(chan error, 1)

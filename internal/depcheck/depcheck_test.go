@@ -21,6 +21,7 @@ var layers = [][]string{
 	{"plan", "kube", "edge", "traffic"},
 	{"render", "kube/endpoint", "kube/workload"},
 	{"check", "objects", "cluster/existing", "cluster/local", "traffic/caddy"},
+	{"runbook/step"},
 	{"runbook"},
 	{"demo"},
 	{"cli"},

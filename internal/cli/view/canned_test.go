@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/record"
-	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 // begin is when canned runs begin.
@@ -52,13 +52,13 @@ func canned(t *testing.T, text string) []moment {
 
 func cannedEvent(t *testing.T, number int64, m moment) record.Event {
 	t.Helper()
-	step, message, _ := strings.Cut(m.args, " ")
+	name, message, _ := strings.Cut(m.args, " ")
 	e := record.Event{
 		Seq: number, Run: "production-rollover-20260728T150405.000Z", Key: strconv.FormatInt(number, 10), Kind: record.EventKind(m.do),
 		At: begin.Add(m.after),
 	}
-	if step != "-" {
-		e.Step = step
+	if name != "-" {
+		e.Step = name
 	}
 	if i := strings.IndexAny(message, "{["); i > 0 && json.Valid([]byte(message[i:])) {
 		message, e.Detail = strings.TrimSpace(message[:i]), json.RawMessage(message[i:])
@@ -68,7 +68,7 @@ func cannedEvent(t *testing.T, number int64, m moment) record.Event {
 	}
 	for _, state := range []record.RunState{record.Done, record.RunFailed, record.RunRefused, record.SwitchedBack, record.Aborted} {
 		if e.Kind == record.Note && strings.HasPrefix(message, string(state)) {
-			e.Key = runbook.EndKey
+			e.Key = step.EndKey
 		}
 	}
 	e.Message = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\e`, "\x1b").Replace(message)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/record"
-	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 // frame is the time between two drawings of a live view.
@@ -101,7 +101,7 @@ func (v *live) take(e record.Event) []line {
 		return append(v.row(v.paint.bad("✗"), e.Step, v.end(e), plain(e.Message), 0), v.below("hint: ", hint(e))...)
 	case record.Note:
 		var lines []line
-		if e.Key == runbook.EndKey {
+		if e.Key == step.EndKey {
 			lines = v.interrupted(e.At, func(*underway) bool { return true })
 		}
 		return append(lines, v.note(v.unrepeated(remark(e)))...)

@@ -1,4 +1,4 @@
-package runbook
+package step
 
 import (
 	"context"
@@ -20,7 +20,7 @@ func (t *Toolbox) Prepare(ctx context.Context, cfg *spec.Config, environment str
 	if err != nil {
 		return nil, err
 	}
-	seen, err := t.observe(ctx, Scope{Environment: environment, Prefix: env.GenerationPrefix(), Cluster: env.Spec.Cluster, Routes: routes})
+	seen, err := t.observe(ctx, scope{Environment: environment, Prefix: env.GenerationPrefix(), Cluster: env.Spec.Cluster, Routes: routes})
 	if err != nil {
 		return nil, err
 	}

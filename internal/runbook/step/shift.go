@@ -1,4 +1,4 @@
-package runbook
+package step
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 
 // Weight is a step of the shift.
 type Weight struct {
-	Step  Step `json:"step"`
-	Share int  `json:"share"` // of the new generation, in percent
+	Step  ID  `json:"step"`
+	Share int `json:"share"` // of the new generation, in percent
 }
 
 // Weigh gives the new generation its share of the users on every route, sees that the routers say so, and watches the checks
@@ -97,15 +97,15 @@ func shareOf(p *plan.Plan, generation string, share int) int {
 }
 
 // HandOver lets CronJobs run in the new generation only: they are stopped in the old one first.
-func (t *Toolbox) HandOver(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "handing over what only one generation may run", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) HandOver(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "handing over what only one generation may run", "", func(ctx context.Context, j *job) error {
 		return j.handOver(ctx, j.plan.Previous, j.plan.Generation)
 	})
 }
 
 // HandBack is HandOver in the other direction.
-func (t *Toolbox) HandBack(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "handing back what only one generation may run", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) HandBack(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "handing back what only one generation may run", "", func(ctx context.Context, j *job) error {
 		return j.handOver(ctx, j.plan.Generation, j.plan.Previous)
 	})
 }
@@ -127,8 +127,8 @@ func (j *job) handOver(ctx context.Context, from, to string) error {
 }
 
 // Drain waits until the old generation answers nothing any more, for at most the plan's bound. What is left then is recorded.
-func (t *Toolbox) Drain(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "waiting for what the old generation still answers", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) Drain(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "waiting for what the old generation still answers", "", func(ctx context.Context, j *job) error {
 		left, err := j.idle(ctx, j.plan.Previous, j.plan.Shift.Drain.Or(30*time.Second))
 		if err != nil {
 			return err

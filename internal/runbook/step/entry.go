@@ -1,4 +1,4 @@
-package runbook
+package step
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func (j *job) entry(s side) func(host string) (url, name string, err error) {
 			return "", "", fault.New(fault.Invalid, "environment %s has no route %s", j.plan.Environment, host)
 		}
 		r := j.plan.Routes[i]
-		router, err := trafficRouter(r.Router, j.StateDir)
+		router, err := j.router(r.Router)
 		if err != nil {
 			return "", "", err
 		}
@@ -41,13 +41,13 @@ func (j *job) entry(s side) func(host string) (url, name string, err error) {
 }
 
 // OpenEntry makes sure that the routers of all routes answer, and starts the edge of the state directory where it is one.
-func (t *Toolbox) OpenEntry(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "asking the routers", "the routers answer", func(ctx context.Context, j *job) error {
+func (t *Toolbox) OpenEntry(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "asking the routers", "the routers answer", func(ctx context.Context, j *job) error {
 		for _, r := range j.plan.Routes {
 			if err := openRouter(ctx, r.Router, j.StateDir); err != nil {
 				return err
 			}
-			router, err := trafficRouter(r.Router, j.StateDir)
+			router, err := j.router(r.Router)
 			if err != nil {
 				return err
 			}
@@ -60,8 +60,8 @@ func (t *Toolbox) OpenEntry(ctx context.Context, s Step) error {
 }
 
 // EnterPreLive lets the pre-live names answer from the new generation. The shares of the live names stay as they are.
-func (t *Toolbox) EnterPreLive(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "opening the pre-live names", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) EnterPreLive(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "opening the pre-live names", "", func(ctx context.Context, j *job) error {
 		var names []string
 		err := j.eachRoute(ctx, func(ctx context.Context, router traffic.Router, r plan.Route, seen *traffic.Observed) error {
 			route, err := j.joined(ctx, r, seen)
@@ -80,7 +80,7 @@ func (t *Toolbox) EnterPreLive(ctx context.Context, s Step) error {
 // died is started again.
 func (j *job) eachRoute(ctx context.Context, do func(context.Context, traffic.Router, plan.Route, *traffic.Observed) error) error {
 	for _, r := range j.plan.Routes {
-		router, err := trafficRouter(r.Router, j.StateDir)
+		router, err := j.router(r.Router)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package runbook
+package step
 
 import (
 	"context"
@@ -20,12 +20,12 @@ import (
 )
 
 // Confirm refuses a plan whose premises have changed since it was made. It only observes.
-func (t *Toolbox) Confirm(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "comparing what the plan was made from with what is", "the plan still fits", func(ctx context.Context, j *job) error {
+func (t *Toolbox) Confirm(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "comparing what the plan was made from with what is", "the plan still fits", func(ctx context.Context, j *job) error {
 		if err := j.plan.Intact(); err != nil {
 			return err
 		}
-		seen, err := j.observe(ctx, Scope{Environment: j.plan.Environment, Prefix: j.plan.Prefix, Cluster: j.plan.Cluster, Routes: j.plan.Routes})
+		seen, err := j.observe(ctx, scope{Environment: j.plan.Environment, Prefix: j.plan.Prefix, Cluster: j.plan.Cluster, Routes: j.plan.Routes})
 		if err != nil {
 			return err
 		}
@@ -34,8 +34,8 @@ func (t *Toolbox) Confirm(ctx context.Context, s Step) error {
 }
 
 // Provision makes the cluster of the new generation, or completes it.
-func (t *Toolbox) Provision(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "making the cluster", "the cluster is ready", func(ctx context.Context, j *job) error {
+func (t *Toolbox) Provision(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "making the cluster", "the cluster is ready", func(ctx context.Context, j *job) error {
 		provider, err := j.clusters()
 		if err != nil {
 			return err
@@ -54,9 +54,9 @@ func (t *Toolbox) Provision(ctx context.Context, s Step) error {
 
 // ApplyUnit applies the rendered objects of a unit of priming or of a service to the new generation, waits until they are
 // ready and its checks hold, and records the release. What only one generation may run is withheld until the hand-over.
-func (t *Toolbox) ApplyUnit(ctx context.Context, s Step) error {
-	layer, name, _ := strings.Cut(s.ID, "/")
-	return t.do(ctx, s, "applying "+name, name+" is ready, its checks hold", func(ctx context.Context, j *job) error {
+func (t *Toolbox) ApplyUnit(ctx context.Context, id ID) error {
+	layer, name, _ := strings.Cut(id.Name, "/")
+	return t.do(ctx, id, "applying "+name, name+" is ready, its checks hold", func(ctx context.Context, j *job) error {
 		u, err := unitOf(j.plan, layer, name)
 		if err != nil {
 			return err
@@ -74,7 +74,7 @@ func (t *Toolbox) ApplyUnit(ctx context.Context, s Step) error {
 		}
 		return t.Records.PutRelease(ctx, record.Release{
 			Environment: j.plan.Environment, Generation: j.plan.Generation, Service: name, Version: u.Version,
-			Manifests: u.Manifests, Run: s.Run, At: t.Now(),
+			Manifests: u.Manifests, Run: id.Run, At: t.Now(),
 		})
 	})
 }
@@ -150,15 +150,15 @@ func (j *job) explained(ctx context.Context, in *kube.Cluster, namespaces []stri
 	for _, ns := range namespaces {
 		lines := workload.Diagnose(ctx, in, ns)
 		if len(lines) > 0 {
-			j.tell(record.Event{Kind: record.Progress, Key: j.step.key("diagnosis/" + ns), Message: "what the pods of " + ns + " say", Detail: jsonOf(lines)})
+			j.tell(record.Event{Kind: record.Progress, Key: j.id.key("diagnosis/" + ns), Message: "what the pods of " + ns + " say", Detail: jsonOf(lines)})
 		}
 	}
 	return err
 }
 
 // Copy recreates in the new generation what runs in the live one and no pipeline owns. The live one is only read.
-func (t *Toolbox) Copy(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "copying what no pipeline owns", "copied", func(ctx context.Context, j *job) error {
+func (t *Toolbox) Copy(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "copying what no pipeline owns", "copied", func(ctx context.Context, j *job) error {
 		from, err := j.connect(ctx, j.plan.Previous)
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package runbook
+package step
 
 import (
 	"context"
@@ -13,11 +13,14 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
 )
 
-// clusterProvider is the one list of cluster providers.
-func clusterProvider(c spec.Cluster, stateDir, environment string) (cluster.Provider, error) {
+// provider is the one list of cluster providers.
+func (t *Toolbox) provider(c spec.Cluster, environment string) (cluster.Provider, error) {
+	if t.makeProvider != nil {
+		return t.makeProvider(c)
+	}
 	switch c.Provider {
 	case "local":
-		o := local.Options{StateDir: stateDir}
+		o := local.Options{StateDir: t.StateDir}
 		if c.Local != nil {
 			o.Nodes, o.Kubernetes = c.Local.Nodes, c.Local.Kubernetes
 		}
@@ -29,13 +32,16 @@ func clusterProvider(c spec.Cluster, stateDir, environment string) (cluster.Prov
 	}
 }
 
-// trafficRouter is the one list of routers.
-func trafficRouter(r spec.Router, stateDir string) (traffic.Router, error) {
+// router is the one list of routers.
+func (t *Toolbox) router(r spec.Router) (traffic.Router, error) {
+	if t.makeRouter != nil {
+		return t.makeRouter(r)
+	}
 	switch {
 	case r.Caddy != nil && r.Caddy.Admin != "":
 		return caddy.New(caddy.Options{Admin: r.Caddy.Admin, Listen: r.Caddy.Listen})
 	case r.Caddy != nil:
-		return caddy.New(caddy.Options{Admin: edge.Admin(stateDir), Listen: r.Caddy.Listen})
+		return caddy.New(caddy.Options{Admin: edge.Admin(t.StateDir), Listen: r.Caddy.Listen})
 	default:
 		return nil, fault.New(fault.Invalid, "router %s is of no known kind", r.Name).WithHint("set caddy")
 	}

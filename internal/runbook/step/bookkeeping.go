@@ -1,4 +1,4 @@
-package runbook
+package step
 
 import (
 	"context"
@@ -7,24 +7,36 @@ import (
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 )
 
+// Rollover is the name of the operation that makes a generation. All others are about generations that stand.
+const Rollover = "rollover"
+
+// Start is what a run begins with.
+type Start struct {
+	Run       string    `json:"run"`
+	Operation string    `json:"operation"`
+	By        string    `json:"by"` // user@host
+	Plan      plan.Plan `json:"plan"`
+}
+
 // Waiting is a run's wait for a person.
 type Waiting struct {
-	Step Step   `json:"step"`
+	Step ID     `json:"step"`
 	Why  string `json:"why"`
 }
 
 // Pause is a wait for time to pass.
 type Pause struct {
-	Step Step          `json:"step"`
+	Step ID            `json:"step"`
 	For  time.Duration `json:"for"`
 }
 
 // Remark is an event outside of steps.
 type Remark struct {
-	Step    Step           `json:"step"`
+	Step    ID             `json:"step"`
 	By      string         `json:"by,omitempty"`
 	Text    string         `json:"text"`
 	Command *CommandDetail `json:"command,omitempty"`
@@ -46,31 +58,31 @@ type End struct {
 	Reason string          `json:"reason,omitempty"`
 }
 
-// Begin records the run.
-func (t *Toolbox) Begin(ctx context.Context, in Input) error {
-	raw, err := json.Marshal(in.Plan)
+// Begin records the run, and the generations of a roll-over: both are known from here on.
+func (t *Toolbox) Begin(ctx context.Context, s Start) error {
+	raw, err := json.Marshal(s.Plan)
 	if err != nil {
 		return fault.New(fault.Failed, "cannot record the plan: %w", err)
 	}
 	now := t.Now()
-	p := in.Plan
+	p := s.Plan
 	err = t.Records.PutRun(ctx, record.Run{
-		ID: in.Run, Operation: in.Operation, Environment: p.Environment, Generation: p.Generation, Previous: p.Previous,
-		By: in.By, State: record.Running, Plan: raw, Started: now,
+		ID: s.Run, Operation: s.Operation, Environment: p.Environment, Generation: p.Generation, Previous: p.Previous,
+		By: s.By, State: record.Running, Plan: raw, Started: now,
 	})
-	if err != nil || in.Operation != OperationRollover {
+	if err != nil || s.Operation != Rollover {
 		return err
 	}
-	if p.Previous != "" { // known from here on, also when somebody else made it
+	if p.Previous != "" { // also when somebody else made it
 		err := t.Records.PutGeneration(ctx, record.Generation{
-			Environment: p.Environment, Name: p.Previous, Phase: record.Live, Verified: true, Run: in.Run, Created: now, Changed: now,
+			Environment: p.Environment, Name: p.Previous, Phase: record.Live, Verified: true, Run: s.Run, Created: now, Changed: now,
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return t.Records.PutGeneration(ctx, record.Generation{
-		Environment: p.Environment, Name: p.Generation, Phase: record.Building, Run: in.Run, Created: now, Changed: now,
+		Environment: p.Environment, Name: p.Generation, Phase: record.Building, Run: s.Run, Created: now, Changed: now,
 	})
 }
 
@@ -83,11 +95,11 @@ func (t *Toolbox) Wait(ctx context.Context, w Waiting) error {
 }
 
 // GoOn records that the run waits no longer.
-func (t *Toolbox) GoOn(ctx context.Context, s Step) error {
-	if err := t.setState(ctx, s.Run, record.Running, "", nil); err != nil {
+func (t *Toolbox) GoOn(ctx context.Context, id ID) error {
+	if err := t.setState(ctx, id.Run, record.Running, "", nil); err != nil {
 		return err
 	}
-	return t.record(ctx, s, record.Event{Kind: record.StepDone, Key: s.key("done"), Message: "approved"})
+	return t.record(ctx, id, record.Event{Kind: record.StepDone, Key: id.key("done"), Message: "approved"})
 }
 
 // PauseBegins records the beginning of a pause, PauseEnds its end.
@@ -97,14 +109,14 @@ func (t *Toolbox) PauseBegins(ctx context.Context, p Pause) error {
 }
 
 // PauseEnds records the end of a pause.
-func (t *Toolbox) PauseEnds(ctx context.Context, s Step) error {
-	return t.record(ctx, s, record.Event{Kind: record.StepDone, Key: s.key("done"), Message: "the time is over"})
+func (t *Toolbox) PauseEnds(ctx context.Context, id ID) error {
+	return t.record(ctx, id, record.Event{Kind: record.StepDone, Key: id.key("done"), Message: "the time is over"})
 }
 
 // Note records an event outside of steps.
 func (t *Toolbox) Note(ctx context.Context, r Remark) error {
 	key := r.Step.key("note")
-	r.Step.ID = ""
+	r.Step.Name = ""
 	var detail json.RawMessage
 	if r.Command != nil {
 		detail = jsonOf(r.Command)
@@ -118,7 +130,7 @@ func (t *Toolbox) Finish(ctx context.Context, end End) error {
 	if end.Reason != "" {
 		text += ": " + end.Reason
 	}
-	if err := t.record(ctx, Step{Run: end.Run}, record.Event{Kind: record.Note, Key: EndKey, Message: text}); err != nil {
+	if err := t.record(ctx, ID{Run: end.Run}, record.Event{Kind: record.Note, Key: EndKey, Message: text}); err != nil {
 		return err
 	}
 	now := t.Now()

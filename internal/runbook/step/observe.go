@@ -1,4 +1,4 @@
-package runbook
+package step
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 )
 
-// Scope is the part of an environment that is observed before a plan is made.
-type Scope struct {
+// scope is the part of an environment that is observed before a plan is made.
+type scope struct {
 	Environment string
 	Prefix      string // of the names of its generations; "" to take all clusters as its own
 	Cluster     spec.Cluster
@@ -23,9 +23,9 @@ type Scope struct {
 
 // observe looks at what an environment is now: its clusters, what its routers say is live, the versions that are good. It
 // changes nothing.
-func (t *Toolbox) observe(ctx context.Context, s Scope) (plan.Observed, error) {
+func (t *Toolbox) observe(ctx context.Context, s scope) (plan.Observed, error) {
 	seen := plan.Observed{Now: t.Now().UTC(), Weights: map[string]int{}}
-	provider, err := clusterProvider(s.Cluster, t.StateDir, s.Environment)
+	provider, err := t.provider(s.Cluster, s.Environment)
 	if err != nil {
 		return seen, err
 	}
@@ -113,7 +113,7 @@ func (t *Toolbox) ask(ctx context.Context, r plan.Route) (*traffic.Observed, err
 			return nil, err
 		}
 	}
-	router, err := trafficRouter(r.Router, t.StateDir)
+	router, err := t.router(r.Router)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func sameWeights(a, b map[string]int) bool {
 }
 
 // liveGeneration is the one that has all users. An environment without routes has no router to ask, and goes by the record.
-func (t *Toolbox) liveGeneration(ctx context.Context, s Scope, weights map[string]int) (string, error) {
+func (t *Toolbox) liveGeneration(ctx context.Context, s scope, weights map[string]int) (string, error) {
 	if len(weights) > 1 {
 		return "", fault.New(fault.Failed, "the users of %s are split between generations: %v", s.Environment, weights).
 			WithHint("end that first: crossfade switch-back %s", s.Environment)

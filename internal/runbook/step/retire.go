@@ -1,4 +1,4 @@
-package runbook
+package step
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 
 // Quarantine takes the old generation out of every route, after its router shows that no user is on it. A generation with a
 // share of the users, or with requests under way, is refused.
-func (t *Toolbox) Quarantine(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "proving that the old generation is idle", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) Quarantine(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "proving that the old generation is idle", "", func(ctx context.Context, j *job) error {
 		old := j.plan.Previous
 		if err := j.mustHaveNoShare(ctx, old); err != nil {
 			return err
@@ -34,8 +34,8 @@ func (t *Toolbox) Quarantine(ctx context.Context, s Step) error {
 }
 
 // Delete removes the cluster of the old generation and sees that nothing is left of it.
-func (t *Toolbox) Delete(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "deleting the old generation", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) Delete(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "deleting the old generation", "", func(ctx context.Context, j *job) error {
 		old := j.plan.Previous
 		if err := j.mustHaveNoShare(ctx, old); err != nil {
 			return err
@@ -50,16 +50,16 @@ func (t *Toolbox) Delete(ctx context.Context, s Step) error {
 
 // StandDown records that the new generation failed. It has no users, and is left as it is for debugging. Routers are not asked:
 // one that does not answer may be why it failed.
-func (t *Toolbox) StandDown(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "standing down", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) StandDown(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "standing down", "", func(ctx context.Context, j *job) error {
 		j.done = fmt.Sprintf("%s is left for debugging; crossfade retire %s %s removes it", j.plan.Generation, j.plan.Environment, j.plan.Generation)
 		return t.Records.SetPhase(ctx, j.plan.Environment, j.plan.Generation, record.Failed, t.Now())
 	})
 }
 
 // Clean removes a new generation that stood down.
-func (t *Toolbox) Clean(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "removing the new generation", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) Clean(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "removing the new generation", "", func(ctx context.Context, j *job) error {
 		if err := j.mustHaveNoShare(ctx, j.plan.Generation); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package runbook
+package step
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 )
 
 // Verify proves the new generation through its pre-live names. Only a generation that passed it is ever given live traffic.
-func (t *Toolbox) Verify(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "asking the new generation as its users will", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) Verify(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "asking the new generation as its users will", "", func(ctx context.Context, j *job) error {
 		to, target, err := j.target(ctx, "")
 		if err != nil {
 			return err
@@ -59,8 +59,8 @@ func (j *job) namespaces() []string {
 }
 
 // HoldGate holds the checks before the shift, for as long as the gate soaks.
-func (t *Toolbox) HoldGate(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "holding the checks of the gate", "the checks of the gate hold", func(ctx context.Context, j *job) error {
+func (t *Toolbox) HoldGate(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "holding the checks of the gate", "the checks of the gate hold", func(ctx context.Context, j *job) error {
 		_, target, err := j.target(ctx, "")
 		if err != nil {
 			return err
@@ -98,13 +98,13 @@ func (j *job) watch(ctx context.Context, checks []spec.Check, target check.Targe
 const watchEvery = time.Second
 
 // Settle records that the new generation is live and that its versions are good: they were verified in production.
-func (t *Toolbox) Settle(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "recording what is live", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) Settle(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "recording what is live", "", func(ctx context.Context, j *job) error {
 		p := j.plan
 		j.done = p.Generation + " is live, its versions are good"
 		for _, u := range p.Services {
 			err := t.Records.MarkGood(ctx, record.Release{
-				Environment: p.Environment, Generation: p.Generation, Service: u.Name, Version: u.Version, Manifests: u.Manifests, Run: s.Run, At: t.Now(),
+				Environment: p.Environment, Generation: p.Generation, Service: u.Name, Version: u.Version, Manifests: u.Manifests, Run: id.Run, At: t.Now(),
 			})
 			if err != nil {
 				return err
@@ -115,8 +115,8 @@ func (t *Toolbox) Settle(ctx context.Context, s Step) error {
 }
 
 // SettleBack records that the previous generation is live again.
-func (t *Toolbox) SettleBack(ctx context.Context, s Step) error {
-	return t.do(ctx, s, "recording what is live", "", func(ctx context.Context, j *job) error {
+func (t *Toolbox) SettleBack(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "recording what is live", "", func(ctx context.Context, j *job) error {
 		j.done = j.plan.Previous + " is live again"
 		return j.phases(ctx, record.Standby, record.Live)
 	})
