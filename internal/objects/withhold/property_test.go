@@ -104,7 +104,9 @@ func TestInverse(t *testing.T) {
 
 // TestMergePatch: the patch between two objects makes one out of the other.
 func TestMergePatch(t *testing.T) {
-	find := func(context.Context, schema.GroupKind, string, string) (*unstructured.Unstructured, error) { return nil, nil } //nolint:nilnil // not there
+	find := func(context.Context, schema.GroupKind, string, string) (*unstructured.Unstructured, error) {
+		return nil, nil
+	} //nolint:nilnil // not there
 	rapid.Check(t, func(r *rapid.T) {
 		obj := drawObject(r)
 		held, err := Hold(t.Context(), obj, find)

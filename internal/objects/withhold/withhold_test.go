@@ -15,14 +15,14 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 )
 
-func object(t *testing.T, text string) *unstructured.Unstructured {
+func parse(t *testing.T, text string) *unstructured.Unstructured {
 	t.Helper()
 	return kubetest.Objects(t, text)[0]
 }
 
 // queue finds a singleton of the name queue, and nothing else.
 func queue(t *testing.T) Find {
-	workload := object(t, `{apiVersion: apps/v1, kind: Deployment, metadata: {name: queue, namespace: shop, labels: {crossfade.dev/singleton: ""}}}`)
+	workload := parse(t, `{apiVersion: apps/v1, kind: Deployment, metadata: {name: queue, namespace: shop, labels: {crossfade.dev/singleton: ""}}}`)
 	return func(_ context.Context, kind schema.GroupKind, namespace, name string) (*unstructured.Unstructured, error) {
 		if kind.String() == "Deployment.apps" && namespace == "shop" && name == "queue" {
 			return workload, nil
@@ -166,10 +166,10 @@ func TestHold(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			in := object(t, test.in)
+			in := parse(t, test.in)
 			before, want := in.DeepCopy(), in
 			if test.want != "" {
-				want = object(t, test.want)
+				want = parse(t, test.want)
 			}
 			held, err := Hold(t.Context(), in, queue(t))
 			if err != nil {
@@ -221,7 +221,7 @@ func TestHoldAgain(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			held, err := Hold(t.Context(), object(t, test.changed), nil)
+			held, err := Hold(t.Context(), parse(t, test.changed), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -229,7 +229,7 @@ func TestHoldAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(object(t, test.want).Object, free.Object); diff != "" {
+			if diff := cmp.Diff(parse(t, test.want).Object, free.Object); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
 		})
@@ -244,7 +244,7 @@ func TestGarbled(t *testing.T) {
 		"no pointer": `{"spec":null}`, "empty pointer": `{"":null}`, "a field of another kind": `{"/spec/replicas":1}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			job := object(t, `{apiVersion: batch/v1, kind: CronJob, metadata: {name: a, namespace: shop}, spec: {suspend: true}}`)
+			job := parse(t, `{apiVersion: batch/v1, kind: CronJob, metadata: {name: a, namespace: shop}, spec: {suspend: true}}`)
 			job.SetAnnotations(map[string]string{Annotation: value})
 			_, restored := Restore(job)
 			_, held := Hold(t.Context(), job, nil)
@@ -280,7 +280,9 @@ func TestAll(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	broken := errors.New("no answer")
-	_, err = All(t.Context(), objs, func(context.Context, schema.GroupKind, string, string) (*unstructured.Unstructured, error) { return nil, broken })
+	_, err = All(t.Context(), objs, func(context.Context, schema.GroupKind, string, string) (*unstructured.Unstructured, error) {
+		return nil, broken
+	})
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v, want that of the lookup", err)
 	}
