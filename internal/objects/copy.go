@@ -74,18 +74,23 @@ func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier,
 		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{},
 		began: map[schema.GroupResource]string{},
 	}
-	c.decide = decide.New(o.Rules, func(ctx context.Context, ref metav1.OwnerReference, namespace string) (*unstructured.Unstructured, error) {
-		gv, err := schema.ParseGroupVersion(ref.APIVersion)
-		if err != nil {
-			return nil, nil //nolint:nilerr,nilnil // an owner that cannot exist is none
-		}
-		return from.Find(ctx, gv.WithKind(ref.Kind).GroupKind(), namespace, ref.Name)
-	})
+	c.decide = decide.New(o.Rules, ownersIn(from))
 	err := c.insist(ctx, func() (err error) {
 		c.mark, err = markOf(ctx, from)
 		return err
 	})
 	return c, err
+}
+
+// ownersIn looks up the owners of objects of a cluster.
+func ownersIn(c *kube.Cluster) decide.Lookup {
+	return func(ctx context.Context, ref metav1.OwnerReference, namespace string) (*unstructured.Unstructured, error) {
+		gv, err := schema.ParseGroupVersion(ref.APIVersion)
+		if err != nil {
+			return nil, nil //nolint:nilerr,nilnil // an owner that cannot exist is none
+		}
+		return c.Find(ctx, gv.WithKind(ref.Kind).GroupKind(), namespace, ref.Name)
+	}
 }
 
 // run copies level by level, then what had to wait for others, and deletes at the end what is gone.

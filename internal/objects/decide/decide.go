@@ -43,6 +43,8 @@ type Rules struct {
 	spec.Copy
 	// Owned names the objects (ident.Of) that belong to a service or to priming.
 	Owned []string
+	// Only narrows what is copied further; everything unless set. Like Include, it takes a namespace with the objects in it.
+	Only []spec.Selector
 }
 
 // neverKinds say something about the machinery of one cluster, or are requests to it.
@@ -114,7 +116,7 @@ func (d *Decider) Object(ctx context.Context, resource kube.Resource, obj *unstr
 		return Pipeline, nil
 	case !d.ownedBySync(resource):
 		return Pipeline, nil
-	case !d.included(resource, obj) || MatchesAny(d.rules.Exclude, resource, obj):
+	case !asked(d.rules.Include, resource, obj) || !asked(d.rules.Only, resource, obj) || MatchesAny(d.rules.Exclude, resource, obj):
 		return Excluded, nil
 	}
 	return None, nil
@@ -248,12 +250,12 @@ func (d *Decider) ownedBySync(resource kube.Resource) bool {
 	return true
 }
 
-// included reports whether the configuration asks for the object. A namespace is asked for with the objects in it.
-func (d *Decider) included(resource kube.Resource, obj *unstructured.Unstructured) bool {
-	if len(d.rules.Include) == 0 || MatchesAny(d.rules.Include, resource, obj) {
+// asked reports whether selectors ask for the object; none ask for everything. A namespace is asked for with the objects in it.
+func asked(selectors []spec.Selector, resource kube.Resource, obj *unstructured.Unstructured) bool {
+	if len(selectors) == 0 || MatchesAny(selectors, resource, obj) {
 		return true
 	}
-	return resource.GroupKind().String() == "Namespace" && slices.ContainsFunc(d.rules.Include, func(s spec.Selector) bool {
+	return resource.GroupKind().String() == "Namespace" && slices.ContainsFunc(selectors, func(s spec.Selector) bool {
 		return matchName(s.Namespaces, obj.GetName())
 	})
 }

@@ -1,0 +1,26 @@
+package decide
+
+import (
+	"slices"
+
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/spec"
+)
+
+// MayCopy reports whether the rules let any object of a kind be copied, so that the others need not be read.
+func (d *Decider) MayCopy(resource kube.Resource) bool {
+	if d.Kind(resource) != None || !d.ownedBySync(resource) {
+		return false
+	}
+	return resource.GroupKind().String() == "Namespace" || askedKind(d.rules.Include, resource) && askedKind(d.rules.Only, resource)
+}
+
+// askedKind reports whether selectors can ask for an object of a kind.
+func askedKind(selectors []spec.Selector, resource kube.Resource) bool {
+	return len(selectors) == 0 || slices.ContainsFunc(selectors, func(s spec.Selector) bool {
+		if !resource.Namespaced && len(s.Namespaces) > 0 && !matchName(s.Namespaces, "") {
+			return false
+		}
+		return len(s.Kinds) == 0 || slices.ContainsFunc(s.Kinds, func(kind string) bool { return sameKind(kind, resource) })
+	})
+}
