@@ -118,6 +118,7 @@ type tail struct {
 	kept []byte
 }
 
+// Write implements io.Writer; it never fails. What came before the last keptBytes bytes is forgotten.
 func (t *tail) Write(p []byte) (int, error) {
 	t.lock.Lock()
 	defer t.lock.Unlock()

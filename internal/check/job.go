@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -64,7 +65,7 @@ func runJob(ctx context.Context, c *kube.Cluster, job *unstructured.Unstructured
 	defer cancel()
 	name := job.GetNamespace() + "/" + job.GetName()
 	if err != nil {
-		err = fmt.Errorf("job %s: %w: %s", name, err, strings.Join(c.Explain(ending, jobs), " | "))
+		err = fmt.Errorf("job %s: %w: %s", name, err, strings.Join(workload.Explain(ending, c, jobs), " | "))
 	}
 	if removal := c.Delete(ending, job); removal != nil && err == nil {
 		return "", removal

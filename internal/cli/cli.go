@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/crossfade-dev/crossfade/internal/cli/view"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -29,7 +31,7 @@ type Streams struct {
 // app is what all commands share: the streams and the values of the global flags.
 type app struct {
 	Streams
-	output   string // table, json or yaml
+	output   view.Output
 	stateDir string // absolute, once a command runs
 	config   string // file or directory of the configuration
 	temporal string // address of a Temporal cluster; "" for the engine of the state directory
@@ -44,14 +46,15 @@ func Main(streams Streams, args []string) int {
 
 // Run runs one command and returns its exit status. It may be called any number of times in one process.
 func Run(ctx context.Context, streams Streams, args []string) int {
-	a := &app{Streams: streams}
+	a := &app{Streams: streams, output: view.Output{Data: streams.Out, Talk: streams.Err, Terminal: terminal, Now: time.Now}}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
 	}
-	if ctx.Err() != nil && fault.CodeOf(err) != fault.Interrupted && errors.Is(err, context.Canceled) {
+	said := fault.CodeOf(err) == fault.Interrupted && fault.HintOf(err) != ""
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) && !said { // whatever it was that the interruption cut off
 		err = fault.New(fault.Interrupted, "interrupted").WithHint("the same command goes on where it stopped")
 	}
 	a.printError(err)
@@ -60,43 +63,43 @@ func Run(ctx context.Context, streams Streams, args []string) int {
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "crossfade",
-		Short:         "Replace a live Kubernetes cluster instead of upgrading it",
-		Long:          "Crossfade builds a new generation of a platform beside the live one, proves it, moves the users over without one failed\nrequest, keeps a way back, and retires the old generation.",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return cmd.Help()
-		},
+		Use:         "crossfade",
+		Annotations: holdsOthers,
+		Short:       "Replace a live Kubernetes cluster instead of upgrading it",
+		Long: "Crossfade builds a new generation of a platform beside the live one, proves it,\nmoves the users over without one failed " +
+			"request, keeps a way back, and retires\nthe old generation.",
+		SilenceUsage:      true,
+		SilenceErrors:     true,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.resolve() },
 	}
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	root.SetIn(a.In)
 	root.SetFlagErrorFunc(usageError)
+	root.SetUsageTemplate(usageTemplate)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.output, "output", "o", "table", "output format: table, json or yaml")
-	flags.StringVar(&a.stateDir, "state", "", "state directory (default $CROSSFADE_STATE, else ~/.local/state/crossfade)")
-	flags.StringVarP(&a.config, "config", "f", ".", "file or directory of the configuration")
-	flags.StringVar(&a.temporal, "temporal", "", "address of a Temporal cluster to use in place of the built-in engine")
-	root.AddCommand(a.commands()...)
-	for _, c := range root.Commands() {
-		argumentErrors(c)
+	flags.StringVarP((*string)(&a.output.Format), "output", "o", string(view.AsTable), "`format` of the output: table, json or yaml")
+	flags.StringVar(&a.stateDir, "state", "", "state `directory` (default $CROSSFADE_STATE, else ~/.local/state/crossfade)")
+	flags.StringVarP(&a.config, "config", "f", ".", "`file` or directory of the configuration")
+	flags.StringVar(&a.temporal, "temporal", "", "`address` of a Temporal cluster to use in place of the built-in engine")
+	for _, g := range a.groups() {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			root.AddCommand(c)
+		}
 	}
+	speak(root)
 	return root
 }
 
 // resolve checks the global flags and makes the state directory's path absolute. It has no side effect.
 func (a *app) resolve() error {
-	switch a.output {
-	case "table", "json", "yaml":
+	switch a.output.Format {
+	case view.AsTable, view.AsJSON, view.AsYAML:
 	default:
-		return fault.New(fault.Invalid, "unknown output format %q", a.output).WithHint("use -o table, -o json or -o yaml")
+		return fault.New(fault.Invalid, "unknown output format %q", a.output.Format).WithHint("use -o table, -o json or -o yaml")
 	}
 	if a.stateDir == "" {
 		a.stateDir = os.Getenv("CROSSFADE_STATE")
@@ -124,7 +127,7 @@ func (a *app) resolve() error {
 // are shown one by one.
 func (a *app) printError(err error) {
 	problems, _ := errors.AsType[spec.Problems](err)
-	if a.output == "json" {
+	if a.output.Format == view.AsJSON {
 		shown := map[string]any{
 			"code": fault.CodeOf(err), "message": err.Error(), "hint": fault.HintOf(err), "exit": fault.ExitStatus(err),
 		}
@@ -144,39 +147,5 @@ func (a *app) printError(err error) {
 	}
 }
 
-// usageError turns a complaint about flags into ours.
-func usageError(cmd *cobra.Command, err error) error {
-	return fault.New(fault.Invalid, "%w", err).WithHint("see %s --help", cmd.CommandPath())
-}
-
-// argumentErrors makes complaints about the number of arguments bad usage, for a command and all below it.
-func argumentErrors(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return fault.New(fault.Invalid, "%s: %w", c.CommandPath(), err).WithHint("usage: %s", c.UseLine())
-			}
-			return nil
-		}
-	}
-	if cmd.HasSubCommands() && cmd.RunE == nil {
-		cmd.Args = cobra.ArbitraryArgs
-		cmd.RunE = func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return c.Help()
-			}
-			return unknownCommand(c, args[0])
-		}
-	}
-	for _, c := range cmd.Commands() {
-		argumentErrors(c)
-	}
-}
-
-func unknownCommand(cmd *cobra.Command, name string) error {
-	err := fault.New(fault.Invalid, "unknown command %q", cmd.CommandPath()+" "+name)
-	if near := cmd.SuggestionsFor(name); len(near) > 0 {
-		return err.WithHint("did you mean %s?", strings.Join(near, " or "))
-	}
-	return err.WithHint("see %s --help", cmd.CommandPath())
-}
+// terminal describes the terminal behind a writer, nil when there is none.
+func terminal(w io.Writer) *view.Terminal { return view.TerminalOf(w, os.Getenv) }

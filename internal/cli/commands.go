@@ -2,23 +2,19 @@ package cli
 
 import "github.com/spf13/cobra"
 
-// commands lists every command, in the order of the help.
-func (a *app) commands() []*cobra.Command {
-	return []*cobra.Command{
-		a.validate(),
-		a.schema(),
-		a.planCommand(),
-		a.rollover(),
-		a.status(),
-		a.runs(),
-		a.logs(),
-		a.approve(),
-		a.abort(),
-		a.switchBack(),
-		a.retire(),
-		a.edge(),
-		a.local(),
-		a.demo(),
-		a.version(),
+// group is commands that the help shows together.
+type group struct {
+	title    string
+	commands []*cobra.Command
+}
+
+// groups lists every command, by groups in the order of the help, which sorts the commands of each by name.
+func (a *app) groups() []group {
+	return []group{
+		{"Prepare", []*cobra.Command{a.validate(), a.schema(), a.planCommand()}},
+		{"Roll over", []*cobra.Command{a.rollover(), a.approve(), a.abort(), a.switchBack(), a.retire()}},
+		{"Look", []*cobra.Command{a.status(), a.runs(), a.logs()}},
+		{"On this machine", []*cobra.Command{a.edge(), a.local(), a.demo()}},
+		{"About", []*cobra.Command{a.version(), help()}},
 	}
 }

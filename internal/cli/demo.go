@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/crossfade-dev/crossfade/internal/cli/view"
 	"github.com/crossfade-dev/crossfade/internal/demo"
 	"github.com/crossfade-dev/crossfade/internal/edge"
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -19,36 +19,38 @@ func (a *app) demo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Roll a small shop over to a new cluster and back, under load, on this machine",
-		Long: "Builds a cluster with a small shop in it, puts users on it, rolls over to a second cluster, switches back, switches forward, retires\n" +
-			"the first cluster, and reports what the users noticed. It takes about four minutes, and removes everything at the end.",
+		Long: "Builds a cluster with a small shop in it, puts users on it, rolls over to a second\n" +
+			"cluster, switches back, switches forward, retires the first cluster, and reports what\n" +
+			"the users noticed. It takes about four minutes, and removes everything at the end.\n" +
+			"The exit status is 3 when a request failed.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Rate < 1 || o.Rate > 1000 {
 				return fault.New(fault.Invalid, "cannot send %d requests a second", o.Rate).WithHint("choose a rate from 1 to 1000")
 			}
 			o.StateDir, o.Talk, o.Show = filepath.Join(a.stateDir, "demo"), a.talk, a.showRun
-			return a.runDemo(cmd.Context(), o, report)
+			r, err := demo.Run(cmd.Context(), o)
+			return a.showReport(r, err, report)
 		},
 	}
-	cmd.Flags().IntVar(&o.Rate, "rate", load.DefaultRate, "requests a second")
-	cmd.Flags().StringVar(&o.Listen, "listen", edge.DefaultListen, "address at which the edge serves the shop")
-	cmd.Flags().StringVar(&report, "report", "", "write the report as JSON to this file")
+	cmd.Flags().IntVar(&o.Rate, "rate", load.DefaultRate, "`requests` a second")
+	cmd.Flags().StringVar(&o.Listen, "listen", edge.DefaultListen, "`address` at which the edge serves the shop")
+	cmd.Flags().StringVar(&report, "report", "", "write the report as JSON to this `file`")
 	return cmd
 }
 
 // showRun is how the demo shows a run.
 func (a *app) showRun() (demo.Viewer, func()) {
-	v := a.newView()
-	return v.event, v.close
+	v := a.output.Run()
+	return v.Event, v.Close
 }
 
-// runDemo runs the demo, and shows and writes its report also when it does not end well.
-func (a *app) runDemo(ctx context.Context, o demo.Options, file string) error {
-	r, err := demo.Run(ctx, o)
-	if len(r.Steps) > 0 && a.output == "table" {
+// showReport shows and writes what a demo measured, also when it did not end well, and returns how it ended.
+func (a *app) showReport(r demo.Report, err error, file string) error {
+	if len(r.Steps) > 0 && a.output.Format == view.AsTable {
 		r.Print(a.Out)
-	} else if a.output != "table" {
-		err = errors.Join(err, a.print(r, nil))
+	} else if a.output.Format != view.AsTable {
+		err = errors.Join(err, a.output.Print(r, nil))
 	}
 	if file != "" && len(r.Steps) > 0 {
 		err = errors.Join(err, r.Write(file))

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crossfade-dev/crossfade/internal/cli/view"
 	"github.com/crossfade-dev/crossfade/internal/edge"
 )
 
@@ -14,8 +15,9 @@ func (a *app) edge() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "edge",
 		Short: "Run the edge, the router that comes with Crossfade",
-		Long: "Starts crossfade-edge (Caddy) in the background, unless it runs. It carries the users' traffic and lives on when everything\n" +
-			"else of Crossfade is down; started again, it comes back with its routes.",
+		Long: "Starts crossfade-edge (Caddy) in the background, unless it runs. It carries the\n" +
+			"users' traffic and lives on when everything else of Crossfade is down; started\n" +
+			"again, it comes back with its routes.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			status, err := edge.Start(cmd.Context(), edge.Options{StateDir: a.stateDir, Listen: listen})
@@ -25,7 +27,7 @@ func (a *app) edge() *cobra.Command {
 			return a.printEdge(status)
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "", "address:port of the entry point (default: as before, at first "+edge.DefaultListen+")")
+	cmd.Flags().StringVar(&listen, "listen", "", "`address:port` of the entry point (default: as before, at first "+edge.DefaultListen+")")
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "status", Short: "Say whether the edge runs, and where", Args: cobra.NoArgs,
@@ -46,11 +48,11 @@ func (a *app) edge() *cobra.Command {
 }
 
 func (a *app) printEdge(s edge.Status) error {
-	return a.print(s, func() table {
+	return a.output.Print(s, func() view.Table {
 		pid := "-"
 		if s.Running {
 			pid = strconv.Itoa(s.PID)
 		}
-		return table{header: []string{"RUNNING", "PID", "LISTEN", "ADMIN"}, rows: [][]string{{strconv.FormatBool(s.Running), pid, s.Listen, s.Admin}}}
+		return view.Table{Header: []string{"RUNNING", "PID", "LISTEN", "ADMIN"}, Rows: [][]string{{strconv.FormatBool(s.Running), pid, s.Listen, s.Admin}}}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/spf13/cobra"
 
+	"github.com/crossfade-dev/crossfade/internal/cli/view"
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/cluster/local"
 	"github.com/crossfade-dev/crossfade/internal/cluster/local/image"
@@ -23,10 +24,12 @@ import (
 // local is the command group about clusters on this machine.
 func (a *app) local() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "local",
-		Short: "Make, list and delete Kubernetes clusters on this machine",
-		Long: "Local clusters are real, unmodified Kubernetes: their nodes are network namespaces of this machine. They need Linux, root\n" +
-			"and a few Debian packages, no container engine. Nothing in them can reach, or be reached from, another machine.",
+		Use:         "local",
+		Annotations: holdsOthers,
+		Short:       "Make, list and delete Kubernetes clusters on this machine",
+		Long: "Local clusters are real, unmodified Kubernetes: their nodes are network namespaces of\n" +
+			"this machine. They need Linux, root and a few Debian packages, no container engine.\n" +
+			"Nothing in them can reach, or be reached from, another machine.",
 	}
 	cmd.AddCommand(a.localCreate(), a.localList(), a.localDelete(), a.localPush())
 	return cmd
@@ -38,9 +41,11 @@ func (a *app) localCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME...",
 		Short: "Make clusters, at the same time, or complete ones that are there",
-		Long: "Makes the named clusters and waits until they are ready. What is there already is left alone; what does not run any more,\n" +
-			"after a crash or a restart of the machine, is started again.",
-		Args: cobra.MinimumNArgs(1),
+		Long: "Makes the named clusters and waits until they are ready. What is there already is left\n" +
+			"alone; what does not run any more, after a crash or a restart of the machine, is\n" +
+			"started again.",
+		Example: "  crossfade local create blue green --nodes 2 --kubeconfig ~/.kube/config",
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			options.StateDir = a.stateDir
 			provider, tell := local.New(options), a.teller()
@@ -57,9 +62,9 @@ func (a *app) localCreate() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&options.Nodes, "nodes", 0, "number of nodes; the first is the control plane too (default 1)")
-	flags.StringVar(&options.Kubernetes, "kubernetes", "", "version of Kubernetes, of those that are built (default: the one that is)")
-	flags.StringVar(&merge, "kubeconfig", "", "kubeconfig file to put contexts into, named as the clusters; delete takes them out again")
+	flags.IntVar(&options.Nodes, "nodes", 0, "`number` of nodes; the first is the control plane too (default 1)")
+	flags.StringVar(&options.Kubernetes, "kubernetes", "", "`version` of Kubernetes, of those that are built (default: the one that is)")
+	flags.StringVar(&merge, "kubeconfig", "", "kubeconfig `file` to put contexts into, named as the clusters; delete takes them out")
 	return cmd
 }
 
@@ -75,7 +80,7 @@ func (a *app) localList() *cobra.Command {
 func (a *app) localDelete() *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME...", Short: "Delete clusters with everything in them", Args: cobra.MinimumNArgs(1),
-		Long: "Ends every process of the named clusters at once, and removes all that there is of them. Images that were pushed stay.",
+		Long: "Ends every process of the named clusters at once, and removes all that there is of\nthem. Images that were pushed stay.",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			provider, tell := local.New(local.Options{StateDir: a.stateDir}), a.teller()
 			return forAll(names, "delete", func(name string) error { return provider.Delete(cmd.Context(), name, tell) })
@@ -87,8 +92,9 @@ func (a *app) localPush() *cobra.Command {
 	return &cobra.Command{
 		Use:   "push REPOSITORY:TAG FILE",
 		Short: "Give the clusters an image: an archive of docker save, or just a static program",
-		Long: "Puts an image into the registry of the local clusters and prints the reference to use in manifests. FILE is an archive made\n" +
-			"by docker save, or a static program for Linux, which becomes the only thing in the image and is started with no arguments.",
+		Long: "Puts an image into the registry of the local clusters and prints the reference to use\n" +
+			"in manifests. FILE is an archive made by docker save, or a static program for Linux,\n" +
+			"which becomes the only thing in the image and is started with no arguments.",
 		Example: "  crossfade local push shop/web:v1 ./web",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -100,8 +106,8 @@ func (a *app) localPush() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(map[string]string{"image": reference}, func() table {
-				return table{header: []string{"IMAGE"}, rows: [][]string{{reference}}}
+			return a.output.Print(map[string]string{"image": reference}, func() view.Table {
+				return view.Table{Header: []string{"IMAGE"}, Rows: [][]string{{reference}}}
 			})
 		},
 	}
@@ -176,14 +182,14 @@ func (a *app) printClusters(ctx context.Context, provider *local.Provider, names
 			chosen = append(chosen, c)
 		}
 	}
-	return a.print(chosen, func() table {
-		t := table{header: []string{"NAME", "PHASE", "KUBERNETES", "NODES", "KUBECONFIG"}}
+	return a.output.Print(chosen, func() view.Table {
+		t := view.Table{Header: []string{"NAME", "PHASE", "KUBERNETES", "NODES", "KUBECONFIG"}}
 		for _, c := range chosen {
 			phase := string(c.Phase)
 			if c.Detail != "" {
 				phase += " (" + c.Detail + ")"
 			}
-			t.rows = append(t.rows, []string{c.Name, phase, c.Kubernetes, strings.Join(c.Nodes, ","), c.Access.Kubeconfig})
+			t.Rows = append(t.Rows, []string{c.Name, phase, c.Kubernetes, strings.Join(c.Nodes, ","), c.Access.Kubeconfig})
 		}
 		return t
 	})

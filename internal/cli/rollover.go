@@ -21,14 +21,17 @@ func (a *app) rollover() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollover ENV",
 		Short: "Replace the live generation of an environment by a new one",
-		Long: "Builds the next generation beside the live one, copies and deploys into it, verifies it, moves the users over in steps, keeps the\n" +
-			"way back open, and retires the old generation. Started again after a crash or Ctrl-C, it goes on where it stopped.",
-		Args: cobra.ExactArgs(1),
+		Long: "Builds the next generation beside the live one, copies and deploys into it,\n" +
+			"verifies it, moves the users over in steps, keeps the way back open, and retires\n" +
+			"the old generation. Started again after a crash or Ctrl-C, it goes on where it\n" +
+			"stopped. Where it waits for a person, crossfade approve lets it go on.",
+		Example: "  crossfade rollover production\n  crossfade rollover production --plan plan.json",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runRollover(cmd.Context(), args[0], planFile)
 		},
 	}
-	cmd.Flags().StringVar(&planFile, "plan", "", "carry out this plan (from crossfade plan -o json) in place of a new one")
+	cmd.Flags().StringVar(&planFile, "plan", "", "carry out the plan in this `file` (from crossfade plan -o json), not a new one")
 	return cmd
 }
 
@@ -121,7 +124,7 @@ func (a *app) plan(ctx context.Context, environment string) (*session, *plan.Pla
 func readPlan(file, environment string) (*plan.Plan, error) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "cannot read the plan: %w", err)
+		return nil, fault.New(fault.Invalid, "cannot read the plan: %w", err).WithHint("make one with crossfade plan %s -o json", environment)
 	}
 	var p plan.Plan
 	if err := json.Unmarshal(raw, &p); err != nil {
@@ -142,12 +145,12 @@ func (a *app) watch(ctx context.Context, s *session, environment, id string) err
 	if err != nil {
 		return a.detached(ctx, environment, err)
 	}
-	view := a.newView()
-	defer view.close()
+	shown := a.output.Run()
+	defer shown.Close()
 	ended := make(chan error, 1)
 	go func() { ended <- s.control.Wait(ctx, environment) }()
 	err = s.records.Follow(ctx, id, 0, func(e record.Event) error {
-		view.event(e)
+		shown.Event(e)
 		return nil
 	})
 	if err != nil {

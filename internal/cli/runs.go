@@ -1,12 +1,11 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/crossfade-dev/crossfade/internal/cli/view"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/record"
 )
@@ -18,9 +17,10 @@ func (a *app) runs() *cobra.Command {
 	return &cobra.Command{
 		Use:   "runs [ENV]",
 		Short: "List the runs, the newest first",
+		Long:  "Lists the runs of an environment, of all without ENV: their state, who started them,\nhow long they took and how they ended.",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			runs := []record.Run{}
+			var runs []record.Run
 			s, known, err := a.read(cmd.Context())
 			if err != nil {
 				return err
@@ -31,31 +31,21 @@ func (a *app) runs() *cobra.Command {
 					return err
 				}
 			}
-			return a.print(runs, func() table { return runTable(runs) })
+			return a.output.Print(listed(runs), func() view.Table { return view.Runs(runs) })
 		},
 	}
-}
-
-func runTable(runs []record.Run) table {
-	t := table{header: []string{"RUN", "STATE", "GENERATION", "PREVIOUS", "BY", "STARTED", "TOOK", "REASON"}}
-	for _, r := range runs {
-		took := "-"
-		if r.Ended != nil {
-			took = duration(r.Ended.Sub(r.Started))
-		}
-		t.rows = append(t.rows, []string{
-			r.ID, string(r.State), r.Generation, cmp.Or(r.Previous, "-"), r.By, r.Started.Local().Format(time.DateTime), took, shorten(r.Reason, 80),
-		})
-	}
-	return t
 }
 
 func (a *app) logs() *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "logs RUN",
-		Short: "Tell the story of a run, one line a step",
-		Args:  cobra.ExactArgs(1),
+		Short: "Tell the story of a run, one line an event",
+		Long: "Tells what a run did, step by step, and what pods said where a step failed.\n" +
+			"crossfade runs lists the runs. With --follow, -o json writes one event a line and\n" +
+			"-o yaml one document an event, as they come.",
+		Example: "  crossfade logs production-rollover-20260102T150405.000Z --follow",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.known(cmd.Context(), args[0])
 			if err != nil {
@@ -70,10 +60,10 @@ func (a *app) logs() *cobra.Command {
 }
 
 func (a *app) tellStory(ctx context.Context, s *session, run string, follow bool) error {
-	view := a.newStory()
+	story := a.output.Story()
 	if follow {
 		return s.records.Follow(ctx, run, 0, func(e record.Event) error {
-			view.event(e)
+			story.Event(e)
 			return nil
 		})
 	}
@@ -81,11 +71,11 @@ func (a *app) tellStory(ctx context.Context, s *session, run string, follow bool
 	if err != nil {
 		return err
 	}
-	if a.output != "table" {
-		return a.print(events, nil)
+	if a.output.Format != view.AsTable {
+		return a.output.Print(listed(events), nil)
 	}
 	for _, e := range events {
-		view.event(e)
+		story.Event(e)
 	}
 	return nil
 }
@@ -105,28 +95,17 @@ func (a *app) known(ctx context.Context, run string) (*session, error) {
 	return nil, fault.New(fault.Invalid, "there is no run %s in the state directory %s", run, a.stateDir).WithHint("crossfade runs lists them")
 }
 
+// listed is a list that is [] as JSON when there is nothing in it, and not null.
+func listed[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
+}
+
 func first(args []string) string {
 	if len(args) == 0 {
 		return ""
 	}
 	return args[0]
-}
-
-// duration shows a length of time as people say it.
-func duration(d time.Duration) string {
-	switch {
-	case d < 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	default:
-		return d.Round(time.Second).String()
-	}
-}
-
-// shorten cuts a text to so many characters.
-func shorten(text string, limit int) string {
-	r := []rune(text)
-	if len(r) <= limit {
-		return text
-	}
-	return string(r[:limit-1]) + "…"
 }

@@ -1,11 +1,21 @@
 package cli
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 // TestMain lets scripts run this program as the command crossfade.
@@ -15,15 +25,16 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs the command lines in testdata/script. They have a command "exits", which checks the exit status.
+// TestScripts runs the command lines in testdata/script. Besides those of testscript they have the commands below.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("CROSSFADE_STATE", env.WorkDir+"/state")
+			env.Setenv("TZ", "UTC")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "recorded": recorded, "interrupted": interrupted},
 	})
 }
 
@@ -47,4 +58,80 @@ func status(err error) string {
 		return strconv.Itoa(x.ExitCode())
 	}
 	return err.Error()
+}
+
+// interrupted runs a command, interrupts it once it has said something, and checks that its exit status says so: interrupted
+// COMMAND ARG...
+func interrupted(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: interrupted COMMAND ARG...")
+	}
+	path, err := exec.LookPath(args[0])
+	ts.Check(err)
+	cmd := exec.Command(path, args[1:]...)
+	cmd.Env, cmd.Dir = append(os.Environ(), "CROSSFADE_STATE="+ts.Getenv("CROSSFADE_STATE"), "TZ=UTC"), ts.Getenv("WORK")
+	said := &speech{first: make(chan struct{})}
+	var complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = said, &complaint
+	ts.Check(cmd.Start())
+	select {
+	case <-said.first:
+	case <-time.After(20 * time.Second):
+	}
+	ts.Check(cmd.Process.Signal(os.Interrupt))
+	err = cmd.Wait()
+	_, _ = ts.Stdout().Write(said.text.Bytes())
+	_, _ = ts.Stderr().Write(complaint.Bytes())
+	if err == nil || status(err) != "5" {
+		ts.Fatalf("%v: %v, want exit status 5", args, err)
+	}
+}
+
+// speech is output whose beginning can be waited for.
+type speech struct {
+	text  bytes.Buffer
+	first chan struct{}
+}
+
+func (s *speech) Write(p []byte) (int, error) {
+	if s.text.Len() == 0 {
+		close(s.first)
+	}
+	return s.text.Write(p)
+}
+
+// recorded makes a state directory in which one run of production was refused and another is under way.
+func recorded(ts *testscript.TestScript, _ bool, _ []string) {
+	ctx, dir := context.Background(), ts.Getenv("CROSSFADE_STATE")
+	ts.Check(os.MkdirAll(dir, 0o700))
+	store, err := record.Open(ctx, filepath.Join(dir, "record.db"))
+	ts.Check(err)
+	defer store.Close()
+	at := func(seconds int) time.Time { return time.Date(2026, 7, 28, 15, 4, 5+seconds, 0, time.UTC) }
+	ended := at(600)
+	first := record.Run{
+		ID: "r-1", Operation: runbook.OperationRollover, Environment: "production", Generation: "blue", By: "anna@laptop",
+		State: record.RunRefused, Reason: "check smoke does not hold", Plan: json.RawMessage(`{}`), Started: at(0), Ended: &ended,
+	}
+	second := first
+	second.ID, second.State, second.Reason, second.Started, second.Ended = "r-2", record.Running, "", at(1200), nil
+	ts.Check(store.PutRun(ctx, first))
+	ts.Check(store.PutRun(ctx, second))
+	for _, e := range []record.Event{
+		{Run: "r-1", Key: "1", Step: "plan", Kind: record.StepStarted, Message: "comparing", At: at(0)},
+		{Run: "r-1", Key: "2", Step: "plan", Kind: record.StepDone, Message: "the plan still fits", At: at(1)},
+		{Run: "r-1", Key: "3", Step: "verify", Kind: record.StepStarted, Message: "asking the new generation as its users will", At: at(1)},
+		{
+			Run: "r-1", Key: "4", Step: "verify", Kind: record.StepFailed, Message: "check smoke does not hold", At: at(600),
+			Detail: json.RawMessage(`{"hint":"mend it"}`),
+		},
+		{Run: "r-1", Key: step.EndKey, Kind: record.Note, Message: "refused: check smoke does not hold", At: at(600)},
+		{Run: "r-2", Key: "1", Step: "plan", Kind: record.StepStarted, Message: "comparing", At: at(1200)},
+	} {
+		_, err := store.Append(ctx, e)
+		ts.Check(err)
+	}
+	ts.Check(store.PutGeneration(ctx, record.Generation{
+		Environment: "production", Name: "blue", Phase: record.Building, Run: "r-1", Created: at(0), Changed: at(0),
+	}))
 }

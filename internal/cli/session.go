@@ -11,12 +11,13 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 // session is an open state directory: its record, and the engine for the commands that need it.
 type session struct {
 	records *record.Store
-	tools   *runbook.Toolbox
+	tools   *step.Toolbox
 	control *runbook.Control
 	closers []func() error
 }
@@ -43,7 +44,7 @@ func (a *app) records(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	return &session{
-		records: store, tools: &runbook.Toolbox{StateDir: a.stateDir, Records: store, Now: time.Now},
+		records: store, tools: &step.Toolbox{StateDir: a.stateDir, Records: store, Now: time.Now},
 		closers: []func() error{store.Close},
 	}, nil
 }

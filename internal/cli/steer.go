@@ -11,13 +11,16 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 func (a *app) approve() *cobra.Command {
 	return &cobra.Command{
 		Use:   "approve RUN",
 		Short: "Let a run that waits for an approval go on",
-		Args:  cobra.ExactArgs(1),
+		Long: "Approves what a run waits for: the first shift, where the gate wants an approval, or\n" +
+			"another one after a switch-back. Who approved is recorded.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.steer(cmd.Context(), args[0], runbook.Command{Name: runbook.Approve}, func(e record.Event) bool {
 				return e.Step == "approve" && e.Kind == record.StepDone
@@ -31,7 +34,9 @@ func (a *app) abort() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "abort RUN",
 		Short: "End a run; the users stay, or go back, where they were",
-		Args:  cobra.ExactArgs(1),
+		Long: "Ends a run that is under way. During the shift the users are moved back first. The\n" +
+			"new generation is left for debugging; --clean deletes it, with everything in it.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.steer(cmd.Context(), args[0], runbook.Command{Name: runbook.Abort, Clean: clean}, isEnd)
 		},
@@ -43,7 +48,7 @@ func (a *app) abort() *cobra.Command {
 // errEffect stops the following of a run when a command's effect is there.
 var errEffect = errors.New("the effect is there")
 
-func isEnd(e record.Event) bool { return e.Key == runbook.EndKey }
+func isEnd(e record.Event) bool { return e.Key == step.EndKey }
 
 // steer sends a command to a run that must be under way, and shows the run until the command's effect is there.
 func (a *app) steer(ctx context.Context, id string, c runbook.Command, effect func(record.Event) bool) error {
@@ -80,10 +85,10 @@ func (a *app) send(ctx context.Context, s *session, run *record.Run, c runbook.C
 		return err
 	}
 	s.work()
-	view := a.newView()
-	defer view.close()
+	shown := a.output.Run()
+	defer shown.Close()
 	err = s.records.Follow(ctx, run.ID, after, func(e record.Event) error {
-		view.event(e)
+		shown.Event(e)
 		switch {
 		case refused(e, c.Name):
 			return fault.New(fault.Failed, "run %s cannot %s now", run.ID, c.Name).WithHint("see where it is: crossfade status %s", run.Environment)
@@ -102,7 +107,7 @@ func (a *app) send(ctx context.Context, s *session, run *record.Run, c runbook.C
 
 // refused reports whether an event says that a command was not possible.
 func refused(e record.Event, command string) bool {
-	var d runbook.CommandDetail
+	var d step.CommandDetail
 	return e.Kind == record.Note && len(e.Detail) > 0 && json.Unmarshal(e.Detail, &d) == nil && d.Command == command && !d.Accepted
 }
 
@@ -110,7 +115,10 @@ func (a *app) switchBack() *cobra.Command {
 	return &cobra.Command{
 		Use:   "switch-back ENV",
 		Short: "Move the users back to the other standing generation",
-		Args:  cobra.ExactArgs(1),
+		Long: "Moves all users to the generation that was live before, during the shift and the soak\n" +
+			"of a run or after it has ended. A run under way then waits: crossfade approve moves\n" +
+			"them over again, crossfade abort ends it.",
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.inOrBeside(cmd.Context(), args[0], movement{
 				command: runbook.Command{Name: runbook.SwitchBack},
@@ -125,7 +133,9 @@ func (a *app) retire() *cobra.Command {
 	return &cobra.Command{
 		Use:   "retire ENV GENERATION",
 		Short: "Take a generation without users away, now",
-		Args:  cobra.ExactArgs(2),
+		Long: "Deletes a generation with everything in it, and with it the way back. The soak of a\n" +
+			"run under way ends. A generation that has users is refused.",
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.inOrBeside(cmd.Context(), args[0], movement{
 				command: runbook.Command{Name: runbook.RetireNow},
@@ -191,7 +201,7 @@ func (a *app) beside(ctx context.Context, s *session, environment string, run *r
 		if err != nil {
 			return err
 		}
-		p, err := s.control.Aside(ctx, environment, live, other)
+		p, err := s.tools.Aside(ctx, environment, live, other)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/crossfade-dev/crossfade/internal/cli/view"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -13,14 +14,15 @@ func (a *app) validate() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate",
 		Short: "Find every problem in the configuration",
-		Long:  "Reads the configuration (-f) and reports everything that is wrong with it at once: file, line, field, and what to write\ninstead. Nothing is changed and no cluster is asked.",
-		Args:  cobra.NoArgs,
+		Long: "Reads the configuration (-f) and reports everything that is wrong with it at once:\n" +
+			"file, line, field, and what to write instead. Nothing is changed and no cluster is\nasked.",
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := spec.Load(a.config)
 			if err != nil {
 				return err
 			}
-			return a.print(summary(cfg), func() table { return contents(cfg) })
+			return a.output.Print(summary(cfg), func() view.Table { return contents(cfg) })
 		},
 	}
 }
@@ -43,11 +45,11 @@ func summary(cfg *spec.Config) map[string][]string {
 	return result
 }
 
-func contents(cfg *spec.Config) table {
-	t, all := table{header: []string{"KIND", "COUNT", "NAMES"}}, summary(cfg)
+func contents(cfg *spec.Config) view.Table {
+	t, all := view.Table{Header: []string{"KIND", "COUNT", "NAMES"}}, summary(cfg)
 	for _, kind := range []string{"platform", "foundations", "environments", "services", "stacks"} {
 		if names := all[kind]; len(names) > 0 {
-			t.rows = append(t.rows, []string{kind, fmt.Sprint(len(names)), strings.Join(names, ", ")})
+			t.Rows = append(t.Rows, []string{kind, fmt.Sprint(len(names)), strings.Join(names, ", ")})
 		}
 	}
 	return t
@@ -58,8 +60,10 @@ func (a *app) schema() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of the configuration, for editors",
-		Long:  "Prints the JSON Schema of one document of the configuration. With yaml-language-server, begin each file with\n  # yaml-language-server: $schema=crossfade.schema.json",
-		Args:  cobra.NoArgs,
+		Long: "Prints the JSON Schema of one document of the configuration. With\n" +
+			"yaml-language-server, begin each file with\n\n  # yaml-language-server: $schema=crossfade.schema.json",
+		Example: "  crossfade schema > crossfade.schema.json",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := a.Out.Write(spec.Schema())
 			return err

@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/crossfade-dev/crossfade/internal/cli/view"
 )
 
 // Version is the version of this build, set by the linker; "devel" for a build without one.
@@ -24,8 +26,8 @@ func (a *app) version() *cobra.Command {
 					}
 				}
 			}
-			return a.print(v, func() table {
-				return table{header: []string{"VERSION", "COMMIT", "GO"}, rows: [][]string{{v["version"], v["commit"], v["go"]}}}
+			return a.output.Print(v, func() view.Table {
+				return view.Table{Header: []string{"VERSION", "COMMIT", "GO"}, Rows: [][]string{{v["version"], v["commit"], v["go"]}}}
 			})
 		},
 	}

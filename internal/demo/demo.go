@@ -17,6 +17,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/load"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -97,7 +98,7 @@ func (d *demo) play(ctx context.Context) error {
 		return err
 	}
 	defer e.Close()
-	tools := &runbook.Toolbox{StateDir: d.StateDir, Records: d.records, Now: time.Now}
+	tools := &step.Toolbox{StateDir: d.StateDir, Records: d.records, Now: time.Now}
 	d.control = &runbook.Control{Engine: e, Tools: tools}
 	work, stop := context.WithCancel(ctx)
 	worked := make(chan error, 1)
@@ -120,14 +121,15 @@ func (d *demo) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer users.stop()
+	defer func() { // also when it does not end well: what the users noticed until then is in the report
+		d.report.Report = users.stop()
+		d.report.Requests.ByGeneration = generations(d.report.Requests.ByGeneration)
+	}()
 	d.Talk("Generation two: the main job, with a switch back and forward again.")
 	if _, err := d.rollover(ctx, d.backAndForth()); err != nil {
 		return err
 	}
 	users.until(ctx, leastRequests)
-	d.report.Report = users.stop()
-	d.report.Requests.ByGeneration = generations(d.report.Requests.ByGeneration)
 	return ctx.Err()
 }
 

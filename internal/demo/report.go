@@ -43,6 +43,7 @@ type StepTime struct {
 func (d *demo) step(generation string, e record.Event) {
 	switch e.Kind {
 	case record.StepStarted:
+		d.report.endSoak(generation, e.At)
 		d.report.Steps = append(d.report.Steps, StepTime{Generation: generation, Name: e.Step, Start: e.At})
 	case record.StepDone, record.StepFailed:
 		for i := len(d.report.Steps) - 1; i >= 0; i-- {
@@ -59,17 +60,30 @@ func (d *demo) step(generation string, e record.Event) {
 	}
 }
 
-// underWay are the phases of the steps of a run that have begun and not ended. A soak ends when another step begins: nothing
+// endSoak ends a soak when another step begins: a person's command ended it, which leaves no outcome in the record, and nothing
 // else goes on beside it.
-func (d *demo) underWay(generation string) []string {
-	var names []string
-	for i, s := range d.report.Steps {
-		last := i == len(d.report.Steps)-1
-		if s.Generation == generation && s.End.IsZero() && (last || s.Name != stepSoak) {
-			names = append(names, phasesOf(s.Name)...)
+func (r *Report) endSoak(generation string, at time.Time) {
+	for i := range r.Steps {
+		if s := &r.Steps[i]; s.Generation == generation && s.Name == stepSoak && s.End.IsZero() {
+			s.End = at
 		}
 	}
-	return slices.Compact(names)
+}
+
+// underWay are the phases of the steps of a run that have begun and not ended, each once.
+func (d *demo) underWay(generation string) []string {
+	var names []string
+	for _, s := range d.report.Steps {
+		if s.Generation != generation || !s.End.IsZero() {
+			continue
+		}
+		for _, name := range phasesOf(s.Name) {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // Write writes the report as JSON.
@@ -156,6 +170,10 @@ func (r Report) Print(out io.Writer) {
 
 func (r Report) printLoad(out io.Writer) {
 	q := r.Requests
+	if q.Sent == 0 {
+		fmt.Fprintln(out, "\nno requests were sent")
+		return
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\nPHASE\tREQUESTS\tFAILED\tP50 ms\tP99 ms\tP999 ms")
 	for _, p := range r.Phases {

@@ -15,6 +15,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/edge"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -76,5 +77,5 @@ func ByHand(ctx context.Context, stateDir, dir, generation string) error {
 	if _, err := c.Apply(ctx, objs, quiet); err != nil {
 		return err
 	}
-	return c.WaitReady(ctx, objs, quiet)
+	return workload.WaitReady(ctx, c, objs, quiet)
 }

@@ -26,14 +26,14 @@ const page = 250
 func (c *Cluster) Get(ctx context.Context, ref *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	resource, err := c.resource(ref)
 	if err != nil {
-		return nil, c.fail(err, "cannot read %s", ident.Of(ref))
+		return nil, c.Fault(err, "cannot read %s", ident.Of(ref))
 	}
 	obj, err := resource.Get(ctx, ref.GetName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // nil means: not there, and that is documented
 	}
 	if err != nil {
-		return nil, c.fail(err, "cannot read %s", ident.Of(ref))
+		return nil, c.Fault(err, "cannot read %s", ident.Of(ref))
 	}
 	return obj, nil
 }
@@ -46,7 +46,7 @@ func (c *Cluster) Find(ctx context.Context, kind schema.GroupKind, namespace, na
 		return nil, nil //nolint:nilnil // nil means: not there, and that is documented
 	}
 	if err != nil {
-		return nil, c.fail(err, "cannot read %s", ident.Name(kind, namespace, name))
+		return nil, c.Fault(err, "cannot read %s", ident.Name(kind, namespace, name))
 	}
 	ref := &unstructured.Unstructured{}
 	ref.SetGroupVersionKind(mapping.GroupVersionKind)
@@ -77,7 +77,7 @@ func (c *Cluster) List(ctx context.Context, gvr schema.GroupVersionResource, q Q
 				continue
 			}
 			if err != nil {
-				yield(nil, c.fail(err, "cannot list %s", gvr.GroupResource()))
+				yield(nil, c.Fault(err, "cannot list %s", gvr.GroupResource()))
 				return
 			}
 			if q.Began != nil && options.Continue == "" {
@@ -111,7 +111,7 @@ func inconsistentContinue(err error) string {
 func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstructured, force bool) (*unstructured.Unstructured, error) {
 	resource, err := c.resource(obj)
 	if err != nil {
-		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	if existing != nil {
 		patch, err := csaupgrade.UpgradeManagedFieldsPatch(existing, sets.New(FieldManager), FieldManager)
@@ -119,12 +119,16 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 			_, err = resource.Patch(ctx, obj.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{})
 		}
 		if err != nil {
-			return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+			return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 		}
 	}
-	written, err := resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: FieldManager, Force: force})
+	body, err := applyBody(obj)
 	if err != nil {
-		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
+	}
+	written, err := resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+	if err != nil {
+		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	return written, nil
 }
@@ -134,11 +138,11 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, patch []byte, subresource ...string) (*unstructured.Unstructured, error) {
 	resource, err := c.resource(ref)
 	if err != nil {
-		return nil, c.fail(err, "cannot change %s", ident.Of(ref))
+		return nil, c.Fault(err, "cannot change %s", ident.Of(ref))
 	}
 	obj, err := resource.Patch(ctx, ref.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}, subresource...)
 	if err != nil {
-		return nil, c.fail(err, "cannot change %s", ident.Of(ref))
+		return nil, c.Fault(err, "cannot change %s", ident.Of(ref))
 	}
 	return obj, nil
 }
@@ -148,14 +152,14 @@ func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, pat
 func (c *Cluster) Create(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	resource, err := c.resource(obj)
 	if err != nil {
-		return nil, c.fail(err, "cannot create %s", ident.Of(obj))
+		return nil, c.Fault(err, "cannot create %s", ident.Of(obj))
 	}
 	created, err := resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil //nolint:nilnil // nil means: there is one, and that is documented
 	}
 	if err != nil {
-		return nil, c.fail(err, "cannot create %s", ident.Of(obj))
+		return nil, c.Fault(err, "cannot create %s", ident.Of(obj))
 	}
 	return created, nil
 }
@@ -177,7 +181,7 @@ func (c *Cluster) delete(ctx context.Context, ref *unstructured.Unstructured, pr
 		return nil
 	}
 	if err != nil {
-		return c.fail(err, "cannot delete %s", ident.Of(ref))
+		return c.Fault(err, "cannot delete %s", ident.Of(ref))
 	}
 	options := metav1.DeleteOptions{PropagationPolicy: &propagation}
 	if uid := ref.GetUID(); uid != "" {
@@ -188,7 +192,7 @@ func (c *Cluster) delete(ctx context.Context, ref *unstructured.Unstructured, pr
 		return nil
 	}
 	if err != nil {
-		return c.fail(err, "cannot delete %s", ident.Of(ref))
+		return c.Fault(err, "cannot delete %s", ident.Of(ref))
 	}
 	return nil
 }
@@ -198,7 +202,7 @@ func (c *Cluster) delete(ctx context.Context, ref *unstructured.Unstructured, pr
 func (c *Cluster) Namespaced(gvk schema.GroupVersionKind) (bool, error) {
 	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if err != nil {
-		return false, c.fail(err, "cannot find the kind %s", gvk.GroupKind())
+		return false, c.Fault(err, "cannot find the kind %s", gvk.GroupKind())
 	}
 	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }

@@ -48,7 +48,7 @@ func (c *Cluster) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 		}
 		changes, err := manager.ApplyAll(ctx, ready, ssa.DefaultApplyOptions())
 		if err != nil {
-			return applied, c.fail(err, "cannot apply to the cluster %s", c.access.Context)
+			return applied, c.Fault(err, "cannot apply to the cluster %s", c.access.Context)
 		}
 		applied.add(changes)
 		if i == 0 {
@@ -122,7 +122,7 @@ func (a *Applied) add(changes *ssa.ChangeSet) {
 
 // waitServed waits until definitions are established and the kinds that they define are served, and namespaces are active.
 func (c *Cluster) waitServed(ctx context.Context, objs []*unstructured.Unstructured, progress cluster.Progress) error {
-	if err := c.WaitReady(ctx, objs, progress); err != nil {
+	if err := c.Await(ctx, objs, byStatus, progress); err != nil {
 		return err
 	}
 	for _, obj := range objs {
@@ -142,7 +142,7 @@ func (c *Cluster) waitServed(ctx context.Context, objs []*unstructured.Unstructu
 			return fault.New(fault.Failed, "cannot use the kind %s.%s: the API server did not begin to serve it in time", kind, group)
 		}
 		if err != nil {
-			return c.fail(err, "cannot use the kind %s.%s", kind, group)
+			return c.Fault(err, "cannot use the kind %s.%s", kind, group)
 		}
 	}
 	return nil

@@ -33,6 +33,11 @@ func (c *Cluster) resolveConflicts(ctx context.Context, obj *unstructured.Unstru
 	if err != nil {
 		return Applied{}, err
 	}
+	return decide(obj, conflicts)
+}
+
+// decide settles the conflicts of one object; it takes out of obj what is left to others.
+func decide(obj *unstructured.Unstructured, conflicts []conflict) (Applied, error) {
 	var decided Applied
 	for _, found := range conflicts {
 		text := fmt.Sprintf("%s%s, set by %s", ident.Of(obj), found.field, found.manager)
@@ -65,11 +70,11 @@ func (c *Cluster) conflicts(ctx context.Context, obj *unstructured.Unstructured)
 	}
 	resource, err := c.resource(obj)
 	if err != nil {
-		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	_, err = resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
 	if err != nil && !isFieldConflict(err) {
-		return nil, c.fail(err, "cannot apply %s", ident.Of(obj))
+		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	return readConflicts(err), nil
 }

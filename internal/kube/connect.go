@@ -1,5 +1,5 @@
-// Package kube is one Kubernetes cluster: it applies objects, waits until they are ready, says why they are not, and finds
-// out where Services answer. It holds no state of its own.
+// Package kube is one Kubernetes cluster: it reads, applies and removes objects, and judges them by their status. It
+// holds no state of its own. What pods have to say is package workload, where Services answer is package endpoint.
 package kube
 
 import (
@@ -90,12 +90,16 @@ func Connect(access cluster.Access) (*Cluster, error) {
 // Access returns what the cluster was connected with.
 func (c *Cluster) Access() cluster.Access { return c.access }
 
+// Core returns the typed client of the core group, for pods, their logs and events, nodes and Services. Its errors are the API's own: translate
+// them with Fault.
+func (c *Cluster) Core() corev1.CoreV1Interface { return c.core }
+
 // Ping asks the API server for its version. A server that does not answer is an error of code fault.Unavailable, after
 // about 10 s at most.
 func (c *Cluster) Ping(ctx context.Context) (version string, err error) {
 	info, err := c.found.ServerVersionWithContext(ctx)
 	if err != nil {
-		return "", c.fail(err, "cannot reach the cluster %s", c.access.Context)
+		return "", c.Fault(err, "cannot reach the cluster %s", c.access.Context)
 	}
 	return info.GitVersion, nil
 }

@@ -30,13 +30,13 @@ func (c *Cluster) Resources(ctx context.Context) (served []Resource, missing []s
 	if partial, ok := errors.AsType[*discovery.ErrGroupDiscoveryFailed](err); ok && len(lists) > 0 {
 		for gv, cause := range partial.Groups {
 			if isNetwork(cause) { // the API server itself went away, not one behind it
-				return nil, nil, c.fail(cause, "cannot ask the cluster %s what it serves", c.access.Context)
+				return nil, nil, c.Fault(cause, "cannot ask the cluster %s what it serves", c.access.Context)
 			}
 			missing = append(missing, gv.String())
 		}
 		slices.Sort(missing)
 	} else if err != nil {
-		return nil, nil, c.fail(err, "cannot ask the cluster %s what it serves", c.access.Context)
+		return nil, nil, c.Fault(err, "cannot ask the cluster %s what it serves", c.access.Context)
 	}
 	byKind := map[schema.GroupResource]Resource{}
 	preference := preferences(groups)

@@ -18,14 +18,15 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
-// fail turns an error of the Kubernetes API into a fault: Unavailable when trying again can help, Failed otherwise. The
-// format says what could not be done ("cannot ..."); an error that is a fault already is returned as it is.
-func (c *Cluster) fail(err error, format string, args ...any) error {
+// Fault turns an error of the Kubernetes API into a fault.Error, for packages that ask the API by Core: Unavailable when
+// trying again can help, Failed otherwise. The format says what could not be done ("cannot ..."); an error that is a fault
+// already is returned as it is.
+func (c *Cluster) Fault(err error, format string, args ...any) error {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
 	code, hint := judge(err)
-	text := fmt.Sprintf(format, args...) + ": " + reason(err)
+	text := fmt.Sprintf(format, args...) + ": " + Reason(err)
 	failure := &fault.Error{Code: code, Message: text, Cause: err}
 	if hint == "" {
 		return failure
@@ -118,8 +119,8 @@ func isFieldConflict(err error) bool {
 	return apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict)
 }
 
-// reason is the cause in words a person can use: the API server's own message, or what the network said.
-func reason(err error) string {
+// Reason is the cause of an error of the API in words a person can use: the API server's own message, or what the network said.
+func Reason(err error) string {
 	if isTimeout(err) {
 		return fmt.Sprintf("the API server did not answer within %s", requestTimeout)
 	}

@@ -2,92 +2,238 @@ package kube
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"net/url"
+	"os"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
+	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
-func TestFail(t *testing.T) {
+// withCause adds a cause to what an API server answers.
+func withCause(err *apierrors.StatusError, kind metav1.CauseType, text, field string) error {
+	if err.ErrStatus.Details == nil {
+		err.ErrStatus.Details = &metav1.StatusDetails{}
+	}
+	err.ErrStatus.Details.Causes = append(err.ErrStatus.Details.Causes, metav1.StatusCause{Type: kind, Message: text, Field: field})
+	return err
+}
+
+func dial(err error) error { return &url.Error{Op: "Get", URL: "https://10.0.0.1/api", Err: err} }
+
+// The hints, by what a person is to do.
+const (
+	hintTry     = "the API server of blue did not do it now; try again"
+	hintReach   = "see that the API server of blue is up and reachable from here: kubectl --context blue version"
+	hintTrust   = "the certificate of the API server is not one that the kubeconfig trusts; fetch the kubeconfig of blue again"
+	hintLogin   = "the credentials of the context blue are not, or no longer, valid; log in again"
+	hintPermit  = "the user of the context blue needs this permission"
+	hintKind    = "the cluster does not serve this kind: its CustomResourceDefinition must be applied before"
+	hintEnding  = "the namespace is being deleted; wait until it is gone"
+	hintMissing = "apply the namespace before: in a step of priming, or with the service's own manifests"
+)
+
+// translated is what becomes of an error: what people and those who retry go by.
+type translated struct {
+	Code        fault.Code
+	Text        string
+	Hint        string
+	Unreachable bool
+}
+
+func TestFault(t *testing.T) {
 	pods := schema.GroupResource{Resource: "pods"}
-	dial := &url.Error{Op: "Get", URL: "https://x", Err: errors.New("connect: connection refused")}
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errors.New("connection refused"))}
 	tests := map[string]struct {
-		err         error
-		code        fault.Code
-		unreachable bool
+		reason string
+		err    error
+		want   translated
 	}{
-		"refused connection": {dial, fault.Unavailable, true},
-		"cut off":            {io.ErrUnexpectedEOF, fault.Unavailable, true},
-		"no answer":          {context.DeadlineExceeded, fault.Unavailable, true},
-		"cancelled":          {context.Canceled, fault.Unavailable, false},
-		"busy":               {apierrors.NewTooManyRequests("slow down", 1), fault.Unavailable, false},
-		"no leader":          {apierrors.NewInternalError(errors.New("etcdserver: no leader")), fault.Unavailable, false},
-		"a newer version":    {apierrors.NewConflict(pods, "a", errors.New("the object has been modified")), fault.Unavailable, false},
-		"not allowed":        {apierrors.NewForbidden(pods, "a", errors.New("no")), fault.Failed, false},
-		"not logged in":      {apierrors.NewUnauthorized("no"), fault.Failed, false},
-		"invalid":            {apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "a", nil), fault.Failed, false},
-		"no such kind":       {&meta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "X"}}, fault.Failed, false},
-		"wrapped":            {fmt.Errorf("Pod/a dry-run failed: %w", apierrors.NewTooManyRequests("slow down", 1)), fault.Unavailable, false},
-		"a fault already":    {fault.New(fault.Refused, "no"), fault.Refused, false},
+		"refused connection": {
+			reason: "the API server is down, and may come back",
+			err:    dial(refused),
+			want:   translated{fault.Unavailable, `Get "https://10.0.0.1/api": dial tcp: connect: connection refused`, hintReach, true},
+		},
+		"cut off": {
+			reason: "an answer without an end is none",
+			err:    io.ErrUnexpectedEOF, want: translated{fault.Unavailable, "unexpected EOF", hintReach, true},
+		},
+		"cut off in HTTP/2": {
+			reason: "the library has no type for it",
+			err:    errors.New("http2: server sent GOAWAY and closed the connection"),
+			want:   translated{fault.Unavailable, "http2: server sent GOAWAY and closed the connection", hintReach, true},
+		},
+		"no answer": {
+			reason: "the bound of a request is told, not Go's words for it",
+			err:    context.DeadlineExceeded, want: translated{fault.Unavailable, "the API server did not answer within 10s", hintReach, true},
+		},
+		"no answer to a request": {
+			reason: "the client wraps it",
+			err:    dial(context.DeadlineExceeded), want: translated{fault.Unavailable, "the API server did not answer within 10s", hintReach, true},
+		},
+		"cancelled": {
+			reason: "the caller stopped; there is nothing to advise",
+			err:    dial(context.Canceled), want: translated{fault.Unavailable, `Get "https://10.0.0.1/api": context canceled`, "", true},
+		},
+		"a stranger's certificate": {
+			reason: "a network error in its type, but no retry can help",
+			err:    dial(x509.UnknownAuthorityError{}), want: translated{fault.Failed, `Get "https://10.0.0.1/api": x509: certificate signed by unknown authority`, hintTrust, true},
+		},
+		"an expired certificate": {
+			reason: "as any certificate that is not trusted",
+			err:    x509.CertificateInvalidError{Reason: x509.Expired, Detail: "two days ago"},
+			want:   translated{fault.Failed, "x509: certificate has expired or is not yet valid: two days ago", hintTrust, false},
+		},
+		"another host's certificate": {
+			reason: "as any certificate that is not trusted",
+			err:    x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"a"}}, Host: "b"},
+			want:   translated{fault.Failed, "x509: certificate is valid for a, not b", hintTrust, false},
+		},
+		"busy": {
+			reason: "priority and fairness sends 429",
+			err:    apierrors.NewTooManyRequests("slow down", 1), want: translated{fault.Unavailable, "slow down", hintTry, false},
+		},
+		"no leader": {
+			reason: "etcd elects one within seconds",
+			err:    apierrors.NewInternalError(errors.New("etcdserver: no leader")),
+			want:   translated{fault.Unavailable, "Internal error occurred: etcdserver: no leader", hintTry, false},
+		},
+		"a webhook is down": {
+			reason: "the API server answered, though its words are those of a network error",
+			err:    apierrors.NewInternalError(errors.New(`failed calling webhook "check.example.com": dial tcp 10.96.0.9:443: connect: connection refused`)),
+			want:   translated{fault.Unavailable, `Internal error occurred: failed calling webhook "check.example.com": dial tcp 10.96.0.9:443: connect: connection refused`, hintTry, false},
+		},
+		"shutting down": {
+			reason: "503 while another API server takes over",
+			err:    apierrors.NewServiceUnavailable("apiserver is shutting down"),
+			want:   translated{fault.Unavailable, "apiserver is shutting down", hintTry, false},
+		},
+		"too slow inside": {
+			reason: "the API server answered, that it had no time",
+			err:    apierrors.NewTimeoutError("request did not complete", 1),
+			want:   translated{fault.Unavailable, "Timeout: request did not complete", hintTry, false},
+		},
+		"a newer version": {
+			reason: "a 409 of the resource version is over with the next read",
+			err:    apierrors.NewConflict(pods, "a", errors.New("the object has been modified")),
+			want:   translated{fault.Unavailable, `Operation cannot be fulfilled on pods "a": the object has been modified`, hintTry, false},
+		},
+		"another's field": {
+			reason: "a 409 of field managers stays until somebody decides",
+			err:    withCause(apierrors.NewApplyConflict(nil, `conflict with "gitops": .data.colour`), metav1.CauseTypeFieldManagerConflict, `conflict with "gitops"`, ".data.colour"),
+			want:   translated{fault.Failed, `conflict with "gitops": .data.colour`, "", false},
+		},
+		"not allowed": {
+			reason: "a role is missing",
+			err:    apierrors.NewForbidden(pods, "a", errors.New("no role")),
+			want:   translated{fault.Failed, `pods "a" is forbidden: no role`, hintPermit, false},
+		},
+		"a namespace that ends": {
+			reason: "a 403 too, but one that passes",
+			err:    withCause(apierrors.NewForbidden(pods, "a", errors.New("namespace shop is being terminated")), "NamespaceTerminating", "", ""),
+			want:   translated{fault.Unavailable, `pods "a" is forbidden: namespace shop is being terminated`, hintEnding, false},
+		},
+		"not logged in": {
+			reason: "only a person can help",
+			err:    apierrors.NewUnauthorized("token expired"), want: translated{fault.Failed, "token expired", hintLogin, false},
+		},
+		"invalid": {
+			reason: "the API server's own words name the field; they come in one line",
+			err: apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "a", field.ErrorList{
+				field.Required(field.NewPath("spec", "containers"), "needs\n one"),
+			}),
+			want: translated{fault.Failed, `Pod "a" is invalid: spec.containers: Required value: needs one`, "", false},
+		},
+		"no such kind": {
+			reason: "the mapper did not find it",
+			err:    &meta.NoKindMatchError{GroupKind: schema.GroupKind{Group: "x.io", Kind: "X"}, SearchedVersions: []string{"v1"}},
+			want:   translated{fault.Failed, `no matches for kind "X" in version "x.io/v1"`, hintKind, false},
+		},
+		"no such path": {
+			reason: "the definition went away after the mapper had seen it",
+			err:    apierrors.NewGenericServerResponse(http.StatusNotFound, "GET", schema.GroupResource{Group: "x.io", Resource: "xs"}, "", "404 page not found", 0, true),
+			want:   translated{fault.Failed, "the server could not find the requested resource (get xs.x.io)", hintKind, false},
+		},
+		"no such namespace": {
+			reason: "a 404 that is not about the object itself",
+			err:    apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "shop"),
+			want:   translated{fault.Failed, `namespaces "shop" not found`, hintMissing, false},
+		},
+		"no such object": {
+			reason: "nothing to advise",
+			err:    apierrors.NewNotFound(pods, "a"), want: translated{fault.Failed, `pods "a" not found`, "", false},
+		},
+		"wrapped": {
+			reason: "ssa wraps what the API server said; the API server's words are enough",
+			err:    fmt.Errorf("Pod/a dry-run failed: %w", apierrors.NewTooManyRequests("slow down", 1)),
+			want:   translated{fault.Unavailable, "slow down", hintTry, false},
+		},
+		"of no kind": {
+			reason: "what is not known is final",
+			err:    errors.New("odd\n thing"), want: translated{fault.Failed, "odd thing", "", false},
+		},
 	}
 	c := &Cluster{access: cluster.Access{Context: "blue"}}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := c.fail(test.err, "cannot do it")
-			if fault.CodeOf(err) != test.code || Unreachable(err) != test.unreachable {
-				t.Errorf("%q, unreachable %t: %v", fault.CodeOf(err), Unreachable(err), err)
+			err := c.Fault(test.err, "cannot read %s", "it")
+			test.want.Text = "cannot read it: " + test.want.Text
+			got := translated{fault.CodeOf(err), err.Error(), fault.HintOf(err), Unreachable(err)}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+			}
+			if !errors.Is(err, test.err) {
+				t.Error("the cause is lost")
 			}
 		})
 	}
 }
 
-func TestPatience(t *testing.T) {
-	now := time.Unix(0, 0)
-	p := newPatience(func() time.Time { return now })
-	steps := []struct {
-		after time.Duration
-		there bool
-		want  bool
-	}{{0, true, false}, {9 * time.Second, true, false}, {time.Second, true, true}, {0, false, false}, {time.Second, true, false}, {10 * time.Second, true, true}}
-	for i, step := range steps {
-		now = now.Add(step.after)
-		if got := p.over("x", step.there, 10*time.Second); got != step.want {
-			t.Errorf("step %d: %t, want %t", i, got, step.want)
-		}
+func TestFaultIsTranslatedOnce(t *testing.T) {
+	c := &Cluster{access: cluster.Access{Context: "blue"}}
+	first := c.Fault(io.EOF, "cannot read it")
+	if second := c.Fault(first, "cannot do more"); second != first { //nolint:errorlint // it must be the same one
+		t.Errorf("%v was translated again: %v", first, second)
+	}
+	if Unreachable(nil) {
+		t.Error("no error is not unreachable")
 	}
 }
 
-func TestChoosePort(t *testing.T) {
-	service := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
-		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "http", Port: 80}, {Name: "admin", Port: 81}}},
-	}
+// deaf is a network error that is no timeout.
+type deaf struct{ timeout bool }
+
+func (d deaf) Error() string   { return "deaf" }
+func (d deaf) Timeout() bool   { return d.timeout }
+func (d deaf) Temporary() bool { return false }
+
+func TestReason(t *testing.T) {
 	tests := map[string]struct {
-		port string
-		want int32
-		err  string
+		err  error
+		want string
 	}{
-		"by name":   {port: "admin", want: 81},
-		"by number": {port: "80", want: 80},
-		"none":      {err: "cannot choose a port of the Service shop/web: it has 2"},
-		"unknown":   {port: "x", err: "cannot route to the port x of the Service shop/web: it has no such port"},
+		"a timeout of the network": {deaf{timeout: true}, fmt.Sprintf("the API server did not answer within %s", 10*time.Second)},
+		"another network error":    {deaf{}, "deaf"},
+		"an answer without words":  {&apierrors.StatusError{ErrStatus: metav1.Status{Code: 500}}, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := choosePort(service, test.port)
-			if got.Port != test.want || (err == nil) != (test.err == "") || err != nil && err.Error() != test.err {
-				t.Errorf("%d, %v; want %d, %s", got.Port, err, test.want, test.err)
+			if diff := cmp.Diff(test.want, Reason(test.err)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -1,7 +1,6 @@
 package kube_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -123,28 +122,5 @@ func TestFrozenServer(t *testing.T) {
 	server.Thaw(t)
 	if _, err := c.Apply(t.Context(), kubetest.Objects(t, shop), silent); err != nil {
 		t.Errorf("after it went on: %v", err)
-	}
-}
-
-func TestWaitReadyTellsWhatItWaitsFor(t *testing.T) {
-	server := kubetest.Start(t, "a")
-	c := server.Connect(t)
-	objs := kubetest.Objects(t, shop)
-	if _, err := c.Apply(t.Context(), objs, silent); err != nil {
-		t.Fatal(err)
-	}
-	const web = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop}, status: "
-	server.SetStatus(t, web+"{observedGeneration: 1, replicas: 2, updatedReplicas: 2, readyReplicas: 1, availableReplicas: 1}}")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	err := c.WaitReady(ctx, objs, silent)
-	if want := "not ready in time: waiting for apps/Deployment shop/web: 1 of 2 pods ready"; err == nil || err.Error() != want || fault.CodeOf(err) != fault.Failed {
-		t.Errorf("got %q (%s), want %q", err, fault.CodeOf(err), want)
-	}
-	server.SetStatus(t, web+"{readyReplicas: 2, availableReplicas: 2, conditions: [{type: Available, status: 'True'}, {type: Progressing, status: 'True', reason: NewReplicaSetAvailable}]}}")
-	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := c.WaitReady(ctx, objs, silent); err != nil {
-		t.Error(err)
 	}
 }

@@ -7,32 +7,39 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// stateOf judges one object as kstatus does, with three exceptions: a suspended Job waits for nobody, a claim may be
+// State is what was seen of one object.
+type State struct {
+	Ready  bool
+	Failed bool   // it will not become ready by itself
+	Why    string // what it waits for, or why it failed
+}
+
+// StateOf judges one object as kstatus does, with three exceptions: a suspended Job waits for nobody, a claim may be
 // waiting for its first pod (which is waited for itself), and a pod that cannot be scheduled now may be so when a node
 // comes.
-func stateOf(obj *unstructured.Unstructured) state {
+func StateOf(obj *unstructured.Unstructured) State {
 	result, err := status.Compute(obj)
 	if err != nil {
-		return state{why: oneLine(err)}
+		return State{Why: oneLine(err)}
 	}
 	switch result.Status {
 	case status.CurrentStatus:
-		return state{ready: true}
+		return State{Ready: true}
 	case status.FailedStatus:
-		return state{failed: obj.GetKind() != "Pod", why: result.Message}
+		return State{Failed: obj.GetKind() != "Pod", Why: result.Message}
 	}
 	switch obj.GroupVersionKind().GroupKind().String() {
 	case "PersistentVolumeClaim":
-		return state{ready: nested(obj, "status", "phase") == "Pending", why: result.Message}
+		return State{Ready: nested(obj, "status", "phase") == "Pending", Why: result.Message}
 	case "Job.batch":
 		suspended, _, _ := unstructured.NestedBool(obj.Object, "spec", "suspend")
-		return state{ready: suspended, why: result.Message}
+		return State{Ready: suspended, Why: result.Message}
 	case "Deployment.apps", "StatefulSet.apps", "ReplicaSet.apps":
-		return state{why: podsReady(obj, wanted(obj), number(obj, "status", "readyReplicas"), result.Message)}
+		return State{Why: podsReady(obj, wanted(obj), number(obj, "status", "readyReplicas"), result.Message)}
 	case "DaemonSet.apps":
-		return state{why: podsReady(obj, number(obj, "status", "desiredNumberScheduled"), number(obj, "status", "numberReady"), result.Message)}
+		return State{Why: podsReady(obj, number(obj, "status", "desiredNumberScheduled"), number(obj, "status", "numberReady"), result.Message)}
 	}
-	return state{why: result.Message}
+	return State{Why: result.Message}
 }
 
 // podsReady says how many pods are ready, or what kstatus says when they all are and something else is missing.

@@ -65,5 +65,5 @@ func (c *Cluster) watchError(gvr schema.GroupVersionResource, err error) error {
 	case answered && status.Status().Code == http.StatusNotFound:
 		return ErrNotWatched
 	}
-	return c.fail(err, "cannot watch %s", gvr.GroupResource())
+	return c.Fault(err, "cannot watch %s", gvr.GroupResource())
 }

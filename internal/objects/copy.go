@@ -23,6 +23,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/order"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
+	"github.com/crossfade-dev/crossfade/internal/objects/refer"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
 )
 
@@ -66,13 +67,14 @@ type copier struct {
 
 	lock    sync.Mutex
 	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on
+	left    map[refer.Ref]string            // what copied objects refer to and is not copied, and one that refers to it
 	refused int                             // writes in a row that the other cluster was not able to do
 }
 
 func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier, error) {
 	c := &copier{
 		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{},
-		began: map[schema.GroupResource]string{},
+		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{},
 	}
 	c.decide = decide.New(o.Rules, ownersIn(from))
 	err := c.insist(ctx, func() (err error) {
@@ -103,6 +105,9 @@ func (c *copier) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.insist(ctx, func() error { return c.gather(ctx, resources) }); err != nil {
+		return err
+	}
 	release, err := c.quiesce(ctx)
 	if err != nil {
 		return err
@@ -125,6 +130,9 @@ func (c *copier) run(ctx context.Context) error {
 		if err := c.insist(ctx, func() error { return c.prune(ctx, missed) }); err != nil {
 			return err
 		}
+	}
+	if err := c.insist(ctx, func() error { return c.missing(ctx) }); err != nil {
+		return err
 	}
 	return release()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
@@ -164,7 +165,7 @@ func TestCopy(t *testing.T) {
 
 func checkPorts(t *testing.T, b *kube.Cluster) {
 	t.Helper()
-	port, err := b.NodePort(t.Context(), "shop", "web", "a")
+	port, err := endpoint.NodePort(t.Context(), b, "shop", "web", "a")
 	if err != nil || port != 30080 {
 		t.Errorf("the node port that somebody chose is %d (%v), want 30080", port, err)
 	}

@@ -116,6 +116,13 @@ func (l *later) arrived(name string) []*unstructured.Unstructured {
 	return free
 }
 
+// waits reports whether an object waits for its owners.
+func (l *later) waits(obj *unstructured.Unstructured) bool {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	return l.waiting[ident.Of(obj)] != nil
+}
+
 // cycle removes and returns one object of those that wait for each other, with the names of the owners it waits for.
 func (l *later) cycle() (*unstructured.Unstructured, []string) {
 	l.lock.Lock()
@@ -175,10 +182,11 @@ func (c *copier) settleRest(ctx context.Context) error {
 			return err
 		}
 	}
-	silent := newTally(c.DryRun, nil) // they were counted when they were first written
-	if err := c.descend(ctx, relink, func(*unstructured.Unstructured) *writer { return &writer{copier: c, tally: silent, alone: true} }); err != nil {
+	again := newTally(c.DryRun, nil) // those that succeed were counted when they were first written
+	if err := c.descend(ctx, relink, func(*unstructured.Unstructured) *writer { return &writer{copier: c, tally: again, alone: true} }); err != nil {
 		return err
 	}
+	c.tally.merge(again.problems())
 	return c.descend(ctx, c.later.failures(), alone)
 }
 
@@ -194,6 +202,9 @@ func (c *copier) descend(ctx context.Context, refs []*unstructured.Unstructured,
 				w := writing(ref)
 				if err := c.again(each, ref, w); err != nil {
 					return err
+				}
+				if w.first && c.later.waits(ref) {
+					return nil
 				}
 				free := c.later.arrived(ident.Of(ref))
 				lock.Lock()

@@ -77,7 +77,7 @@ func (c *copier) isOurs(obj *unstructured.Unstructured) bool {
 // guest names an object that would be deleted together with a namespace or a definition and that somebody made in the other
 // cluster; "" when there is none.
 func (c *copier) guest(ctx context.Context, obj *unstructured.Unstructured) (string, error) {
-	inside := func(kube.Resource) bool { return false }
+	var inside func(kube.Resource) bool
 	query := kube.Query{}
 	switch {
 	case isDefinition(obj):

@@ -210,6 +210,12 @@ func (t *tally) copied() int {
 	return t.report.Copied()
 }
 
+// problems is what went wrong so far, without what was done.
+func (t *tally) problems() Report {
+	all := t.result()
+	return Report{Failed: all.Failed, FailedByKind: all.FailedByKind, Failures: all.Failures, Conflicted: all.Conflicted, Conflicts: all.Conflicts}
+}
+
 // result is the report as it is now.
 func (t *tally) result() Report {
 	t.lock.Lock()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
@@ -193,7 +194,7 @@ func (w *writer) established(ctx context.Context, obj *unstructured.Unstructured
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return w.to.WaitReady(ctx, []*unstructured.Unstructured{obj}, func(string, ...any) {})
+	return workload.WaitReady(ctx, w.to, []*unstructured.Unstructured{obj}, func(string, ...any) {})
 }
 
 func isDefinition(obj *unstructured.Unstructured) bool {

@@ -62,16 +62,32 @@ func (d Daemon) tag() string { return tagVariable + "=" + d.file("pid") }
 
 // owns reports whether pid is this daemon and not dead: its environment carries our tag.
 func (d Daemon) owns(pid int) bool {
-	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil || len(environ) == 0 { // a zombie has no environment
-		return false
-	}
-	for _, v := range bytes.Split(environ, []byte{0}) {
+	for _, v := range bytes.Split(environment(pid), []byte{0}) {
 		if string(v) == d.tag() {
 			return true
 		}
 	}
 	return false
+}
+
+// execLooks bounds how often a process that has a program and no environment is looked at again. To become another program
+// takes it microseconds, and a second when the machine has no time for it; some programs really have no environment.
+const execLooks = 2000
+
+// environment returns the environment of a process; nothing when it is dead or a thread of the kernel, which have no program.
+// In the middle of execve a process has a program and no environment yet, and is looked at again.
+func environment(pid int) []byte {
+	for range execLooks {
+		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil || len(environ) > 0 {
+			return environ
+		}
+		if _, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil {
+			return nil
+		}
+		time.Sleep(500 * time.Microsecond)
+	}
+	return nil
 }
 
 // Start starts the daemon unless it runs, and returns its pid. It does not wait until the daemon is ready. Calling it any
@@ -111,8 +127,18 @@ func (d Daemon) Start(ctx context.Context) (int, error) {
 }
 
 // Stop ends the daemon: SIGTERM, then SIGKILL after the grace period. It returns once the process is gone. Stopping a daemon
-// that does not run is not an error. Its log is kept.
+// that does not run is not an error. Its log is kept. When ctx ends first, the daemon was asked to end and is not killed.
 func (d Daemon) Stop(ctx context.Context, grace time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("cannot end %s: %w", d.Name, err)
+	}
+	lock, err := Lock(ctx, d.file("lock")) // a start under way has not written the pid yet
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // nor has there been one: the directory is missing
+	} else if err != nil {
+		return err
+	}
+	defer lock.Close()
 	pid := d.Find()
 	if pid == 0 {
 		return nil
@@ -132,6 +158,9 @@ func (d Daemon) Stop(ctx context.Context, grace time.Duration) error {
 	}
 	if waitExit(ctx, fd, grace) {
 		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("cannot wait for the end of %s (pid %d): %w", d.Name, pid, ctx.Err())
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("cannot kill %s (pid %d): %w", d.Name, pid, err)

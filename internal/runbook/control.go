@@ -17,6 +17,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 // queue is the task queue of all runbooks.
@@ -25,10 +26,10 @@ const queue = "crossfade"
 // Control starts runs, speaks to those under way and works for them.
 type Control struct {
 	Engine *engine.Engine
-	Tools  *Toolbox
+	Tools  *step.Toolbox
 }
 
-// recent is how many runs of an environment are looked through, the latest first, for the one that matters.
+// recent is how many runs of an environment are looked through, the latest first, for the one that is under way.
 const recent = 1000
 
 // execution is the one of an environment: its id is the lock, so that one operation at a time changes an environment.
@@ -79,7 +80,7 @@ func (c *Control) Attend(environment string) (io.Closer, error) {
 // run under way.
 func (c *Control) Start(ctx context.Context, operation string, p *plan.Plan) (string, error) {
 	id := fmt.Sprintf("%s-%s-%s", p.Environment, operation, c.Tools.Now().UTC().Format("20060102T150405.000Z"))
-	in := Input{Run: id, Operation: operation, By: Person(), Plan: *p}
+	in := step.Start{Run: id, Operation: operation, By: Person(), Plan: *p}
 	raw, err := json.Marshal(in)
 	if err != nil {
 		return "", fault.New(fault.Failed, "cannot write the plan: %w", err)
@@ -142,10 +143,4 @@ func (c *Control) Send(ctx context.Context, environment string, command Command)
 // Wait waits until the run under way in an environment has ended, and returns its error as one of package fault.
 func (c *Control) Wait(ctx context.Context, environment string) error {
 	return c.Engine.Wait(ctx, execution(environment), nil)
-}
-
-// Aside makes the plan of an operation on generations that stand, outside of a roll-over: previous is the generation that
-// users go back to, or that is retired.
-func (c *Control) Aside(ctx context.Context, environment, generation, previous string) (*plan.Plan, error) {
-	return c.Tools.aside(ctx, environment, generation, previous)
 }

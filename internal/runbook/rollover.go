@@ -9,6 +9,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 // Rollover carries out a plan: it builds the next generation beside the live one, proves it, moves the users over, keeps the
@@ -18,7 +19,7 @@ import (
 //   - until shift the live generation has not been touched: a failure or an abort leaves the new one for debugging;
 //   - during shift and soak both generations serve, and a switch-back returns the users;
 //   - retire begins only when the router sends nothing to the old generation.
-func Rollover(ctx workflow.Context, in Input) error {
+func Rollover(ctx workflow.Context, in step.Start) error {
 	r, err := begin(ctx, in)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -35,7 +36,7 @@ type script struct {
 type told struct {
 	mu    sync.Mutex
 	lines []string
-	end   End
+	end   step.End
 }
 
 func (l *told) add(format string, args ...any) {
@@ -65,21 +66,21 @@ func (s script) play(t *testing.T) (*told, error) {
 	env.SetTestTimeout(time.Minute)
 	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: 10 * time.Second}) // the machine may be busy
 	l := &told{}
-	act := func(step Step, text string) error {
+	act := func(id step.ID, text string) error {
 		l.add("%s", text)
-		if step.Time != 1 {
+		if id.Time != 1 {
 			return nil
 		}
-		if c, ok := s.commands[step.ID]; ok {
+		if c, ok := s.commands[id.Name]; ok {
 			env.SignalWorkflow(controlSignal, c)
 		}
-		if err := s.fail[step.ID]; err != nil {
+		if err := s.fail[id.Name]; err != nil {
 			return temporal.NewNonRetryableApplicationError(err.Error(), string(fault.CodeOf(err)), nil, "")
 		}
 		return nil
 	}
-	var tools *Toolbox
-	plain := func(_ context.Context, step Step) error { return act(step, step.ID) }
+	var tools *step.Toolbox
+	plain := func(_ context.Context, id step.ID) error { return act(id, id.Name) }
 	for _, a := range []any{
 		tools.Confirm, tools.Provision, tools.OpenEntry, tools.ApplyUnit, tools.Copy, tools.EnterPreLive, tools.Verify, tools.HoldGate,
 		tools.HandOver, tools.HandBack, tools.Drain, tools.Settle, tools.SettleBack, tools.Quarantine, tools.Delete, tools.StandDown, tools.Clean,
@@ -89,26 +90,26 @@ func (s script) play(t *testing.T) (*told, error) {
 	}
 	for _, a := range []any{tools.GoOn, tools.PauseEnds} {
 		env.RegisterActivity(a)
-		env.OnActivity(a, mock.Anything, mock.Anything).Return(func(_ context.Context, step Step) error {
-			l.add("%s ends", step.ID)
+		env.OnActivity(a, mock.Anything, mock.Anything).Return(func(_ context.Context, id step.ID) error {
+			l.add("%s ends", id.Name)
 			return nil
 		})
 	}
 	env.RegisterActivity(tools.Begin)
 	env.OnActivity(tools.Begin, mock.Anything, mock.Anything).Return(nil)
 	env.RegisterActivity(tools.Weigh)
-	env.OnActivity(tools.Weigh, mock.Anything, mock.Anything).Return(func(_ context.Context, w Weight) error { return act(w.Step, w.Step.ID) })
+	env.OnActivity(tools.Weigh, mock.Anything, mock.Anything).Return(func(_ context.Context, w step.Weight) error { return act(w.Step, w.Step.Name) })
 	env.RegisterActivity(tools.Wait)
-	env.OnActivity(tools.Wait, mock.Anything, mock.Anything).Return(func(_ context.Context, w Waiting) error { return act(w.Step, w.Step.ID) })
+	env.OnActivity(tools.Wait, mock.Anything, mock.Anything).Return(func(_ context.Context, w step.Waiting) error { return act(w.Step, w.Step.Name) })
 	env.RegisterActivity(tools.PauseBegins)
-	env.OnActivity(tools.PauseBegins, mock.Anything, mock.Anything).Return(func(_ context.Context, p Pause) error { return act(p.Step, p.Step.ID) })
+	env.OnActivity(tools.PauseBegins, mock.Anything, mock.Anything).Return(func(_ context.Context, p step.Pause) error { return act(p.Step, p.Step.Name) })
 	env.RegisterActivity(tools.Note)
-	env.OnActivity(tools.Note, mock.Anything, mock.Anything).Return(func(_ context.Context, r Remark) error {
+	env.OnActivity(tools.Note, mock.Anything, mock.Anything).Return(func(_ context.Context, r step.Remark) error {
 		l.add("note: %s", r.Text)
 		return nil
 	})
 	env.RegisterActivity(tools.Finish)
-	env.OnActivity(tools.Finish, mock.Anything, mock.Anything).Return(func(_ context.Context, e End) error {
+	env.OnActivity(tools.Finish, mock.Anything, mock.Anything).Return(func(_ context.Context, e step.End) error {
 		l.end = e
 		return nil
 	})
@@ -116,7 +117,7 @@ func (s script) play(t *testing.T) (*told, error) {
 	if s.edit != nil {
 		s.edit(&p)
 	}
-	env.ExecuteWorkflow(Rollover, Input{Run: "r1", Operation: OperationRollover, Plan: p})
+	env.ExecuteWorkflow(Rollover, step.Start{Run: "r1", Operation: OperationRollover, Plan: p})
 	if !env.IsWorkflowCompleted() {
 		t.Fatalf("the run did not end; it did %v", l.lines)
 	}

@@ -1,5 +1,5 @@
-// Package runbook holds the procedures: one file an operation, each readable as a list of steps, and the steps themselves.
-// A procedure runs in the durable engine; a step is an activity that observes before it acts, and may run twice.
+// Package runbook holds the procedures, each readable as a list of steps, and what starts and steers them. A procedure runs in
+// the durable engine and has no effect but by the steps that it calls, which are in package step.
 package runbook
 
 import (
@@ -14,6 +14,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 // The commands that a person may send to a run.
@@ -34,23 +35,15 @@ type Command struct {
 	Clean bool   `json:"clean,omitempty"` // with abort: remove the new generation
 }
 
-// Input starts a run.
-type Input struct {
-	Run       string    `json:"run"`
-	Operation string    `json:"operation"`
-	By        string    `json:"by"`
-	Plan      plan.Plan `json:"plan"`
-}
-
 // phase is a part of a procedure.
 type phase func(workflow.Context) error
 
 // run is a procedure under way: its plan, what people asked of it, and how it will be recorded. Its state is derived from the
 // engine's history alone.
 type run struct {
-	in      Input
+	in      step.Start
 	plan    *plan.Plan
-	tools   *Toolbox // never called here: it only names the activities
+	tools   *step.Toolbox // never called here: it only names the activities
 	times   map[string]int
 	accepts []string // the commands that interrupt the phase under way
 	cancel  workflow.CancelFunc
@@ -63,6 +56,7 @@ type run struct {
 // interrupted is the error of a phase that a person's command ended.
 type interrupted struct{ Command }
 
+// Error says which command ended the phase and who sent it; people read it as the reason why the run ended.
 func (e interrupted) Error() string { return fmt.Sprintf("%s was asked for by %s", e.Name, e.By) }
 
 // faultOf returns what a person should see of an error in a procedure.
@@ -78,7 +72,7 @@ func faultOf(err error) *fault.Error {
 }
 
 // begin records the run and starts to listen to commands.
-func begin(ctx workflow.Context, in Input) (*run, error) {
+func begin(ctx workflow.Context, in step.Start) (*run, error) {
 	r := &run{in: in, plan: &in.Plan, times: map[string]int{}}
 	workflow.GoNamed(ctx, "commands", r.listen)
 	return r, r.call(ctx, r.tools.Begin, in)
@@ -92,7 +86,7 @@ func (r *run) listen(ctx workflow.Context) {
 		if !commands.Receive(ctx, &c) {
 			return
 		}
-		detail := &CommandDetail{Command: c.Name, Accepted: true}
+		detail := &step.CommandDetail{Command: c.Name, Accepted: true}
 		switch {
 		case c.Name == Approve && r.waiting:
 			r.approve = true
@@ -106,7 +100,7 @@ func (r *run) listen(ctx workflow.Context) {
 		if !detail.Accepted {
 			text += ", and is not possible now"
 		}
-		r.remark(ctx, Remark{By: c.By, Text: text, Command: detail})
+		r.remark(ctx, step.Remark{By: c.By, Text: text, Command: detail})
 	}
 }
 
@@ -150,7 +144,7 @@ func (r *run) await(ctx workflow.Context, why string) error {
 	return r.unless(ctx, []string{Abort}, func(ctx workflow.Context) error {
 		r.approve, r.waiting = false, true
 		defer func() { r.waiting = false }()
-		if err := r.call(ctx, r.tools.Wait, Waiting{Step: r.next("approve"), Why: why}); err != nil {
+		if err := r.call(ctx, r.tools.Wait, step.Waiting{Step: r.next("approve"), Why: why}); err != nil {
 			return err
 		}
 		if err := workflow.Await(ctx, func() bool { return r.approve }); err != nil {
@@ -161,35 +155,35 @@ func (r *run) await(ctx workflow.Context, why string) error {
 }
 
 // pause waits for a length of time, as a step of its own.
-func (r *run) pause(ctx workflow.Context, id string, d time.Duration) error {
-	s := r.next(id)
-	if err := r.call(ctx, r.tools.PauseBegins, Pause{Step: s, For: d}); err != nil {
+func (r *run) pause(ctx workflow.Context, name string, d time.Duration) error {
+	id := r.next(name)
+	if err := r.call(ctx, r.tools.PauseBegins, step.Pause{Step: id, For: d}); err != nil {
 		return err
 	}
 	if err := workflow.Sleep(ctx, d); err != nil {
 		return err
 	}
-	return r.call(ctx, r.tools.PauseEnds, s)
+	return r.call(ctx, r.tools.PauseEnds, id)
 }
 
 // weigh gives the new generation a share of the users, in percent, and watches it.
-func (r *run) weigh(ctx workflow.Context, id string, share int) error {
-	return r.call(ctx, r.tools.Weigh, Weight{Step: r.next(id), Share: share})
+func (r *run) weigh(ctx workflow.Context, name string, share int) error {
+	return r.call(ctx, r.tools.Weigh, step.Weight{Step: r.next(name), Share: share})
 }
 
 // step runs one activity as a step of the plan.
-func (r *run) step(ctx workflow.Context, id string, activity any) error {
-	return r.call(ctx, activity, r.next(id))
+func (r *run) step(ctx workflow.Context, name string, activity any) error {
+	return r.call(ctx, activity, r.next(name))
 }
 
-// next is the step of the given id, in its next execution; at is the one under way.
-func (r *run) next(id string) Step {
-	r.times[id]++
-	return r.at(id)
+// next is the step of the given name, in its next execution; at is the one under way.
+func (r *run) next(name string) step.ID {
+	r.times[name]++
+	return r.at(name)
 }
 
-func (r *run) at(id string) Step {
-	return Step{Run: r.in.Run, ID: id, Time: r.times[id]}
+func (r *run) at(name string) step.ID {
+	return step.ID{Run: r.in.Run, Name: name, Time: r.times[name]}
 }
 
 // call executes an activity until it has succeeded or failed for good. A killed worker's activity is started again; an
@@ -205,11 +199,11 @@ const callLimit = 30 * 24 * time.Hour
 
 // note records an event outside of steps.
 func (r *run) note(ctx workflow.Context, format string, args ...any) {
-	r.remark(ctx, Remark{Text: fmt.Sprintf(format, args...)})
+	r.remark(ctx, step.Remark{Text: fmt.Sprintf(format, args...)})
 }
 
 // remark records a remark. A record that cannot be written fails the step after it, so its error is not lost.
-func (r *run) remark(ctx workflow.Context, m Remark) {
+func (r *run) remark(ctx workflow.Context, m step.Remark) {
 	m.Step = r.next("note")
 	if err := r.call(ctx, r.tools.Note, m); err != nil {
 		workflow.GetLogger(ctx).Warn("cannot record a remark", "error", err)
@@ -220,7 +214,7 @@ func (r *run) remark(ctx workflow.Context, m Remark) {
 func (r *run) finish(ctx workflow.Context, err error) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	end := End{Run: r.in.Run, State: r.outcome}
+	end := step.End{Run: r.in.Run, State: r.outcome}
 	if end.State == "" {
 		end.State = outcomeOf(err)
 	}

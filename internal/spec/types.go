@@ -131,9 +131,12 @@ type Unit struct {
 
 // Copy says what of the live generation's objects that no pipeline owns is recreated in the next one.
 type Copy struct {
-	Include []Selector        `json:"include,omitempty"` // everything unless set
-	Exclude []Selector        `json:"exclude,omitempty"` // taken from what include selects
-	Owners  map[string]string `json:"owners,omitempty"`  // by kind: sync, git, backup or target; only sync is copied
+	Include []Selector `json:"include,omitempty"` // everything unless set
+	Exclude []Selector `json:"exclude,omitempty"` // taken from what include selects
+	// WithReferences copies what included objects refer to as well: a workload's configuration, a route's Services. Otherwise what the
+	// other cluster lacks of it is reported.
+	WithReferences bool              `json:"withReferences,omitempty"`
+	Owners         map[string]string `json:"owners,omitempty"` // by kind: sync, git, backup or target; only sync is copied
 	// Conflicts says by kind who wins where somebody has changed a copied object in the new generation: source overwrites
 	// it, target leaves it; unset, it is left and reported as a failure.
 	Conflicts  map[string]string `json:"conflicts,omitempty"`

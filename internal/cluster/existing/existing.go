@@ -18,6 +18,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -75,7 +76,7 @@ func (p *Provider) Observe(ctx context.Context, generation string) (cluster.Stat
 	if status.Nodes = p.options.NodeAddresses[c.Access().Context]; len(status.Nodes) > 0 {
 		return status, nil
 	}
-	if status.Nodes, err = c.NodeAddresses(ctx); err != nil {
+	if status.Nodes, err = endpoint.Nodes(ctx, c); err != nil {
 		return cluster.Status{}, err
 	}
 	if len(status.Nodes) == 0 {

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -29,6 +30,7 @@ const (
 	Owned      Reason = "made by a controller for another object"
 	Pipeline   Reason = "belongs to a pipeline"
 	Excluded   Reason = "excluded by the configuration"
+	Unselected Reason = "not selected"
 	Token      Reason = "a token of the old cluster"
 	Helm       Reason = "the record of a Helm release"
 	Election   Reason = "a leader election of the old cluster"
@@ -82,6 +84,9 @@ type Decider struct {
 	rules  Rules
 	owned  map[string]bool
 	owners *owners
+
+	lock  sync.RWMutex
+	added map[string]bool // by name: selected in addition
 }
 
 // New makes a decider. It looks owners up to find out whether a controller makes an object.
@@ -90,7 +95,7 @@ func New(rules Rules, lookup Lookup) *Decider {
 	for _, name := range rules.Owned {
 		owned[name] = true
 	}
-	return &Decider{rules: rules, owned: owned, owners: newOwners(lookup)}
+	return &Decider{rules: rules, owned: owned, owners: newOwners(lookup), added: map[string]bool{}}
 }
 
 // Kind says why no object of a kind is copied; None when some may be.
@@ -116,8 +121,10 @@ func (d *Decider) Object(ctx context.Context, resource kube.Resource, obj *unstr
 		return Pipeline, nil
 	case !d.ownedBySync(resource):
 		return Pipeline, nil
-	case !asked(d.rules.Include, resource, obj) || !asked(d.rules.Only, resource, obj) || MatchesAny(d.rules.Exclude, resource, obj):
+	case MatchesAny(d.rules.Exclude, resource, obj):
 		return Excluded, nil
+	case !d.included(resource, obj):
+		return Unselected, nil
 	}
 	return None, nil
 }
@@ -127,7 +134,7 @@ func (d *Decider) byItself(resource kube.Resource, obj *unstructured.Unstructure
 	switch {
 	case d.Kind(resource) != None:
 		return Cluster
-	case kube.IsSystemNamespace(namespaceOf(resource, obj)):
+	case kube.IsSystemNamespace(namespaceOf(resource, obj)) && !d.reachesSystem(resource, obj):
 		return System
 	case obj.GetDeletionTimestamp() != nil:
 		return Deleting
@@ -140,6 +147,18 @@ func (d *Decider) byItself(resource kube.Resource, obj *unstructured.Unstructure
 	return byKind(resource, obj)
 }
 
+// reachesSystem reports whether an object of a system namespace is of users all the same: permissions that they have given there, and
+// what the rules include by the namespace's own name. Everything else there belongs to how a cluster was built.
+func (d *Decider) reachesSystem(resource kube.Resource, obj *unstructured.Unstructured) bool {
+	namespace := namespaceOf(resource, obj)
+	if namespace == kube.SystemNamespace {
+		return false
+	}
+	return resource.Group == "rbac.authorization.k8s.io" || slices.ContainsFunc(d.rules.Include, func(s spec.Selector) bool {
+		return slices.Contains(s.Namespaces, namespace)
+	})
+}
+
 // Keep says why an object that is there already in the other cluster stays as it is; None when it is written.
 func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstructured) Reason {
 	switch {
@@ -147,7 +166,9 @@ func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstr
 		return None
 	case resource.GroupKind().String() == "Namespace" && d.owned[ident.Of(obj)]:
 		return Pipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
-	case slices.Contains(platformKinds, resource.GroupKind().String()) && existing.GetLabels()[kube.OriginLabel] == "":
+	case existing.GetLabels()[kube.OriginLabel] != "":
+		return None
+	case slices.Contains(platformKinds, resource.GroupKind().String()) || kube.IsSystemNamespace(namespaceOf(resource, obj)):
 		return Theirs
 	}
 	return None
@@ -250,14 +271,35 @@ func (d *Decider) ownedBySync(resource kube.Resource) bool {
 	return true
 }
 
+// included reports whether the configuration, and what narrows it, ask for the object.
+func (d *Decider) included(resource kube.Resource, obj *unstructured.Unstructured) bool {
+	return asked(d.rules.Include, resource, obj) && asked(d.rules.Only, resource, obj) || d.isAdded(obj)
+}
+
 // asked reports whether selectors ask for the object; none ask for everything. A namespace is asked for with the objects in it.
 func asked(selectors []spec.Selector, resource kube.Resource, obj *unstructured.Unstructured) bool {
-	if len(selectors) == 0 || MatchesAny(selectors, resource, obj) {
+	if len(selectors) == 0 {
 		return true
 	}
-	return resource.GroupKind().String() == "Namespace" && slices.ContainsFunc(selectors, func(s spec.Selector) bool {
-		return matchName(s.Namespaces, obj.GetName())
+	if resource.GroupKind().String() != "Namespace" {
+		return MatchesAny(selectors, resource, obj)
+	}
+	return slices.ContainsFunc(selectors, func(s spec.Selector) bool {
+		return len(s.Namespaces) > 0 && matchName(s.Namespaces, obj.GetName()) || matches(s, resource, obj) && len(s.Kinds)+len(s.Labels) > 0
 	})
+}
+
+// Add selects one more object, because selected ones refer to it. What is left out for another reason stays so.
+func (d *Decider) Add(obj *unstructured.Unstructured) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	d.added[ident.Of(obj)] = true
+}
+
+func (d *Decider) isAdded(obj *unstructured.Unstructured) bool {
+	d.lock.RLock()
+	defer d.lock.RUnlock()
+	return len(d.added) > 0 && d.added[ident.Of(obj)]
 }
 
 // MatchesAny reports whether one of the selectors chooses the object.
@@ -296,6 +338,6 @@ func matchName(patterns []string, name string) bool {
 
 // MadeBySomebody reports whether an object is of people or their programs, rather than of a cluster and its controllers.
 func MadeBySomebody(resource kube.Resource, obj *unstructured.Unstructured) bool {
-	d := Decider{}
+	d := &Decider{}
 	return d.byItself(resource, obj) == None && metav1.GetControllerOf(obj) == nil
 }

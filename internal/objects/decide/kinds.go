@@ -12,7 +12,13 @@ func (d *Decider) MayCopy(resource kube.Resource) bool {
 	if d.Kind(resource) != None || !d.ownedBySync(resource) {
 		return false
 	}
-	return resource.GroupKind().String() == "Namespace" || askedKind(d.rules.Include, resource) && askedKind(d.rules.Only, resource)
+	return d.bySelected(resource) || askedKind(d.rules.Include, resource) && askedKind(d.rules.Only, resource)
+}
+
+// bySelected reports whether objects of a kind may be copied because selected ones refer to them (see Add).
+func (d *Decider) bySelected(resource kube.Resource) bool {
+	kind := resource.GroupKind().String()
+	return d.rules.WithReferences || kind == "Namespace" || kind == "CustomResourceDefinition.apiextensions.k8s.io"
 }
 
 // askedKind reports whether selectors can ask for an object of a kind.

@@ -1,0 +1,186 @@
+package step
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/crossfade-dev/crossfade/internal/check"
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/workload"
+	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
+	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/render"
+)
+
+// Confirm refuses a plan whose premises have changed since it was made. It only observes.
+func (t *Toolbox) Confirm(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "comparing what the plan was made from with what is", "the plan still fits", func(ctx context.Context, j *job) error {
+		if err := j.plan.Intact(); err != nil {
+			return err
+		}
+		seen, err := j.observe(ctx, scope{Environment: j.plan.Environment, Prefix: j.plan.Prefix, Cluster: j.plan.Cluster, Routes: j.plan.Routes})
+		if err != nil {
+			return err
+		}
+		return plan.Check(j.plan, seen)
+	})
+}
+
+// Provision makes the cluster of the new generation, or completes it.
+func (t *Toolbox) Provision(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "making the cluster", "the cluster is ready", func(ctx context.Context, j *job) error {
+		provider, err := j.clusters()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, j.plan.Cluster.Timeout.Or(10*time.Minute))
+		defer cancel()
+		if first, ok := provider.(adopter); ok && j.plan.Previous != "" && !slices.Contains(j.plan.Premises.Generations, j.plan.Previous) {
+			if err := first.Adopt(ctx, j.plan.Cluster.Existing.Live, j.plan.Previous); err != nil {
+				return err
+			}
+			j.say("adopted what serves the users in %s as %s", j.plan.Cluster.Existing.Live, j.plan.Previous)
+		}
+		return provider.Create(ctx, j.plan.Generation, j.say)
+	})
+}
+
+// ApplyUnit applies the rendered objects of a unit of priming or of a service to the new generation, waits until they are
+// ready and its checks hold, and records the release. What only one generation may run is withheld until the hand-over.
+func (t *Toolbox) ApplyUnit(ctx context.Context, id ID) error {
+	layer, name, _ := strings.Cut(id.Name, "/")
+	return t.do(ctx, id, "applying "+name, name+" is ready, its checks hold", func(ctx context.Context, j *job) error {
+		u, err := unitOf(j.plan, layer, name)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, u.Timeout)
+		defer cancel()
+		if err := j.apply(ctx, u); err != nil {
+			return err
+		}
+		if layer == "prime" {
+			return nil
+		}
+		if u.Version != "" {
+			j.done = fmt.Sprintf("%s %s is ready, its checks hold", name, u.Version)
+		}
+		return t.Records.PutRelease(ctx, record.Release{
+			Environment: j.plan.Environment, Generation: j.plan.Generation, Service: name, Version: u.Version,
+			Manifests: u.Manifests, Run: id.Run, At: t.Now(),
+		})
+	})
+}
+
+func unitOf(p *plan.Plan, layer, name string) (plan.Unit, error) {
+	units := p.Services
+	if layer == "prime" {
+		units = p.Prime
+	}
+	for _, u := range units {
+		if u.Name == name {
+			return u, nil
+		}
+	}
+	return plan.Unit{}, fault.New(fault.Failed, "the plan has no %s/%s", layer, name)
+}
+
+func (j *job) apply(ctx context.Context, u plan.Unit) error {
+	raw, err := j.Records.Blob(ctx, u.Manifests)
+	if err != nil {
+		return err
+	}
+	wanted, err := render.Decode(raw)
+	if err != nil {
+		return err
+	}
+	to, target, err := j.target(ctx, u.Namespace)
+	if err != nil {
+		return err
+	}
+	wanted = withhold.All(wanted)
+	applied, err := to.Apply(ctx, wanted, j.say)
+	if err != nil {
+		return err
+	}
+	j.data = applied
+	if err := workload.WaitReady(ctx, to, wanted, j.say); err != nil {
+		return j.explained(ctx, to, []string{u.Namespace}, err)
+	}
+	if _, err := check.Hold(ctx, u.Checks, target, j.say); err != nil {
+		return j.explained(ctx, to, []string{u.Namespace}, err)
+	}
+	return nil
+}
+
+// target is the new generation, as checks meet it: routes answer at their pre-live names.
+func (j *job) target(ctx context.Context, namespace string) (*kube.Cluster, check.Target, error) {
+	status, err := j.ready(ctx, j.plan.Generation)
+	if err != nil {
+		return nil, check.Target{}, err
+	}
+	to, err := kube.Connect(status.Access)
+	if err != nil {
+		return nil, check.Target{}, err
+	}
+	target := check.Target{
+		Run: j.run.ID, Environment: j.plan.Environment, Generation: j.plan.Generation, Previous: j.plan.Previous, Namespace: namespace,
+		Access: status.Access, Route: j.entry(preLive),
+	}
+	if len(status.Nodes) > 0 {
+		target.Ingress = status.Nodes[0]
+	}
+	return to, target, nil
+}
+
+// explained records what the pods of some namespaces say when a step failed for good, and returns the failure.
+func (j *job) explained(ctx context.Context, in *kube.Cluster, namespaces []string, err error) error {
+	if fault.Retryable(err) || ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded { //nolint:errorlint // compared by identity on purpose
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	for _, ns := range namespaces {
+		lines := workload.Diagnose(ctx, in, ns)
+		if len(lines) > 0 {
+			j.tell(record.Event{Kind: record.Progress, Key: j.id.key("diagnosis/" + ns), Message: "what the pods of " + ns + " say", Detail: jsonOf(lines)})
+		}
+	}
+	return err
+}
+
+// Copy recreates in the new generation what runs in the live one and no pipeline owns. The live one is only read.
+func (t *Toolbox) Copy(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "copying what no pipeline owns", "copied", func(ctx context.Context, j *job) error {
+		from, err := j.connect(ctx, j.plan.Previous)
+		if err != nil {
+			return err
+		}
+		to, err := j.connect(ctx, j.plan.Generation)
+		if err != nil {
+			return err
+		}
+		rules := decide.Rules{Copy: j.plan.Copy.Rules, Owned: j.plan.Copy.Owned}
+		report, err := objects.Copy(ctx, from, to, objects.Options{Rules: rules, Progress: j.say})
+		if err != nil {
+			return err
+		}
+		j.data, j.done = report, report.Summary()
+		return report.Err()
+	})
+}
+
+func (j *job) connect(ctx context.Context, generation string) (*kube.Cluster, error) {
+	status, err := j.ready(ctx, generation)
+	if err != nil {
+		return nil, err
+	}
+	return kube.Connect(status.Access)
+}

@@ -1,0 +1,170 @@
+package step
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
+	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/traffic"
+)
+
+// Weight is a step of the shift.
+type Weight struct {
+	Step  ID  `json:"step"`
+	Share int `json:"share"` // of the new generation, in percent
+}
+
+// Weigh gives the new generation its share of the users on every route, sees that the routers say so, and watches the checks
+// of the shift for its interval. A generation that was not verified is given nothing.
+func (t *Toolbox) Weigh(ctx context.Context, w Weight) error {
+	title := fmt.Sprintf("giving the new generation %d %% of the users", w.Share)
+	return t.do(ctx, w.Step, title, "", func(ctx context.Context, j *job) error {
+		if w.Share > 0 {
+			if err := j.mustBeVerified(ctx); err != nil {
+				return err
+			}
+		}
+		if err := j.eachRoute(ctx, func(ctx context.Context, router traffic.Router, r plan.Route, seen *traffic.Observed) error {
+			return j.weigh(ctx, router, r, seen, w.Share)
+		}); err != nil {
+			return err
+		}
+		j.done = fmt.Sprintf("%d %% of the users are on %s", w.Share, j.plan.Generation)
+		if w.Share == 0 {
+			j.done = fmt.Sprintf("all users are on %s", j.plan.Previous)
+			return nil
+		}
+		_, target, err := j.target(ctx, "")
+		if err != nil {
+			return err
+		}
+		target.Route = j.entry(live)
+		return j.watch(ctx, append(j.entryChecks(), j.plan.Shift.Checks...), target, j.plan.Shift.Interval.Or(0))
+	})
+}
+
+// mustBeVerified refuses a generation that no verification has passed.
+func (j *job) mustBeVerified(ctx context.Context) error {
+	g, err := j.Records.Generation(ctx, j.plan.Environment, j.plan.Generation)
+	if err != nil {
+		return err
+	}
+	if !g.Verified {
+		return fault.New(fault.Refused, "%s was not verified, and is given no users", j.plan.Generation)
+	}
+	return nil
+}
+
+// weigh gives the new generation its share on one route and reads it back.
+func (j *job) weigh(ctx context.Context, router traffic.Router, r plan.Route, seen *traffic.Observed, share int) error {
+	if seen == nil {
+		return fault.New(fault.Failed, "the router has lost the route %s", r.Host).WithHint("start the roll-over again")
+	}
+	route := seen.Route
+	for i := range route.Sides {
+		route.Sides[i].Weight = shareOf(j.plan, route.Sides[i].Generation, share)
+	}
+	if err := router.Apply(ctx, route); err != nil {
+		return err
+	}
+	now, err := router.Observe(ctx, r.Host)
+	if err != nil {
+		return err
+	}
+	for _, g := range []string{j.plan.Generation, j.plan.Previous} {
+		side, known := sideOf(now, g)
+		if want := shareOf(j.plan, g, share); g != "" && (!known || side.Weight != want) {
+			return fault.New(fault.Failed, "%s: the router gives %s a share of %d %%, not the %d %% asked for", r.Host, g, side.Weight, want)
+		}
+	}
+	return nil
+}
+
+// shareOf is a generation's share when the new one of the plan has the given one.
+func shareOf(p *plan.Plan, generation string, share int) int {
+	switch generation {
+	case p.Generation:
+		return share
+	case p.Previous:
+		return 100 - share
+	default:
+		return 0
+	}
+}
+
+// HandOver lets CronJobs run in the new generation only: they are stopped in the old one first.
+func (t *Toolbox) HandOver(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "handing over what only one generation may run", "", func(ctx context.Context, j *job) error {
+		return j.handOver(ctx, j.plan.Previous, j.plan.Generation)
+	})
+}
+
+// HandBack is HandOver in the other direction.
+func (t *Toolbox) HandBack(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "handing back what only one generation may run", "", func(ctx context.Context, j *job) error {
+		return j.handOver(ctx, j.plan.Generation, j.plan.Previous)
+	})
+}
+
+func (j *job) handOver(ctx context.Context, from, to string) error {
+	var source *kube.Cluster
+	if from != "" {
+		var err error
+		if source, err = j.connect(ctx, from); err != nil {
+			return err
+		}
+	}
+	dest, err := j.connect(ctx, to)
+	if err != nil {
+		return err
+	}
+	j.done = "CronJobs run in " + to + " only"
+	return withhold.HandOver(ctx, source, dest, j.say)
+}
+
+// Drain waits until the old generation answers nothing any more, for at most the plan's bound. What is left then is recorded.
+func (t *Toolbox) Drain(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "waiting for what the old generation still answers", "", func(ctx context.Context, j *job) error {
+		left, err := j.idle(ctx, j.plan.Previous, j.plan.Shift.Drain.Or(30*time.Second))
+		if err != nil {
+			return err
+		}
+		j.done, j.data = fmt.Sprintf("%s answers nothing any more", j.plan.Previous), map[string]int64{"inFlight": left}
+		if left > 0 {
+			j.done = fmt.Sprintf("%d requests to %s went on past the bound", left, j.plan.Previous)
+		}
+		return nil
+	})
+}
+
+// idle waits until a generation has no request under way on any route, for at most the given time, and returns how many it
+// has then.
+func (j *job) idle(ctx context.Context, generation string, limit time.Duration) (int64, error) {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		var left int64
+		err := j.eachRoute(ctx, func(_ context.Context, _ traffic.Router, _ plan.Route, seen *traffic.Observed) error {
+			if seen != nil {
+				left += seen.Counts[generation].InFlight
+			}
+			return nil
+		})
+		if err != nil || left == 0 {
+			return left, err
+		}
+		select {
+		case <-ctx.Done():
+			return left, ctx.Err()
+		case <-deadline.C:
+			return left, nil
+		case <-again.C:
+		}
+	}
+}
