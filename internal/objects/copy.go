@@ -22,6 +22,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/order"
+	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/refer"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
 )
@@ -75,18 +76,23 @@ func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier,
 		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{},
 		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{},
 	}
-	c.decide = decide.New(o.Rules, func(ctx context.Context, ref metav1.OwnerReference, namespace string) (*unstructured.Unstructured, error) {
-		gv, err := schema.ParseGroupVersion(ref.APIVersion)
-		if err != nil {
-			return nil, nil //nolint:nilerr,nilnil // an owner that cannot exist is none
-		}
-		return from.Find(ctx, gv.WithKind(ref.Kind).GroupKind(), namespace, ref.Name)
-	})
+	c.decide = decide.New(o.Rules, ownersIn(from))
 	err := c.insist(ctx, func() (err error) {
 		c.mark, err = markOf(ctx, from)
 		return err
 	})
 	return c, err
+}
+
+// ownersIn looks up the owners of objects of a cluster.
+func ownersIn(c *kube.Cluster) decide.Lookup {
+	return func(ctx context.Context, ref metav1.OwnerReference, namespace string) (*unstructured.Unstructured, error) {
+		gv, err := schema.ParseGroupVersion(ref.APIVersion)
+		if err != nil {
+			return nil, nil //nolint:nilerr,nilnil // an owner that cannot exist is none
+		}
+		return c.Find(ctx, gv.WithKind(ref.Kind).GroupKind(), namespace, ref.Name)
+	}
 }
 
 // run copies level by level, then what had to wait for others, and deletes at the end what is gone.
@@ -147,7 +153,7 @@ func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*
 	group.SetLimit(kindsAtOnce)
 	for _, resource := range kinds {
 		group.Go(func() error {
-			version, ok := common(resource, served)
+			version, ok := pair.Version(resource, served)
 			if ok {
 				resource.Version = version
 			}
@@ -159,20 +165,6 @@ func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*
 		})
 	}
 	return gone, group.Wait()
-}
-
-// common chooses the version to copy a kind in: the first of its own that the other cluster serves too.
-func common(resource kube.Resource, served []kube.Resource) (string, bool) {
-	i := slices.IndexFunc(served, func(r kube.Resource) bool { return r.GroupResource() == resource.GroupResource() })
-	if i < 0 {
-		return "", false
-	}
-	for _, version := range resource.Versions {
-		if slices.Contains(served[i].Versions, version) {
-			return version, true
-		}
-	}
-	return "", false
 }
 
 // copyKind copies the objects of one kind, from the beginning again when a cluster goes away and comes back. It returns copies whose
@@ -227,12 +219,12 @@ func (a *attempt) end() {
 
 // copy streams the objects of the kind from one cluster to the other, side by side with those that are there.
 func (a *attempt) copy(ctx context.Context, resource kube.Resource, served bool) error {
-	theirs := newPeers(func(func(*unstructured.Unstructured, error) bool) {})
+	theirs := pair.None()
 	if served {
-		theirs = newPeers(a.to.List(ctx, resource.GroupVersionResource, kube.Query{}))
+		theirs = pair.New(a.to.List(ctx, resource.GroupVersionResource, kube.Query{}))
 	}
-	theirs.alone = a.orphan
-	defer theirs.close()
+	theirs.Alone = a.orphan
+	defer theirs.Close()
 	group, writing := errgroup.WithContext(ctx)
 	group.SetLimit(writesAtOnce)
 	query := kube.Query{Began: func(version string) { a.began = version }}
@@ -240,7 +232,7 @@ func (a *attempt) copy(ctx context.Context, resource kube.Resource, served bool)
 		if err != nil {
 			return cmp.Or(group.Wait(), err) // a writer's error comes first: it is why the list was cut off
 		}
-		existing, err := theirs.find(obj)
+		existing, err := theirs.Find(obj)
 		if err != nil {
 			return cmp.Or(group.Wait(), err)
 		}
@@ -249,7 +241,7 @@ func (a *attempt) copy(ctx context.Context, resource kube.Resource, served bool)
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return theirs.rest()
+	return theirs.Rest()
 }
 
 // one decides about one object and copies it.

@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
 )
 
@@ -117,7 +118,7 @@ func (f *follower) watchAll(ctx context.Context) error {
 		return err
 	}
 	for _, r := range ours {
-		version, ok := common(r, theirs)
+		version, ok := pair.Version(r, theirs)
 		if !ok || f.decide.Kind(r) != decide.None || !f.begin(r.GroupResource()) {
 			continue
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 )
 
 // survey finds out what can be copied at all, before anything is written: the kinds of the first cluster, without those of which no
@@ -33,7 +34,7 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 		if c.decide.Kind(r) != decide.None {
 			continue // nobody wants to read how many events were not copied
 		}
-		if _, ok := common(r, theirs); ok || slices.Contains(brought, r.GroupResource().String()) {
+		if _, ok := pair.Version(r, theirs); ok || slices.Contains(brought, r.GroupResource().String()) {
 			copied = append(copied, r)
 			continue
 		}
@@ -53,7 +54,7 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 		return nil, nil
 	}
 	resource := ours[i]
-	if version, ok := common(resource, theirs); ok {
+	if version, ok := pair.Version(resource, theirs); ok {
 		resource.Version = version
 	}
 	var brought []string

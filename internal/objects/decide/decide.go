@@ -45,6 +45,8 @@ type Rules struct {
 	spec.Copy
 	// Owned names the objects (ident.Of) that belong to a service or to priming.
 	Owned []string
+	// Only narrows what is copied further; everything unless set. Like Include, it takes a namespace with the objects in it.
+	Only []spec.Selector
 }
 
 // neverKinds say something about the machinery of one cluster, or are requests to it.
@@ -269,15 +271,20 @@ func (d *Decider) ownedBySync(resource kube.Resource) bool {
 	return true
 }
 
-// included reports whether the configuration asks for the object. A namespace is asked for with the objects in it.
+// included reports whether the configuration, and what narrows it, ask for the object.
 func (d *Decider) included(resource kube.Resource, obj *unstructured.Unstructured) bool {
-	if len(d.rules.Include) == 0 || d.isAdded(obj) {
+	return asked(d.rules.Include, resource, obj) && asked(d.rules.Only, resource, obj) || d.isAdded(obj)
+}
+
+// asked reports whether selectors ask for the object; none ask for everything. A namespace is asked for with the objects in it.
+func asked(selectors []spec.Selector, resource kube.Resource, obj *unstructured.Unstructured) bool {
+	if len(selectors) == 0 {
 		return true
 	}
 	if resource.GroupKind().String() != "Namespace" {
-		return MatchesAny(d.rules.Include, resource, obj)
+		return MatchesAny(selectors, resource, obj)
 	}
-	return slices.ContainsFunc(d.rules.Include, func(s spec.Selector) bool {
+	return slices.ContainsFunc(selectors, func(s spec.Selector) bool {
 		return len(s.Namespaces) > 0 && matchName(s.Namespaces, obj.GetName()) || matches(s, resource, obj) && len(s.Kinds)+len(s.Labels) > 0
 	})
 }
