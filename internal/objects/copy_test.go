@@ -173,7 +173,7 @@ func checkPorts(t *testing.T, b *kube.Cluster) {
 
 func checkCronJobs(t *testing.T, b *kube.Cluster) {
 	t.Helper()
-	for name, want := range map[string]string{"nightly": "cronjob", "paused": ""} {
+	for name, want := range map[string]string{"nightly": `{"/spec/suspend":false}`, "paused": ""} {
 		job := get(t, b, "{apiVersion: batch/v1, kind: CronJob, metadata: {namespace: shop, name: "+name+"}}")
 		suspend, _, _ := unstructured.NestedBool(job.Object, "spec", "suspend")
 		if got := job.GetAnnotations()[withhold.Annotation]; !suspend || got != want {
@@ -229,7 +229,6 @@ func TestChangedThere(t *testing.T) {
 		t.Errorf("after that: copied %d, %v", report.Copied(), report.Err())
 	}
 }
-
 
 func TestCopyFromFrozen(t *testing.T) {
 	from, to := kubetest.Start(t, "a"), kubetest.Start(t, "b")

@@ -34,6 +34,9 @@ type Options struct {
 	Progress     cluster.Progress // told what happens, for people
 }
 
+// DefaultLimit is how long Jobs and singletons may take to end when nothing else is said.
+const DefaultLimit = 10 * time.Minute
+
 // HandOver lets one cluster act on the world outside instead of another:
 //
 //  1. both are told that no generation is active;
@@ -208,14 +211,15 @@ func (h *handOver) check(ctx context.Context) error {
 	return nil
 }
 
-// begin tells both clusters that no generation is active, unless to is already.
+// begin tells both clusters that no generation is active, unless that of to is already: by what it was told, or, as it was never told
+// anything, by what the other one was when it came.
 func (h *handOver) begin(ctx context.Context) error {
 	for _, s := range h.sides() {
 		if err := furnish(ctx, s.Cluster); err != nil {
 			return err
 		}
 	}
-	now, _, err := read(ctx, h.to.Cluster)
+	now, known, err := read(ctx, h.to.Cluster)
 	if err != nil {
 		return err
 	}
@@ -224,7 +228,8 @@ func (h *handOver) begin(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if now.isActive = now.isActive && !before.isActive; !now.isActive {
+		now.isActive = !before.isActive && (now.isActive || !known && before.active == h.to.Generation)
+		if !now.isActive {
 			h.Progress("no generation is active while %s hands over to %s", h.from.Generation, h.to.Generation)
 		}
 		if err := tell(ctx, h.from.Cluster, told{own: h.from.Generation, active: h.active(now.isActive), handOver: h.token}); err != nil {
