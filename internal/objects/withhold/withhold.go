@@ -82,7 +82,7 @@ func (r rule) hold(obj map[string]any, was map[string]any) {
 		switch {
 		case found:
 			was[string(s.at)] = value
-		case made != "" && !within(was, s.at):
+		case made != "":
 			was[string(made)] = nil
 		}
 	}
@@ -96,16 +96,6 @@ func (r rule) hold(obj map[string]any, was map[string]any) {
 			}
 		}
 	}
-}
-
-// within reports whether a field is inside one that is noted.
-func within(was map[string]any, field pointer) bool {
-	for p := range was {
-		if pointer(p) != field && pointer(p).contains(field) {
-			return true
-		}
-	}
-	return false
 }
 
 // isSet reports whether a rule has set a field to what it is.
