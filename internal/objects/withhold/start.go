@@ -123,7 +123,7 @@ func (h *handOver) keepStopped(obj, theirs, free *unstructured.Unstructured) {
 // pipeline has when it was the same work.
 func ranBefore(job, theirs *unstructured.Unstructured) bool {
 	if theirs == nil {
-		return job.GetLabels()[kube.CopiedLabel] != ""
+		return kube.Copied(job) != ""
 	}
 	if !ended(theirs) && !begun(theirs) {
 		return false
