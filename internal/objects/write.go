@@ -106,16 +106,21 @@ func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructu
 	}
 }
 
-// shaped is the object as it shall be there now: with what would act on the world outside withheld, unless the cluster is active.
-func (w *writer) shaped(ctx context.Context, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// shaped is the object as it shall be there now. What would act on the world outside is withheld while the other cluster is not active;
+// and also while it is, as long as the original acts, unless both have acted before.
+func (w *writer) shaped(ctx context.Context, want, existing *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	held, err := withhold.Hold(ctx, want, w.copier.from.Find)
 	if w.concerned = held != want; err != nil || !w.concerned {
 		return want, err
 	}
-	if w.active, err = withhold.Active(ctx, w.to); err != nil || w.active {
-		return want, err
+	if w.active, err = withhold.Active(ctx, w.to); err != nil || !w.active {
+		return held, err
 	}
-	return held, nil
+	original, err := withhold.Hold(ctx, w.from, w.copier.from.Find)
+	if err == nil && original != w.from && (existing == nil || withhold.Held(existing)) {
+		return held, nil
+	}
+	return want, err
 }
 
 // persist writes the object, again while the API server is busy.
@@ -143,7 +148,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 	if existing != nil {
 		keepScale(free, existing)
 	}
-	want, err := w.shaped(ctx, free)
+	want, err := w.shaped(ctx, free, existing)
 	if err != nil {
 		return "", "", err
 	}
