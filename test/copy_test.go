@@ -165,7 +165,7 @@ func essence(obj map[string]any) map[string]any {
 		entries, _ := meta[kind].(map[string]any)
 		for key := range entries {
 			if strings.HasPrefix(key, "crossfade.dev/") || key == "kubectl.kubernetes.io/last-applied-configuration" || key == "deployment.kubernetes.io/revision" ||
-				key == "deprecated.daemonset.template.generation" {
+				key == "deprecated.daemonset.template.generation" || entries[key] == "crossfade-withheld" {
 				delete(entries, key)
 			}
 		}
@@ -273,6 +273,7 @@ func TestCopy(t *testing.T) {
 	p.writesNothing()
 	t.Run("Follow", func(t *testing.T) { p.follows(t) })
 	t.Run("Corpus", func(t *testing.T) { p.corpus(t) })
+	t.Run("HandOver", func(t *testing.T) { p.handsOver(t) })
 }
 
 // runs waits until all workloads of the fixtures run in a cluster, and its operator has done its work.
