@@ -9,7 +9,7 @@ import (
 
 // MayCopy reports whether the rules let any object of a kind be copied, so that the others need not be read.
 func (d *Decider) MayCopy(resource kube.Resource) bool {
-	if d.Kind(resource) != None || !d.ownedBySync(resource) {
+	if d.Kind(resource) != None || d.owner(resource) != None {
 		return false
 	}
 	return d.bySelected(resource) || askedKind(d.rules.Include, resource) && askedKind(d.rules.Only, resource)
