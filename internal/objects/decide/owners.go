@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
-	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 )
 
 // makers are the kinds of Kubernetes itself, with those of the objects that their controllers make for them. They run in every
@@ -135,14 +134,4 @@ func writers(obj *unstructured.Unstructured) []string {
 		return metadata
 	}
 	return body
-}
-
-// Names lists the owners of an object as people read them, for reports.
-func Names(obj *unstructured.Unstructured) []string {
-	var names []string
-	for _, ref := range obj.GetOwnerReferences() {
-		gv, _ := schema.ParseGroupVersion(ref.APIVersion) // a name that does not parse is shown without its group
-		names = append(names, ident.Name(gv.WithKind(ref.Kind).GroupKind(), obj.GetNamespace(), ref.Name))
-	}
-	return names
 }
