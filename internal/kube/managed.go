@@ -38,20 +38,11 @@ const (
 // only what came from it is ever pruned when it is gone there, and ends with a digest of what was written.
 const CopiedLabel = FieldManager + ".dev/copied"
 
-// Origin is the OriginLabel of an object that Crossfade has written, "" of any other: controllers hand the labels of an object on to
-// what they make for it, of a Service to its endpoint slices for one.
-func Origin(obj *unstructured.Unstructured) string {
-	if !slices.ContainsFunc(obj.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool { return e.Manager == FieldManager }) {
-		return ""
-	}
-	return obj.GetLabels()[OriginLabel]
-}
-
 // Stamp labels an object that is about to be applied, given what is there now (nil for nothing). It modifies obj.
 func Stamp(obj, existing *unstructured.Unstructured) {
 	origin := OriginCreated
 	if existing != nil {
-		if origin = Origin(existing); origin == "" {
+		if origin = existing.GetLabels()[OriginLabel]; origin == "" {
 			origin = OriginTaken
 		}
 	}

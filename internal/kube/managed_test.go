@@ -84,11 +84,6 @@ func TestStamp(t *testing.T) {
 		obj.SetLabels(labels)
 		return obj
 	}
-	written := func(labels map[string]string) *unstructured.Unstructured {
-		obj := managed(by(FieldManager, update, ""))
-		obj.SetLabels(labels)
-		return obj
-	}
 	tests := map[string]struct {
 		reason        string
 		obj, existing *unstructured.Unstructured
@@ -104,15 +99,11 @@ func TestStamp(t *testing.T) {
 		},
 		"made before": {
 			reason: "a second run does not take it for somebody's",
-			obj:    labelled(nil), existing: written(map[string]string{OriginLabel: OriginCreated}), want: map[string]string{OriginLabel: OriginCreated},
+			obj:    labelled(nil), existing: labelled(map[string]string{OriginLabel: OriginCreated}), want: map[string]string{OriginLabel: OriginCreated},
 		},
 		"taken before": {
 			reason: "nor for its own",
-			obj:    labelled(nil), existing: written(map[string]string{OriginLabel: OriginTaken}), want: map[string]string{OriginLabel: OriginTaken},
-		},
-		"made by a controller": {
-			reason: "a controller hands labels on to what it makes, which is not Crossfade's by that",
-			obj:    labelled(nil), existing: labelled(map[string]string{OriginLabel: OriginCreated}), want: map[string]string{OriginLabel: OriginTaken},
+			obj:    labelled(nil), existing: labelled(map[string]string{OriginLabel: OriginTaken}), want: map[string]string{OriginLabel: OriginTaken},
 		},
 		"a label in the manifests": {
 			reason: "manifests taken from another cluster do not decide it",

@@ -70,7 +70,8 @@ func (c *copier) settled(obj *unstructured.Unstructured, err error) error {
 
 // isOurs reports whether an object was created by a copy from this cluster.
 func (c *copier) isOurs(obj *unstructured.Unstructured) bool {
-	return kube.Origin(obj) == kube.OriginCreated && strings.HasPrefix(obj.GetLabels()[kube.CopiedLabel], c.mark)
+	labels := obj.GetLabels()
+	return labels[kube.OriginLabel] == kube.OriginCreated && strings.HasPrefix(labels[kube.CopiedLabel], c.mark)
 }
 
 // guest names an object that would be deleted together with a namespace or a definition and that somebody made in the other

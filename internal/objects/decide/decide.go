@@ -170,7 +170,7 @@ func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstr
 		return None
 	case resource.GroupKind().String() == "Namespace" && d.owned[ident.Of(obj)]:
 		return Pipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
-	case kube.Origin(existing) != "":
+	case existing.GetLabels()[kube.OriginLabel] != "":
 		return None
 	case slices.Contains(platformKinds, resource.GroupKind().String()) || kube.IsSystemNamespace(namespaceOf(resource, obj)):
 		return Theirs
