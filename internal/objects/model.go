@@ -63,7 +63,7 @@ func (m *Model) Want(ctx context.Context, obj, existing *unstructured.Unstructur
 // Copied reports whether existing was written by a copy from the first cluster, whoever made it, and whether any of the objects that
 // are passed is what was written then. They are as Want made them.
 func (m *Model) Copied(existing *unstructured.Unstructured, wanted ...*unstructured.Unstructured) (copied, same bool) {
-	label, _ := strings.CutPrefix(existing.GetLabels()[kube.CopiedLabel], takenOver)
+	label, _ := strings.CutPrefix(kube.Copied(existing), takenOver)
 	written, copied := strings.CutPrefix(label, m.copier.mark)
 	if !copied {
 		return false, false
