@@ -106,7 +106,11 @@ func TestObject(t *testing.T) {
 		"volume for a claim":   {"the other cluster makes its own", "{apiVersion: v1, kind: PersistentVolume, metadata: {name: a, annotations: {pv.kubernetes.io/provisioned-by: x}}}", Volume},
 		"local API":            {"every API server has them", "{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: v1.apps}, spec: {group: apps}}", Aggregated},
 		"aggregated API":       {"somebody's", "{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: v1.metrics}, spec: {group: metrics, service: {name: a, namespace: b}}}", None},
-		"system role":          {"every cluster has it", "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: 'system:node'}}", Cluster},
+		"system role": {
+			"every cluster has it",
+			"{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: 'system:node', labels: {kubernetes.io/bootstrapping: rbac-defaults}}}", Cluster,
+		},
+		"addon's role": {"somebody has installed it, whatever its name", "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: 'system:reader'}}", None},
 		"bootstrap role":       {"every cluster has it, even if somebody edited it", "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: admin, labels: {kubernetes.io/bootstrapping: rbac-defaults}, managedFields: [" + by("kubectl-edit") + "]}}", Cluster},
 		"role":                 {"somebody's", "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: shop-admin}}", None},
 		"system priority":      {"every cluster has it", "{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: system-node-critical}}", Cluster},
