@@ -15,6 +15,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
@@ -179,18 +180,21 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 // change applies the object over what is there, unless somebody has changed it there.
 func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
 	policy := w.policy(want)
-	if policy == "target" && edited(existing) {
+	if policy == "target" && decide.Edited(existing) {
 		return Skip, "left as it was changed in the other cluster", nil
 	}
 	if w.DryRun {
 		return Update, "", nil
+	}
+	if ignored(want, existing) {
+		return w.replace(ctx, want, existing, policy)
 	}
 	written, err := w.to.Write(ctx, want, existing, policy == "source")
 	switch conflicts := kube.Conflicts(err); {
 	case len(conflicts) > 0:
 		return Conflict, strings.Join(conflicts, "; "), nil
 	case err != nil && immutable(err):
-		return Update, "deleted and created again", w.recreate(ctx, want, existing)
+		return w.replace(ctx, want, existing, policy)
 	case err != nil:
 		return "", "", err
 	case written.GetResourceVersion() == existing.GetResourceVersion():
@@ -205,13 +209,6 @@ func (w *writer) policy(obj *unstructured.Unstructured) string {
 		return policy
 	}
 	return w.Conflicts[obj.GetKind()]
-}
-
-// edited reports whether somebody other than Crossfade and the cluster's components has written something of the object.
-func edited(obj *unstructured.Unstructured) bool {
-	return slices.ContainsFunc(obj.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
-		return e.Manager != kube.FieldManager && e.Subresource == "" && !kube.IsMachine(e.Manager)
-	})
 }
 
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
