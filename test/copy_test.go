@@ -163,9 +163,9 @@ func essence(obj map[string]any) map[string]any {
 	}
 	for _, kind := range []string{"labels", "annotations"} {
 		entries, _ := meta[kind].(map[string]any)
-		for key := range entries {
-			if strings.HasPrefix(key, "crossfade.dev/") || key == "kubectl.kubernetes.io/last-applied-configuration" || key == "deployment.kubernetes.io/revision" ||
-				key == "deprecated.daemonset.template.generation" || entries[key] == "crossfade-withheld" {
+		for key, value := range entries {
+			if strings.HasPrefix(key, "crossfade.dev/") || value == "crossfade-withheld" || key == "kubectl.kubernetes.io/last-applied-configuration" || key == "deployment.kubernetes.io/revision" ||
+				key == "deprecated.daemonset.template.generation" {
 				delete(entries, key)
 			}
 		}

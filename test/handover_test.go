@@ -86,7 +86,9 @@ func (p *pair) eachMinuteOnce(t *testing.T) {
 	var minutes []int64
 	for _, cluster := range []string{"blue", "green"} {
 		var jobs struct {
-			Items []struct{ Metadata struct{ Annotations map[string]string } }
+			Items []struct {
+				Metadata struct{ Annotations map[string]string }
+			}
 		}
 		if err := json.Unmarshal([]byte(p.mustKubectl(cluster, "", "-n", "office", "get", "jobs", "-o", "json")), &jobs); err != nil {
 			t.Fatal(err)

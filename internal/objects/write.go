@@ -15,6 +15,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
@@ -184,18 +185,21 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 // change applies the object over what is there, unless somebody has changed it there.
 func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
 	policy := w.policy(want)
-	if policy == "target" && edited(existing) {
+	if policy == "target" && decide.Edited(existing) {
 		return Skip, "left as it was changed in the other cluster", nil
 	}
 	if w.DryRun {
 		return Update, "", nil
+	}
+	if ignored(want, existing) {
+		return w.replace(ctx, want, existing, policy)
 	}
 	written, err := w.to.Write(ctx, want, existing, policy == "source")
 	switch conflicts := kube.Conflicts(err); {
 	case len(conflicts) > 0:
 		return Conflict, strings.Join(conflicts, "; "), nil
 	case err != nil && immutable(err):
-		return Update, "deleted and created again", w.recreate(ctx, want, existing)
+		return w.replace(ctx, want, existing, policy)
 	case err != nil:
 		return "", "", err
 	case written.GetResourceVersion() == existing.GetResourceVersion():
@@ -210,13 +214,6 @@ func (w *writer) policy(obj *unstructured.Unstructured) string {
 		return policy
 	}
 	return w.Conflicts[obj.GetKind()]
-}
-
-// edited reports whether somebody other than Crossfade and the cluster's components has written something of the object.
-func edited(obj *unstructured.Unstructured) bool {
-	return slices.ContainsFunc(obj.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
-		return e.Manager != kube.FieldManager && e.Subresource == "" && !kube.IsMachine(e.Manager)
-	})
 }
 
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
@@ -272,17 +269,8 @@ func same(want, existing *unstructured.Unstructured) bool {
 	if want.GetLabels()[kube.CopiedLabel] != kube.Copied(existing) || withhold.Held(want) != withhold.Held(existing) {
 		return false
 	}
-	for key, value := range want.Object {
-		switch {
-		case key == "metadata":
-			continue
-		case key == "data" && isSecret(want): // its digest does not tell values apart
-			if !field.Equal(value, existing.Object[key]) {
-				return false
-			}
-		case !field.Within(value, existing.Object[key]):
-			return false
-		}
+	if !bodyWithin(want, existing) && !bodyWithin(want, clean.Object(existing)) { // the other cluster may have put something beside it
+		return false
 	}
 	if !field.Within(anyMap(want.GetLabels()), anyMap(existing.GetLabels())) || !field.Within(anyMap(want.GetAnnotations()), anyMap(existing.GetAnnotations())) {
 		return false
@@ -291,6 +279,16 @@ func same(want, existing *unstructured.Unstructured) bool {
 	return !slices.ContainsFunc(want.GetOwnerReferences(), func(ref metav1.OwnerReference) bool {
 		return !slices.ContainsFunc(theirs, func(r metav1.OwnerReference) bool { return r.UID == ref.UID })
 	})
+}
+
+// bodyWithin reports whether all of an object but its metadata is contained in another.
+func bodyWithin(want, in *unstructured.Unstructured) bool {
+	for key, value := range want.Object {
+		if key != "metadata" && !field.Within(value, in.Object[key]) {
+			return false
+		}
+	}
+	return true
 }
 
 func anyMap(texts map[string]string) any {
