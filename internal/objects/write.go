@@ -15,6 +15,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
@@ -141,7 +142,7 @@ func (w *writer) try(ctx context.Context, want, existing *unstructured.Unstructu
 func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
 	policy := w.policy(want)
 	if policy == "target" && edited(existing) {
-		return Skip, "left as it was changed in the other cluster", nil
+		return Skip, string(decide.Edited), nil
 	}
 	if w.DryRun {
 		return Update, "", nil
@@ -161,11 +162,11 @@ func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstru
 }
 
 // policy says who wins where somebody has changed a copied object of a kind.
-func (w *writer) policy(obj *unstructured.Unstructured) string {
-	if policy := w.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
+func (c *copier) policy(obj *unstructured.Unstructured) string {
+	if policy := c.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
 		return policy
 	}
-	return w.Conflicts[obj.GetKind()]
+	return c.Conflicts[obj.GetKind()]
 }
 
 // edited reports whether somebody other than Crossfade and the cluster's components has written something of the object.
