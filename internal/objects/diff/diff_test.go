@@ -1,8 +1,10 @@
 package diff_test
 
 import (
-	"context"
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/crossfade-dev/crossfade/internal/cluster"
+	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
@@ -54,23 +58,21 @@ func (c clusters) compare(t *testing.T, rules decide.Rules) diff.Report {
 	return report
 }
 
-// await waits until the kinds of this test are served by the cluster that has them all.
-func (c clusters) await(t *testing.T, kinds ...string) {
+// await waits until a cluster serves kinds of custom resources.
+func await(t *testing.T, c *kube.Cluster, kinds ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for ctx.Err() == nil {
-		for _, cluster := range []*kube.Cluster{c.a, c.b} {
-			missing := slices.ContainsFunc(kinds, func(kind string) bool {
-				_, err := cluster.Namespaced(schema.GroupVersionKind{Group: "shop.example.com", Version: "v1", Kind: kind})
-				return err != nil
-			})
-			if !missing {
-				return
-			}
+	deadline, again := time.After(30*time.Second), time.NewTicker(20*time.Millisecond)
+	defer again.Stop()
+	for slices.ContainsFunc(kinds, func(kind string) bool {
+		_, err := c.Namespaced(schema.GroupVersionKind{Group: "shop.example.com", Version: "v1", Kind: kind})
+		return err != nil
+	}) {
+		select {
+		case <-deadline:
+			t.Fatalf("%v are not served", kinds)
+		case <-again.C:
 		}
 	}
-	t.Fatalf("%v are not served", kinds)
 }
 
 func (c clusters) delete(t *testing.T, from *kube.Cluster, text string) {
@@ -316,8 +318,8 @@ spec:
 	c.from.WriteAs(t, "kubectl-create", definition("Coupon", "")+"---"+definition("Gift", "")+"---\n{apiVersion: v1, kind: Namespace, metadata: {name: kinds}}")
 	c.to.WriteAs(t, "kubectl-create", definition("Coupon", ", mode: {type: object, default: {}, properties: {speed: {type: string, default: slow}}}, old: {type: string, default: x}")+
 		"---"+definition("Sale", ""))
-	c.await(t, "Coupon", "Gift")
-	c.await(t, "Coupon", "Sale")
+	await(t, c.a, "Coupon", "Gift")
+	await(t, c.b, "Coupon", "Sale")
 	coupon := "{apiVersion: shop.example.com/v1, kind: Coupon, metadata: {name: ten, namespace: kinds}, spec: "
 	c.from.WriteAs(t, "kubectl-create", coupon+"{percent: 10}}")
 	rules := only("kinds")
@@ -348,9 +350,76 @@ spec:
 
 	rules.Exclude = []spec.Selector{{Kinds: []string{"Coupon"}}}
 	c.from.WriteAs(t, "kubectl-create", "{apiVersion: shop.example.com/v1, kind: Gift, metadata: {name: a, namespace: kinds}}")
-	c.to.WriteAs(t, "kubectl-create", "{apiVersion: shop.example.com/v1, kind: Sale, metadata: {name: b, namespace: kinds}}")
+	c.to.WriteAs(t, "kubectl-create", "{apiVersion: shop.example.com/v1, kind: Sale, metadata: {name: b, namespace: kinds}, spec: {percent: 1}}")
 	check("kinds of one cluster",
 		"missing apiextensions.k8s.io/CustomResourceDefinition gifts.shop.example.com",
 		"unserved shop.example.com/Gift kinds/a (the other cluster does not serve its kind: install there what defines it, or leave it out with copy.exclude)",
 		"extra shop.example.com/Sale kinds/b by kubectl-create")
+}
+
+// TestCompareForbidden: kinds that may not be read are trouble by name, and the rest is compared.
+func TestCompareForbidden(t *testing.T) {
+	c := start(t)
+	c.from.WriteAs(t, "kubectl-create", strings.ReplaceAll(shop, "NS", "shop"))
+	c.copy(t, only("shop"))
+	c.to.WriteAs(t, "kubectl-edit", strings.ReplaceAll(aConfigMap+"{colour: green}}", "NS", "shop"))
+	c.to.WriteAs(t, "kubectl-create", `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: some}
+rules:
+  - {apiGroups: ["", apps, rbac.authorization.k8s.io, networking.k8s.io], resources: [namespaces, configmaps, deployments, networkpolicies, serviceaccounts, services, persistentvolumeclaims], verbs: [get, list]}
+  - {apiGroups: [rbac.authorization.k8s.io], resources: [roles], verbs: [list]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: some}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: some}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: viewer}]
+`)
+	c.b = viewer(t, c.to)
+	rules := only("shop")
+	rules.Only[0].Kinds = []string{"Secret", "ConfigMap", "Deployment", "CronJob"}
+	report := c.compare(t, rules)
+	if diff := cmp.Diff([]string{"changed ConfigMap shop/settings", `  data.colour: "blue" -> "green" by kubectl-edit`}, lines(report)); diff != "" {
+		t.Errorf("what may be read (-want +got):\n%s", diff)
+	}
+	var got []string
+	for _, trouble := range report.Trouble {
+		got = append(got, trouble.Cluster+" "+trouble.Kind+": "+trouble.Error)
+	}
+	want := []string{
+		`green cronjobs.batch: cannot list cronjobs.batch: cronjobs.batch is forbidden: User "viewer" cannot list resource "cronjobs" in API group "batch" at the cluster scope`,
+		`green customresourcedefinitions.apiextensions.k8s.io: cannot list customresourcedefinitions.apiextensions.k8s.io: customresourcedefinitions.apiextensions.k8s.io is forbidden: User "viewer" cannot list resource "customresourcedefinitions" in API group "apiextensions.k8s.io" at the cluster scope`,
+		`green secrets: cannot list secrets: secrets is forbidden: User "viewer" cannot list resource "secrets" in API group "" at the cluster scope`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("trouble (-want +got):\n%s", diff)
+	}
+	if err := report.Err(); fault.CodeOf(err) != fault.Trouble || fault.ExitStatus(err) != 2 {
+		t.Errorf("got %v", err)
+	}
+	c.from.Freeze(t)
+	if _, err := diff.Compare(t.Context(), c.a, c.b, rules); fault.CodeOf(err) != fault.Unavailable {
+		t.Errorf("a cluster that does not answer: %v", err)
+	}
+}
+
+// viewer connects to a server as a user who may do what was granted to him, and nothing else.
+func viewer(t *testing.T, s *kubetest.Server) *kube.Cluster {
+	t.Helper()
+	text, err := os.ReadFile(s.Access.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	access := cluster.Access{Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), Context: s.Access.Context}
+	text = bytes.ReplaceAll(text, []byte("user: {token"), []byte("user: {as: viewer, token"))
+	if err := os.WriteFile(access.Kubeconfig, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := kube.Connect(access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
