@@ -12,18 +12,15 @@ const shownBytes = 1024
 // before is how much is shown before the first difference of long values.
 const before = 80
 
-// show writes the values of a field that is different in two objects as JSON; "" for one that is not there.
+// show writes the values of a field that is different in two objects as JSON; nil for one that is not there.
 func show(want, have any) (from, to json.RawMessage) {
-	a, b := encode(want), encode(have)
-	if len(a) <= shownBytes && len(b) <= shownBytes {
-		return a, b
+	from, to = encode(want), encode(have)
+	one, two, ok := texts(want, have)
+	if !ok {
+		one, two = string(from), string(to)
 	}
-	if one, two, ok := texts(want, have); ok {
-		at := differAt(one, two)
-		return cutText(one, at, want != nil), cutText(two, at, have != nil)
-	}
-	at := differAt(string(a), string(b))
-	return cutText(string(a), at, want != nil), cutText(string(b), at, have != nil)
+	at := differAt(one, two)
+	return cut(from, one, at), cut(to, two, at)
 }
 
 // texts are two values as texts, of which one may not be there.
@@ -54,10 +51,10 @@ func differAt(a, b string) int {
 	return min(len(a), len(b))
 }
 
-// cutText is a part of a text from a little before a position, as a JSON string that says how long the whole is.
-func cutText(text string, at int, there bool) json.RawMessage {
-	if !there {
-		return nil
+// cut is a value, or when it is long the part of its text from a little before a position, with how long the whole is.
+func cut(value json.RawMessage, text string, at int) json.RawMessage {
+	if len(value) <= shownBytes {
+		return value
 	}
 	begin := runeStart(text, max(0, at-before))
 	end := runeStart(text, min(len(text), begin+shownBytes))
