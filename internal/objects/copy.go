@@ -9,7 +9,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -170,7 +169,6 @@ func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*
 // copyKind copies the objects of one kind, from the beginning again when a cluster goes away and comes back. It returns copies whose
 // originals were not met.
 func (c *copier) copyKind(ctx context.Context, resource kube.Resource, served bool) (gone []*unstructured.Unstructured, err error) {
-	before := c.tally.copied()
 	attempt := newAttempt(c)
 	err = c.insist(ctx, func() error {
 		attempt.again()
@@ -185,8 +183,8 @@ func (c *copier) copyKind(ctx context.Context, resource kube.Resource, served bo
 	c.lock.Lock()
 	c.began[resource.GroupResource()] = attempt.began
 	c.lock.Unlock()
-	if n := c.tally.copied() - before; err == nil && n > 0 && !c.DryRun {
-		c.Progress("copied %s", resource.GroupResource())
+	if n := attempt.tally.copied(); err == nil && n > 0 && !c.DryRun {
+		c.Progress("copied %d %s", n, resource.GroupResource())
 	}
 	return attempt.gone, err
 }
@@ -223,7 +221,7 @@ func (a *attempt) copy(ctx context.Context, resource kube.Resource, served bool)
 	if served {
 		theirs = pair.New(a.to.List(ctx, resource.GroupVersionResource, kube.Query{}))
 	}
-	theirs.Alone = a.orphan
+	theirs.Alone = func(alone *unstructured.Unstructured) { a.orphan(resource, alone) }
 	defer theirs.Close()
 	group, writing := errgroup.WithContext(ctx)
 	group.SetLimit(writesAtOnce)
@@ -265,9 +263,9 @@ func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing
 	return w.copy(ctx, existing)
 }
 
-// orphan notes a copy whose original was not met.
-func (a *attempt) orphan(theirs *unstructured.Unstructured) {
-	if strings.HasPrefix(theirs.GetLabels()[kube.CopiedLabel], a.mark) {
+// orphan notes a copy whose original was not met, if the rules ask for such objects.
+func (a *attempt) orphan(resource kube.Resource, theirs *unstructured.Unstructured) {
+	if a.isOurs(theirs) && a.decide.Asked(resource, theirs) {
 		ref := &unstructured.Unstructured{}
 		ref.SetGroupVersionKind(theirs.GroupVersionKind())
 		ref.SetNamespace(theirs.GetNamespace())

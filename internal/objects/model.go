@@ -89,7 +89,7 @@ func (m *Model) Current(want Wanted, existing *unstructured.Unstructured) bool {
 
 // written is the digest of what a copy from the first cluster has written to an object.
 func (m *Model) written(existing *unstructured.Unstructured) (digest string, copied bool) {
-	label, _ := strings.CutPrefix(existing.GetLabels()[kube.CopiedLabel], takenOver)
+	label, _ := strings.CutPrefix(kube.Copied(existing), takenOver)
 	return strings.CutPrefix(label, m.copier.mark)
 }
 

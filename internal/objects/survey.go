@@ -31,7 +31,7 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 	}
 	var copied []kube.Resource
 	for _, r := range ours {
-		if c.decide.Kind(r) != decide.None {
+		if c.decide.Kind(r) != decide.None || !c.decide.AskedKind(r) {
 			continue // nobody wants to read how many events were not copied
 		}
 		if _, ok := pair.Version(r, theirs); ok || slices.Contains(brought, r.GroupResource().String()) {
@@ -67,7 +67,8 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 			return nil, err
 		}
 		name := field.String(obj, "spec", "names", "plural") + "." + field.String(obj, "spec", "group")
-		if reason == decide.None && !slices.ContainsFunc(theirs, func(r kube.Resource) bool { return r.GroupResource().String() == name }) {
+		comes := reason == decide.None || reason == decide.Unselected // one that selected objects need is selected with them
+		if comes && !slices.ContainsFunc(theirs, func(r kube.Resource) bool { return r.GroupResource().String() == name }) {
 			brought = append(brought, name)
 		}
 	}

@@ -165,7 +165,7 @@ func (d *Decider) reachesSystem(resource kube.Resource, obj *unstructured.Unstru
 	if namespace == kube.SystemNamespace {
 		return false
 	}
-	return resource.Group == "rbac.authorization.k8s.io" || slices.ContainsFunc(d.rules.Include, func(s spec.Selector) bool {
+	return resource.Group == "rbac.authorization.k8s.io" || slices.ContainsFunc(slices.Concat(d.rules.Include, d.rules.Only), func(s spec.Selector) bool {
 		return slices.Contains(s.Namespaces, namespace)
 	})
 }
@@ -177,7 +177,7 @@ func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstr
 		return None
 	case resource.GroupKind().String() == "Namespace" && d.owned[ident.Of(obj)]:
 		return Pipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
-	case existing.GetLabels()[kube.OriginLabel] != "":
+	case kube.Origin(existing) != "":
 		return None
 	case slices.Contains(platformKinds, resource.GroupKind().String()) || kube.IsSystemNamespace(namespaceOf(resource, obj)):
 		return Theirs
@@ -280,6 +280,11 @@ func (d *Decider) ownedBySync(resource kube.Resource) bool {
 		}
 	}
 	return true
+}
+
+// Asked reports whether the rules ask for an object, whatever else may speak against copying it.
+func (d *Decider) Asked(resource kube.Resource, obj *unstructured.Unstructured) bool {
+	return d.included(resource, obj) && !MatchesAny(d.rules.Exclude, resource, obj)
 }
 
 // included reports whether the configuration, and what narrows it, ask for the object.

@@ -9,9 +9,11 @@ import (
 
 // MayCopy reports whether the rules let any object of a kind be copied, so that the others need not be read.
 func (d *Decider) MayCopy(resource kube.Resource) bool {
-	if d.Kind(resource) != None || !d.ownedBySync(resource) {
-		return false
-	}
+	return d.Kind(resource) == None && d.ownedBySync(resource) && d.AskedKind(resource)
+}
+
+// AskedKind reports whether the rules can ask for an object of a kind.
+func (d *Decider) AskedKind(resource kube.Resource) bool {
 	return d.bySelected(resource) || askedKind(d.rules.Include, resource) && askedKind(d.rules.Only, resource)
 }
 

@@ -93,7 +93,7 @@ func (o *compared) harmless(ctx context.Context, ch change) (bool, error) {
 	}
 	writers := o.managed.of(ch.path)
 	_, people := o.managed.others(ch.path)
-	created := o.existing.GetLabels()[kube.OriginLabel] == kube.OriginCreated
+	created := kube.Origin(o.existing) == kube.OriginCreated
 	switch {
 	case created && len(people) > 0: // who writes to what a copy has made edits it
 		return false, nil

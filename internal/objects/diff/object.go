@@ -110,7 +110,7 @@ func (c *comparer) alone(ctx context.Context, k kind, existing *unstructured.Uns
 		return verdict{exceptions: []Exception{{Object: ident.Of(existing), Reason: string(decide.Theirs)}}}, nil
 	}
 	d := Difference{Cause: Extra, By: managersOf(existing).writers()}
-	if existing.GetLabels()[kube.CopiedLabel] != "" {
+	if kube.Copied(existing) != "" {
 		d.Reason = "its label says that it was copied"
 	}
 	return different(existing, d), nil
