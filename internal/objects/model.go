@@ -39,6 +39,11 @@ func (m *Model) Skips(ctx context.Context, resource kube.Resource, obj *unstruct
 	return m.copier.decide.Object(ctx, resource, obj)
 }
 
+// Asks reports whether the rules ask for an object, which does not mean that it is copied.
+func (m *Model) Asks(resource kube.Resource, obj *unstructured.Unstructured) bool {
+	return m.copier.decide.Asked(resource, obj)
+}
+
 // Keeps says why existing stays as it is although obj, its peer in the first cluster, is copied; decide.None when it does not.
 func (m *Model) Keeps(resource kube.Resource, obj, existing *unstructured.Unstructured) decide.Reason {
 	reason := m.copier.decide.Keep(resource, obj, existing)

@@ -77,10 +77,13 @@ func (c *comparer) look(ctx context.Context, k kind, obj, existing *unstructured
 		return c.alone(ctx, k, existing)
 	}
 	skipped, err := c.model.Skips(ctx, k.resource, obj)
-	if err != nil || skipped != decide.None {
-		return verdict{skipped: skipped}, in(c.from, err)
-	}
 	switch {
+	case err != nil:
+		return verdict{}, in(c.from, err)
+	case skipped != decide.None && skipped != decide.Excluded && !c.model.Asks(k.resource, obj):
+		return verdict{}, nil
+	case skipped != decide.None:
+		return verdict{skipped: skipped}, nil
 	case !k.to:
 		return different(obj, Difference{Cause: Unserved, Reason: k.reason}), nil
 	case existing == nil:
