@@ -31,7 +31,9 @@ type Schemas struct {
 type document map[string]map[string]any
 
 // New returns what is known of the cluster that fetch asks.
-func New(fetch Fetch) *Schemas { return &Schemas{fetch: fetch, read: map[schema.GroupVersion]document{}} }
+func New(fetch Fetch) *Schemas {
+	return &Schemas{fetch: fetch, read: map[schema.GroupVersion]document{}}
+}
 
 // Field is what is known of a field.
 type Field struct {
