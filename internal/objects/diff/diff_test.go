@@ -1,4 +1,4 @@
-package diff_test
+package diff
 
 import (
 	"bytes"
@@ -19,7 +19,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
-	"github.com/crossfade-dev/crossfade/internal/objects/diff"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -49,9 +48,9 @@ func (c clusters) copy(t *testing.T, rules decide.Rules) {
 	}
 }
 
-func (c clusters) compare(t *testing.T, rules decide.Rules) diff.Report {
+func (c clusters) compare(t *testing.T, rules decide.Rules) Report {
 	t.Helper()
-	report, err := diff.Compare(t.Context(), c.a, c.b, rules)
+	report, err := Compare(t.Context(), c.a, c.b, rules)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +84,7 @@ func (c clusters) delete(t *testing.T, from *kube.Cluster, text string) {
 }
 
 // lines writes differences the way the tables have them.
-func lines(report diff.Report) []string {
+func lines(report Report) []string {
 	var all []string
 	for _, d := range report.Differences {
 		line := string(d.Cause) + " " + d.Object
@@ -109,7 +108,7 @@ func lines(report diff.Report) []string {
 	return all
 }
 
-func fieldLine(f diff.Field) string {
+func fieldLine(f Field) string {
 	line := "  " + f.Path + ": " + string(f.From) + " -> " + string(f.To)
 	if f.Secret {
 		line = "  " + f.Path + ": secret"
@@ -400,7 +399,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: viewer}]
 		t.Errorf("got %v", err)
 	}
 	c.from.Freeze(t)
-	if _, err := diff.Compare(t.Context(), c.a, c.b, rules); fault.CodeOf(err) != fault.Unavailable {
+	if _, err := Compare(t.Context(), c.a, c.b, rules); fault.CodeOf(err) != fault.Unavailable {
 		t.Errorf("a cluster that does not answer: %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -88,7 +89,7 @@ func anyMap(depth int) *rapid.Generator[map[string]any] {
 }
 
 func anyValue(depth int) *rapid.Generator[any] {
-	scalars := []*rapid.Generator[any]{rapid.Int64().AsAny(), rapid.Bool().AsAny(), rapid.String().AsAny()}
+	scalars := []*rapid.Generator[any]{rapid.Int64().AsAny(), rapid.Bool().AsAny(), text().AsAny()}
 	if depth <= 0 {
 		return rapid.OneOf(scalars...)
 	}
@@ -136,4 +137,9 @@ func edit(r *rapid.T, value any, at string) (string, bool) {
 		return at, true
 	}
 	return "", false
+}
+
+// text draws texts that YAML can hold, too.
+func text() *rapid.Generator[string] {
+	return rapid.StringOf(rapid.RuneFrom([]rune("\n\t \"'{}[]:#"), unicode.Letter, unicode.Number, unicode.Punct))
 }
