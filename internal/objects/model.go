@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
@@ -18,6 +19,8 @@ import (
 type Model struct {
 	copier *copier
 	there  *decide.Decider // decides about objects of the other cluster
+	active bool            // nothing is withheld in the other cluster
+	hidden bool            // whether it is active may not be known
 }
 
 // NewModel makes a model of the copy that the rules ask for, of kinds that the first cluster serves. An error is one of reading the clusters.
@@ -27,6 +30,10 @@ func NewModel(ctx context.Context, from, to *kube.Cluster, rules decide.Rules, k
 		return nil, err
 	}
 	m := &Model{copier: c, there: c.decide.In(ownersIn(to))}
+	m.active, err = withhold.Active(ctx, to)
+	if m.hidden = apierrors.IsForbidden(err); err != nil && !m.hidden {
+		return nil, err
+	}
 	kinds = slices.DeleteFunc(slices.Clone(kinds), func(r kube.Resource) bool { return !m.MayCopy(r) })
 	return m, c.gather(ctx, kinds)
 }
@@ -47,8 +54,8 @@ func (m *Model) Asks(resource kube.Resource, obj *unstructured.Unstructured) boo
 // Keeps says why existing stays as it is although obj, its peer in the first cluster, is copied; decide.None when it does not.
 func (m *Model) Keeps(resource kube.Resource, obj, existing *unstructured.Unstructured) decide.Reason {
 	reason := m.copier.decide.Keep(resource, obj, existing)
-	if reason == decide.None && m.copier.policy(obj) == "target" && edited(existing) {
-		return decide.Edited
+	if reason == decide.None && m.copier.policy(obj) == "target" && decide.Edited(existing) {
+		return decide.Changed
 	}
 	return reason
 }
@@ -63,33 +70,45 @@ func (m *Model) Made(theirs *unstructured.Unstructured) bool { return m.copier.i
 
 // Wanted is an object as a copy would write it over one that is there.
 type Wanted struct {
-	Object *unstructured.Unstructured // but for its labels about the copy
-	Scaled bool                       // its replicas are those that an autoscaler has set in the other cluster
-	Copied bool                       // what is there was written by a copy from the first cluster, whoever had made it
+	Object   *unstructured.Unstructured // but for its labels about the copy
+	Scaled   bool                       // its replicas are those that an autoscaler has set in the other cluster
+	Copied   bool                       // what is there was written by a copy from the first cluster, whoever had made it
+	Unwanted bool                       // what is there was not copied, and acts on the world outside although the other cluster is not active
 
-	plain *unstructured.Unstructured // with the replicas of the first cluster
+	plain, scaled *unstructured.Unstructured // with nothing withheld, and the replicas of the first cluster and of the other
 }
 
 // Want is obj as a copy would write it over existing. Owners that are not there are left out.
 func (m *Model) Want(ctx context.Context, obj, existing *unstructured.Unstructured) (Wanted, error) {
 	w := &writer{copier: m.copier, from: obj}
-	plain, _, err := w.prepare(ctx, existing)
+	plain, _, err := w.prepare(ctx)
 	if err != nil {
 		return Wanted{}, err
 	}
-	want := Wanted{Object: plain.DeepCopy(), plain: plain}
-	keepScale(want.Object, existing)
-	want.Scaled = !field.Equal(field.Map(plain, "spec")["replicas"], field.Map(want.Object, "spec")["replicas"])
+	scaled := plain.DeepCopy()
+	keepScale(scaled, existing)
+	want := Wanted{Object: scaled, plain: plain, scaled: scaled}
+	want.Scaled = !field.Equal(field.Map(plain, "spec")["replicas"], field.Map(scaled, "spec")["replicas"])
 	_, want.Copied = m.written(existing)
+	if m.active {
+		return want, nil
+	}
+	held, err := withhold.Hold(ctx, scaled, m.copier.from.Find)
+	if err != nil {
+		return Wanted{}, err
+	}
+	if want.Copied && !m.hidden || withhold.Held(existing) {
+		want.Object = held
+	} else {
+		want.Unwanted = held != scaled
+	}
 	return want, nil
 }
 
 // Current reports whether what a copy has written to existing is what it would write now, values of Secrets aside.
 func (m *Model) Current(want Wanted, existing *unstructured.Unstructured) bool {
 	written, copied := m.written(existing)
-	return copied && slices.ContainsFunc([]*unstructured.Unstructured{want.plain, want.Object}, func(form *unstructured.Unstructured) bool {
-		return m.digest(form, existing) == written || m.digest(withhold.Hold(form), existing) == written // it may have been released since
-	})
+	return copied && (m.digest(want.plain, existing) == written || m.digest(want.scaled, existing) == written)
 }
 
 // written is the digest of what a copy from the first cluster has written to an object.
@@ -105,5 +124,5 @@ func (m *Model) digest(obj, existing *unstructured.Unstructured) string {
 	labels := obj.GetLabels()
 	delete(labels, kube.CopiedLabel)
 	obj.SetLabels(labels)
-	return digest(obj)
+	return digest(released(obj))
 }

@@ -33,6 +33,7 @@ type Server struct {
 	Access cluster.Access
 	api    *exec.Cmd
 	start  func() *exec.Cmd // starts the API server
+	dir    string           // with its keys
 }
 
 // Start starts an API server that ends with the test, with a kubeconfig whose one context has the given name. It skips the
@@ -54,7 +55,7 @@ func Start(t *testing.T, name string) *Server {
 	key, token := writeKey(t, dir), newToken()
 	tokens := filepath.Join(dir, "tokens.csv")
 	write(t, tokens, token+",admin,admin,system:masters\n")
-	s := &Server{start: func() *exec.Cmd {
+	s := &Server{dir: dir, start: func() *exec.Cmd {
 		return run(t, dir, program(t, "kube-apiserver"), "--etcd-servers", etcdURL,
 			"--bind-address", "127.0.0.1", "--secure-port", port, "--cert-dir", filepath.Join(dir, "certs"),
 			"--token-auth-file", tokens, "--authorization-mode", "RBAC", "--service-cluster-ip-range", "10.96.0.0/16",
@@ -97,6 +98,30 @@ func (s *Server) signal(t *testing.T, signal os.Signal) {
 	t.Helper()
 	if err := s.api.Process.Signal(signal); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Manage starts the controllers of Kubernetes beside the API server, until the test ends: the kube-controller-manager as it
+// is. It returns when they make what every namespace gets. There are still no nodes, so that no pod ever runs.
+func (s *Server) Manage(t *testing.T) {
+	t.Helper()
+	run(t, s.dir, program(t, "kube-controller-manager"), "--kubeconfig", s.Access.Kubeconfig, "--leader-elect=false", "--secure-port=0",
+		"--service-account-private-key-file", filepath.Join(s.dir, "service-account.key"), "--root-ca-file", filepath.Join(s.dir, "certs", "apiserver.crt"),
+		"--kube-api-qps=200", "--kube-api-burst=400")
+	account := Objects(t, "{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: default}}")[0]
+	deadline, c := time.Now().Add(startTimeout), s.Connect(t)
+	for tick := time.NewTicker(50 * time.Millisecond); ; <-tick.C {
+		if found, err := c.Get(t.Context(), account); err != nil || found != nil {
+			tick.Stop()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			log, _ := os.ReadFile(filepath.Join(s.dir, "kube-controller-manager.log"))
+			t.Fatalf("the controllers do not work after %s\n%s", startTimeout, log[max(0, len(log)-4000):])
+		}
 	}
 }
 

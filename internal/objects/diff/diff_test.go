@@ -137,7 +137,7 @@ rules: [{apiGroups: [""], resources: [pods], verbs: [get]}, {apiGroups: [""], re
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: NS}
-spec: {type: LoadBalancer, selector: {app: web}, ports: [{name: a, port: 80}, {name: b, port: 81}]}
+spec: {type: NodePort, selector: {app: web}, ports: [{name: a, port: 80}, {name: b, port: 81}]}
 ---
 {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data, namespace: NS}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}
 ---
@@ -176,6 +176,7 @@ func TestCompare(t *testing.T) {
 	tests := map[string]struct {
 		reason       string
 		before       string // in the other cluster, before the copy
+		never        bool   // there is no copy
 		inA, inB     string // merged in after it
 		goneA, goneB string // deleted after it
 		conflicts    map[string]string
@@ -257,7 +258,13 @@ func TestCompare(t *testing.T) {
 		},
 		"released by hand": {
 			reason: "it runs in both", inB: "{apiVersion: batch/v1, kind: CronJob, metadata: {name: nightly, namespace: NS, annotations: {crossfade.dev/withheld: null}}, spec: {suspend: false}}",
-			want: []string{"except batch/CronJob NS/nightly: withheld in neither cluster"},
+			want: []string{
+				"changed batch/CronJob NS/nightly", `  metadata.annotations[crossfade.dev/withheld]: "{\"/spec/suspend\":false}" -> `, "  spec.suspend: true -> false by kubectl-edit",
+			},
+		},
+		"running in both": {
+			reason: "what nobody has copied is nobody's to withhold", before: aCronJob + `{schedule: "0 3 * * *", jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: "c:1"}]}}}}}}`,
+			never:  true, want: []string{"except batch/CronJob NS/nightly: withheld in neither cluster"},
 		},
 		"withheld and edited": {
 			reason: "what is withheld is compared all the same", inB: aCronJob + `{schedule: "0 4 * * *"}}`,
@@ -278,17 +285,23 @@ func TestCompare(t *testing.T) {
 			}
 			rules := only(ns)
 			rules.Conflicts = test.conflicts
-			c.copy(t, rules)
+			if !test.never {
+				c.copy(t, rules)
+			}
 			c.from.WriteAs(t, "kubectl-edit", in(test.inA))
 			c.to.WriteAs(t, "kubectl-edit", in(test.inB))
 			c.delete(t, c.a, in(test.goneA))
 			c.delete(t, c.b, in(test.goneB))
 			report := c.compare(t, rules)
+			got := lines(report)
+			if test.never { // most of it is missing
+				got = slices.DeleteFunc(got, func(line string) bool { return !strings.HasPrefix(line, "except") })
+			}
 			var want []string
 			for _, line := range test.want {
 				want = append(want, in(line))
 			}
-			if diff := cmp.Diff(want, lines(report)); diff != "" {
+			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
 			if len(report.Trouble) > 0 || report.Compared < 9 {

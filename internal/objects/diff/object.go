@@ -136,7 +136,7 @@ func (c *comparer) both(ctx context.Context, k kind, obj, existing *unstructured
 	switch reason := c.model.Keeps(k.resource, obj, existing); reason {
 	case decide.None:
 		v.difference = &Difference{Object: ident.Of(obj), Cause: cause, Fields: fields, More: more}
-	case decide.Theirs, decide.Edited:
+	case decide.Theirs, decide.Changed:
 		v.exceptions = append(v.exceptions, Exception{Object: ident.Of(obj), Reason: string(reason), Fields: fields, More: more})
 	default:
 		return verdict{skipped: reason}, nil
@@ -154,7 +154,7 @@ func meant(obj, existing *unstructured.Unstructured, want objects.Wanted) []Exce
 		add(withheld)
 	case here && !there:
 		add(handed)
-	case !here && want.Copied && withhold.Hold(want.Object) != want.Object:
+	case want.Unwanted && !here:
 		add(atWork)
 	}
 	if want.Scaled {
