@@ -186,7 +186,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
 	policy := w.policy(want)
 	if policy == "target" && decide.Edited(existing) {
-		return Skip, "left as it was changed in the other cluster", nil
+		return Skip, string(decide.Changed), nil
 	}
 	if w.DryRun {
 		return Update, "", nil
@@ -209,11 +209,11 @@ func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstru
 }
 
 // policy says who wins where somebody has changed a copied object of a kind.
-func (w *writer) policy(obj *unstructured.Unstructured) string {
-	if policy := w.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
+func (c *copier) policy(obj *unstructured.Unstructured) string {
+	if policy := c.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
 		return policy
 	}
-	return w.Conflicts[obj.GetKind()]
+	return c.Conflicts[obj.GetKind()]
 }
 
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
