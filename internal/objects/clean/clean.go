@@ -67,14 +67,12 @@ func Object(original *unstructured.Unstructured) *unstructured.Unstructured {
 	return obj
 }
 
-// cleanService lets the new cluster give addresses and ports, and keeps what somebody chose. The address of the load
-// balancer stays with the old cluster: two Services that claim one address take it from the live one (velero#474).
+// cleanService lets the new cluster give addresses and ports, and keeps what somebody chose.
 func cleanService(obj, original *unstructured.Unstructured) {
 	if field.String(obj, "spec", "clusterIP") != "None" {
 		field.Drop(obj, "spec", "clusterIP")
 		field.Drop(obj, "spec", "clusterIPs")
 	}
-	field.Drop(obj, "spec", "loadBalancerIP")
 	for _, name := range []string{"healthCheckNodePort", "ipFamilies", "ipFamilyPolicy"} {
 		if !field.Chosen(original, "f:spec", "f:"+name) {
 			field.Drop(obj, "spec", name)

@@ -28,7 +28,7 @@ func TestClean(t *testing.T) {
 		},
 		"a service with given addresses": {
 			in:   `{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {type: LoadBalancer, clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1], ipFamilies: [IPv4], healthCheckNodePort: 31000, loadBalancerIP: 1.2.3.4, ports: [{port: 80, nodePort: 30001}]}}`,
-			want: `{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {type: LoadBalancer, ports: [{port: 80}]}}`,
+			want: `{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {type: LoadBalancer, loadBalancerIP: 1.2.3.4, ports: [{port: 80}]}}`,
 		},
 		"a headless service": {
 			in:   `{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: None, clusterIPs: [None], ports: [{port: 80}]}}`,

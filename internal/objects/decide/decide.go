@@ -172,6 +172,8 @@ func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstr
 		return Pipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
 	case kube.Origin(existing) != "":
 		return None
+	case strings.HasPrefix(obj.GetName(), "system:") && resource.Group == "rbac.authorization.k8s.io":
+		return Theirs // an addon's, by its name
 	case slices.Contains(platformKinds, resource.GroupKind().String()) || kube.IsSystemNamespace(namespaceOf(resource, obj)):
 		return Theirs
 	}
@@ -199,7 +201,7 @@ func systemNamed(resource kube.Resource, obj *unstructured.Unstructured) bool {
 	case "ServiceAccount":
 		return name == "default" && asMade(obj)
 	case "ClusterRole.rbac.authorization.k8s.io", "ClusterRoleBinding.rbac.authorization.k8s.io", "Role.rbac.authorization.k8s.io", "RoleBinding.rbac.authorization.k8s.io":
-		return strings.HasPrefix(name, "system:") || obj.GetLabels()["kubernetes.io/bootstrapping"] != "" || strings.HasPrefix(name, "kubeadm:")
+		return obj.GetLabels()["kubernetes.io/bootstrapping"] != "" || strings.HasPrefix(name, "kubeadm:")
 	case "PriorityClass.scheduling.k8s.io":
 		return strings.HasPrefix(name, "system-")
 	}
