@@ -29,6 +29,7 @@ func TestHardCases(t *testing.T) {
 		{"made", testMadeByControllers},
 		{"fixed fields", testFixedFields},
 		{"refused", testRefused},
+		{"related", testRelated},
 		{"stack", testStack},
 		{"gone", testGone},
 		{"nothing else is deleted", testNothingElseIsDeleted},
