@@ -30,6 +30,7 @@ func TestHardCases(t *testing.T) {
 		{"fixed fields", testFixedFields},
 		{"refused", testRefused},
 		{"related", testRelated},
+		{"quiesced", testQuiesced},
 		{"stack", testStack},
 		{"gone", testGone},
 		{"nothing else is deleted", testNothingElseIsDeleted},

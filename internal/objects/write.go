@@ -153,6 +153,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 	}
 	if existing == nil {
 		w.stamp(want, nil)
+		want = w.still(want, nil)
 		if w.DryRun {
 			return Create, "", nil
 		}
@@ -173,6 +174,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 		return w.try(ctx, free, existing)
 	}
 	w.stamp(want, existing)
+	want = w.still(want, existing)
 	w.relate.Learn(existing)
 	if same(want, existing) {
 		return Unchanged, "", nil
