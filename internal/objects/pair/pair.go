@@ -34,10 +34,12 @@ type Peers struct {
 	// Alone is told of objects of the other cluster that were not asked for. It may be nil.
 	Alone func(*unstructured.Unstructured)
 
-	next func() (*unstructured.Unstructured, error, bool)
-	stop func()
-	head *unstructured.Unstructured
-	done bool
+	next       func() (*unstructured.Unstructured, error, bool)
+	stop       func()
+	head       *unstructured.Unstructured
+	done       bool
+	last       string // key of the latest object of the other cluster
+	disordered bool
 }
 
 // New walks the list of the other cluster. The peers must be closed.
@@ -80,6 +82,9 @@ func (p *Peers) Rest() error {
 	}
 }
 
+// Ordered reports whether the other cluster's objects have come in the order of their keys so far, so that no peer was missed.
+func (p *Peers) Ordered() bool { return !p.disordered }
+
 // fetch puts the next object of the other cluster at the head, unless one is there.
 func (p *Peers) fetch() error {
 	if p.done || p.head != nil {
@@ -90,6 +95,10 @@ func (p *Peers) fetch() error {
 		return err
 	}
 	p.head, p.done = head, !ok
+	if ok {
+		p.disordered = p.disordered || key(head) < p.last
+		p.last = key(head)
+	}
 	return nil
 }
 
