@@ -29,6 +29,9 @@ func TestHardCases(t *testing.T) {
 		{"made", testMadeByControllers},
 		{"fixed fields", testFixedFields},
 		{"refused", testRefused},
+		{"related", testRelated},
+		{"quiesced", testQuiesced},
+		{"stack", testStack},
 		{"gone", testGone},
 		{"nothing else is deleted", testNothingElseIsDeleted},
 	} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
@@ -32,7 +33,7 @@ type writer struct {
 	tally *tally
 	from  *unstructured.Unstructured // as it is in its own cluster
 	first bool                       // whether it may be put off until everything else is there
-	alone bool                       // whether it is written without owners that are not there
+	last  bool                       // whether what it names by UID and is not there does not come any more
 
 	concerned, active bool // whether something of it may be withheld, and whether the other cluster was active when it was written
 }
@@ -53,6 +54,9 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	switch {
 	case err == nil:
 		w.tally.add(w.from, action, reason)
+		if w.last && !w.DryRun && len(missing) > 0 {
+			w.tally.note(&w.tally.report.Notes, "%s was copied without %s, which the other cluster does not have", ident.Of(w.from), strings.Join(missing, ", "))
+		}
 		w.accepted()
 		return nil
 	case stops(err) || ctx.Err() != nil:
@@ -68,7 +72,8 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	return nil
 }
 
-// prepare makes the object as it shall be in the other cluster; missing are owners that are not there (yet).
+// prepare makes the object as it shall be in the other cluster; missing are objects that it names by UID, as its
+// owners for one, and that are not there (yet).
 func (w *writer) prepare(ctx context.Context) (want *unstructured.Unstructured, missing []string, err error) {
 	free, err := withhold.Restore(w.from)
 	if err != nil {
@@ -84,10 +89,8 @@ func (w *writer) prepare(ctx context.Context) (want *unstructured.Unstructured, 
 	if len(owners) > 0 {
 		_ = unstructured.SetNestedSlice(want.Object, owners, "metadata", "ownerReferences") // metadata is a map
 	}
-	if err := w.relate.Fields(ctx, want); err != nil {
-		return nil, nil, err
-	}
-	return want, missing, nil
+	others, err := w.relate.Fields(ctx, want)
+	return want, append(missing, others...), err
 }
 
 // put writes the object, once more when the other cluster has become active meanwhile, or has ceased to be.
@@ -107,16 +110,21 @@ func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructu
 	}
 }
 
-// shaped is the object as it shall be there now: with what would act on the world outside withheld, unless the cluster is active.
-func (w *writer) shaped(ctx context.Context, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// shaped is the object as it shall be there now. What would act on the world outside is withheld while the other cluster is not active;
+// and also while it is, as long as the original acts, unless both have acted before.
+func (w *writer) shaped(ctx context.Context, want, existing *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	held, err := withhold.Hold(ctx, want, w.copier.from.Find)
 	if w.concerned = held != want; err != nil || !w.concerned {
 		return want, err
 	}
-	if w.active, err = withhold.Active(ctx, w.to); err != nil || w.active {
-		return want, err
+	if w.active, err = withhold.Active(ctx, w.to); err != nil || !w.active {
+		return held, err
 	}
-	return held, nil
+	original, err := withhold.Hold(ctx, w.from, w.copier.from.Find)
+	if err == nil && original != w.from && (existing == nil || withhold.Held(existing)) {
+		return held, nil
+	}
+	return want, err
 }
 
 // persist writes the object, again while the API server is busy.
@@ -144,12 +152,13 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 	if existing != nil {
 		keepScale(free, existing)
 	}
-	want, err := w.shaped(ctx, free)
+	want, err := w.shaped(ctx, free, existing)
 	if err != nil {
 		return "", "", err
 	}
 	if existing == nil {
 		w.stamp(want, nil)
+		want = w.still(want, nil)
 		if w.DryRun {
 			return Create, "", nil
 		}
@@ -170,6 +179,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 		return w.try(ctx, free, existing)
 	}
 	w.stamp(want, existing)
+	want = w.still(want, existing)
 	w.relate.Learn(existing)
 	if same(want, existing) {
 		return Unchanged, "", nil

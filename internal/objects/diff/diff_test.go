@@ -264,7 +264,7 @@ func TestCompare(t *testing.T) {
 		},
 		"running in both": {
 			reason: "what nobody has copied is nobody's to withhold", before: aCronJob + `{schedule: "0 3 * * *", jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: "c:1"}]}}}}}}`,
-			never:  true, want: []string{"except batch/CronJob NS/nightly: withheld in neither cluster"},
+			never: true, want: []string{"except batch/CronJob NS/nightly: withheld in neither cluster"},
 		},
 		"withheld and edited": {
 			reason: "what is withheld is compared all the same", inB: aCronJob + `{schedule: "0 4 * * *"}}`,

@@ -193,8 +193,20 @@ func anyList(texts []string) []any {
 // itemKeys are what may name the items of a list, the likeliest first: the keys of the lists of Kubernetes' own kinds, and what
 // custom resources use.
 var itemKeys = [][]string{
-	{"name"}, {"port", "protocol"}, {"containerPort", "protocol"}, {"mountPath"}, {"devicePath"}, {"key", "operator", "effect"}, {"key"},
-	{"topologyKey", "whenUnsatisfiable"}, {"type"}, {"uid"}, {"ip"}, {"id"}, {"host"}, {"path"},
+	{"name"},
+	{"port", "protocol"},
+	{"containerPort", "protocol"},
+	{"mountPath"},
+	{"devicePath"},
+	{"key", "operator", "effect"},
+	{"key"},
+	{"topologyKey", "whenUnsatisfiable"},
+	{"type"},
+	{"uid"},
+	{"ip"},
+	{"id"},
+	{"host"},
+	{"path"},
 }
 
 // keysOf are the keys by which each item of both lists has a name of its own; nil when there are none.
