@@ -38,7 +38,7 @@ type Peers struct {
 	stop       func()
 	head       *unstructured.Unstructured
 	done       bool
-	last       string // key of the latest object of the other cluster
+	asked, met string // keys of the latest objects of either cluster
 	disordered bool
 }
 
@@ -56,6 +56,8 @@ func (p *Peers) Close() { p.stop() }
 
 // Find returns the peer of obj; nil, without an error, when there is none. An error is one of the other cluster's list.
 func (p *Peers) Find(obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	p.disordered = p.disordered || key(obj) < p.asked
+	p.asked = key(obj)
 	for {
 		if err := p.fetch(); err != nil || p.done {
 			return nil, err
@@ -82,7 +84,7 @@ func (p *Peers) Rest() error {
 	}
 }
 
-// Ordered reports whether the other cluster's objects have come in the order of their keys so far, so that no peer was missed.
+// Ordered reports whether the objects of both clusters have come in the order of their keys so far, so that no peer was missed.
 func (p *Peers) Ordered() bool { return !p.disordered }
 
 // fetch puts the next object of the other cluster at the head, unless one is there.
@@ -96,8 +98,8 @@ func (p *Peers) fetch() error {
 	}
 	p.head, p.done = head, !ok
 	if ok {
-		p.disordered = p.disordered || key(head) < p.last
-		p.last = key(head)
+		p.disordered = p.disordered || key(head) < p.met
+		p.met = key(head)
 	}
 	return nil
 }
