@@ -32,6 +32,7 @@ func TestHardCases(t *testing.T) {
 		{"related", testRelated},
 		{"quiesced", testQuiesced},
 		{"stack", testStack},
+		{"leaving", testLeaving},
 		{"gone", testGone},
 		{"nothing else is deleted", testNothingElseIsDeleted},
 	} {
@@ -57,10 +58,14 @@ func (p *clusters) decided(t *testing.T, prefix string, rules decide.Rules) (obj
 	return p.decidedWith(t, prefix, options(rules))
 }
 
+// decidedWith is decided with options; those may have a function of their own that is told.
 func (p *clusters) decidedWith(t *testing.T, prefix string, o objects.Options) (objects.Report, map[string]string) {
 	t.Helper()
-	found := map[string]string{}
+	found, tell := map[string]string{}, o.Tell
 	o.Tell = func(d objects.Decision) {
+		if tell != nil {
+			tell(d)
+		}
 		_, name, _ := strings.Cut(d.Object, " ")
 		if strings.HasPrefix(name, prefix) {
 			found[d.Object] = strings.TrimSpace(string(d.Action) + " " + d.Reason)

@@ -144,6 +144,12 @@ func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstr
 
 // try creates the object, or changes what is there.
 func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructured) (Action, string, error) {
+	if existing != nil && existing.GetDeletionTimestamp() != nil {
+		if err := w.leaves(ctx, existing); err != nil {
+			return "", "", err
+		}
+		existing = nil
+	}
 	if existing != nil {
 		keepScale(free, existing)
 	}
