@@ -110,16 +110,21 @@ func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructu
 	}
 }
 
-// shaped is the object as it shall be there now: with what would act on the world outside withheld, unless the cluster is active.
-func (w *writer) shaped(ctx context.Context, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// shaped is the object as it shall be there now. What would act on the world outside is withheld while the other cluster is not active;
+// and also while it is, as long as the original acts, unless both have acted before.
+func (w *writer) shaped(ctx context.Context, want, existing *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	held, err := withhold.Hold(ctx, want, w.copier.from.Find)
 	if w.concerned = held != want; err != nil || !w.concerned {
 		return want, err
 	}
-	if w.active, err = withhold.Active(ctx, w.to); err != nil || w.active {
-		return want, err
+	if w.active, err = withhold.Active(ctx, w.to); err != nil || !w.active {
+		return held, err
 	}
-	return held, nil
+	original, err := withhold.Hold(ctx, w.from, w.copier.from.Find)
+	if err == nil && original != w.from && (existing == nil || withhold.Held(existing)) {
+		return held, nil
+	}
+	return want, err
 }
 
 // persist writes the object, again while the API server is busy.
@@ -153,7 +158,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 	if existing != nil {
 		keepScale(free, existing)
 	}
-	want, err := w.shaped(ctx, free)
+	want, err := w.shaped(ctx, free, existing)
 	if err != nil {
 		return "", "", err
 	}
@@ -192,7 +197,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
 	policy := w.policy(want)
 	if policy == "target" && decide.Edited(existing) {
-		return Skip, "left as it was changed in the other cluster", nil
+		return Skip, string(decide.Changed), nil
 	}
 	if w.DryRun {
 		return Update, "", nil
@@ -215,11 +220,11 @@ func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstru
 }
 
 // policy says who wins where somebody has changed a copied object of a kind.
-func (w *writer) policy(obj *unstructured.Unstructured) string {
-	if policy := w.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
+func (c *copier) policy(obj *unstructured.Unstructured) string {
+	if policy := c.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
 		return policy
 	}
-	return w.Conflicts[obj.GetKind()]
+	return c.Conflicts[obj.GetKind()]
 }
 
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
