@@ -31,6 +31,7 @@ func TestHardCases(t *testing.T) {
 		{"refused", testRefused},
 		{"related", testRelated},
 		{"quiesced", testQuiesced},
+		{"served", testServed},
 		{"stack", testStack},
 		{"leaving", testLeaving},
 		{"gone", testGone},
@@ -136,3 +137,8 @@ func covers(t *testing.T, what string, want, got map[string]string) {
 
 // names selects objects of every kind by name.
 func names(patterns ...string) spec.Selector { return spec.Selector{Names: patterns} }
+
+func object(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	return kubetest.Objects(t, text)[0]
+}
