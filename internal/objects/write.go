@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
@@ -149,6 +150,12 @@ func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstr
 
 // try creates the object, or changes what is there.
 func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructured) (Action, string, error) {
+	if existing != nil && existing.GetDeletionTimestamp() != nil {
+		if err := w.leaves(ctx, existing); err != nil {
+			return "", "", err
+		}
+		existing = nil
+	}
 	if existing != nil {
 		keepScale(free, existing)
 	}
@@ -234,14 +241,34 @@ func keepScale(want, existing *unstructured.Unstructured) {
 	}
 }
 
-// established waits until a kind that was defined is served, and a namespace is there for what goes into it.
+// established waits until a kind that was defined is served, in every version that its definition says.
 func (w *writer) established(ctx context.Context, obj *unstructured.Unstructured) error {
 	if !isDefinition(obj) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return workload.WaitReady(ctx, w.to, []*unstructured.Unstructured{obj}, func(string, ...any) {})
+	if err := workload.WaitReady(ctx, w.to, []*unstructured.Unstructured{obj}, func(string, ...any) {}); err != nil {
+		return err
+	}
+	kind := schema.GroupKind{Group: field.String(obj, "spec", "group"), Kind: field.String(obj, "spec", "names", "kind")}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for _, v := range field.List(obj, "spec", "versions") {
+		name, _ := field.AsMap(v)["name"].(string)
+		for served := field.AsMap(v)["served"] == true; served; {
+			_, err := w.to.Namespaced(kind.WithVersion(name))
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return err
+			case <-tick.C:
+			}
+		}
+	}
+	return nil
 }
 
 func isDefinition(obj *unstructured.Unstructured) bool {
