@@ -68,7 +68,7 @@ func (c *Cluster) conflicts(ctx context.Context, obj *unstructured.Unstructured)
 	if existing == nil || !hasOtherManagers(existing) {
 		return nil, nil
 	}
-	resource, err := c.resource(obj)
+	resource, err := c.resource(c.writing, obj)
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}

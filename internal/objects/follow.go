@@ -294,7 +294,7 @@ func (f *follower) carry(ctx context.Context, c change, tries int) (done, wrote 
 		}
 		return true, action == Create || action == Update, err
 	case !stops(err) && tries == hopefulTries:
-		f.tally.add(c.Object, Fail, err.Error())
+		f.tally.fail(c.Object, err)
 		f.Progress("cannot carry over %s: %v", ident.Of(c.Object), err)
 	}
 	return false, false, err

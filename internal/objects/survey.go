@@ -23,7 +23,7 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 		return nil, err
 	}
 	for _, group := range missing {
-		c.tally.note(&c.tally.report.NotServed, "%s of the first cluster, whose own API server does not answer", group)
+		c.tally.remark(&c.tally.report.NotServed, "%s of the first cluster, whose own API server does not answer", group)
 	}
 	brought, err := c.definitions(ctx, ours, theirs)
 	if err != nil {
@@ -63,8 +63,11 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 			return nil, nil //nolint:nilerr // one who may not read definitions copies none; their kind is reported in its turn
 		}
 		reason, err := c.decide.Object(ctx, resource, obj)
-		if err != nil {
+		if passes(err) {
 			return nil, err
+		}
+		if err != nil {
+			continue // it is reported when its turn comes
 		}
 		name := field.String(obj, "spec", "names", "plural") + "." + field.String(obj, "spec", "group")
 		comes := reason == decide.None || reason == decide.Unselected // one that selected objects need is selected with them
@@ -89,8 +92,12 @@ func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Re
 			return c.unreadable(r, err)
 		}
 		why, err := c.decide.Object(ctx, r, obj)
-		if err != nil {
+		if passes(err) {
 			return err
+		}
+		if err != nil {
+			c.tally.fail(obj, err)
+			continue
 		}
 		if why != decide.None {
 			c.tally.skip(obj, why)
@@ -100,18 +107,18 @@ func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Re
 		c.tally.add(obj, Fail, reason)
 	}
 	if lost {
-		c.tally.note(&c.tally.report.NotServed, "%s", r.GroupResource())
+		c.tally.remark(&c.tally.report.NotServed, "%s", r.GroupResource())
 		c.Progress("%s cannot be copied: %s", r.GroupResource(), reason)
 	}
 	return nil
 }
 
-// unreadable counts a kind that cannot be listed, and returns what stops everything.
+// unreadable counts a kind that cannot be listed, and returns what may pass.
 func (c *copier) unreadable(r kube.Resource, err error) error {
-	if stops(err) {
+	if passes(err) {
 		return err
 	}
-	c.tally.failKind(r.GroupResource().String(), err.Error())
+	c.tally.failKind(r, err)
 	return nil
 }
 

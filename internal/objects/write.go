@@ -19,12 +19,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
 
-// attempts is how often a write is tried while the API server says "not now", with doubling pauses from firstPause.
-const (
-	attempts   = 5
-	firstPause = 100 * time.Millisecond
-)
-
 // writer brings one object into the other cluster.
 type writer struct {
 	*copier
@@ -50,9 +44,10 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	switch {
 	case err == nil:
 		w.tally.add(w.from, action, reason)
-		w.accepted()
+		w.later.settled(w.from)
+		w.accepted(action)
 		return nil
-	case stops(err) || ctx.Err() != nil:
+	case ctx.Err() != nil || kube.Unreachable(err) && w.away(ctx):
 		return err
 	case w.overwhelmed(err):
 		return fault.New(fault.Unavailable, "the cluster %s %w: %w", w.to.Access().Context, errOverwhelmed, err).
@@ -60,7 +55,7 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	case w.first:
 		w.later.failed(w.from)
 	default:
-		w.tally.add(w.from, Fail, err.Error())
+		w.tally.fail(w.from, err)
 	}
 	return nil
 }
@@ -86,18 +81,24 @@ func (w *writer) prepare(ctx context.Context, existing *unstructured.Unstructure
 	return want, missing, nil
 }
 
-// put writes the object, again while the API server is busy.
-func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
-	pause := firstPause
+// put writes the object, again while the API server is busy or the connection breaks.
+func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructured) (action Action, reason string, err error) {
+	most, pause := attempts, firstPause
+	if w.first {
+		most = firstAttempts
+	}
 	for attempt := 1; ; attempt++ {
-		action, reason, err := w.try(ctx, want, existing)
-		if err == nil || !fault.Retryable(err) || stops(err) || attempt == attempts || w.first && attempt > 1 {
+		began := time.Now()
+		if action, reason, err = w.try(ctx, want, existing); err == nil || attempt == most || time.Since(began) > slowTry {
 			return action, reason, err
+		}
+		if !fault.Retryable(err) || kube.Unreachable(err) && w.away(ctx) {
+			return "", "", err
 		}
 		select {
 		case <-ctx.Done():
 			return "", "", err
-		case <-time.After(pause):
+		case <-time.After(max(pause, kube.RetryAfter(err))):
 		}
 		pause *= 2
 		if existing, err = w.to.Get(ctx, want); err != nil {
@@ -202,17 +203,27 @@ func isDefinition(obj *unstructured.Unstructured) bool {
 }
 
 // accepted notes that the other cluster takes writes.
-func (c *copier) accepted() {
+func (c *copier) accepted(action Action) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.refused = 0
+	if action == Create || action == Update {
+		c.wrote++
+	}
+}
+
+// written is how many objects were written so far.
+func (c *copier) written() int {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	return c.wrote
 }
 
 // overwhelmed notes an error, and reports whether the other cluster is unable to write anything, as opposed to this object: what an
 // API server cannot do, and no webhook kept it from doing, many times in a row.
 func (c *copier) overwhelmed(err error) bool {
 	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Code < 500 || strings.Contains(err.Error(), "webhook") {
+	if !errors.As(err, &status) || status.Status().Code < 500 || kube.ByWebhook(err) {
 		return false
 	}
 	c.lock.Lock()

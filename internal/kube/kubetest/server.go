@@ -26,13 +26,19 @@ type Server struct {
 // test with -short, and when the lab bundle is not built, except in CI, where that is an error.
 func Start(t *testing.T, name string) *Server {
 	t.Helper()
+	return StartIn(t, t.TempDir(), name)
+}
+
+// StartIn is Start that keeps everything in a directory, the data of etcd in its directory etcd.
+func StartIn(t *testing.T, dir, name string) *Server {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a Kubernetes API server")
 	}
 	if _, err := bundle.Program("kube-apiserver"); err != nil && os.Getenv("CI") == "" {
 		t.Skip(err)
 	}
-	real, err := apiserver.Start(t.Context(), t.TempDir(), name)
+	real, err := apiserver.Start(t.Context(), dir, name)
 	if err != nil {
 		t.Fatal(err)
 	}
