@@ -69,13 +69,14 @@ type copier struct {
 	left    map[refer.Ref]string            // what copied objects refer to and is not copied, and one that refers to it
 	refused int                             // writes in a row that the other cluster was not able to do
 	wrote   int                             // objects written
+	changed map[string]bool                 // kinds of which the other cluster makes something else than is written
 }
 
 func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier, error) {
 	o.Tell = inTurn(o.Tell)
 	c := &copier{
 		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{},
-		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{},
+		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{}, changed: map[string]bool{},
 	}
 	c.decide = decide.New(o.Rules, ownersIn(from))
 	err := c.insist(ctx, func() (err error) {
@@ -185,7 +186,7 @@ func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*
 // were not met.
 func (c *copier) copyKind(ctx context.Context, resource kube.Resource, served bool) (gone []*unstructured.Unstructured, err error) {
 	gone, err = c.tryKind(ctx, resource, served)
-	if err != nil && !stops(err) && ctx.Err() == nil {
+	if err != nil && !c.ends(ctx, err) {
 		c.tally.failKind(resource, err)
 		return nil, nil
 	}

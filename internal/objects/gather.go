@@ -26,7 +26,7 @@ func (c *copier) gather(ctx context.Context, resources []kube.Resource) error {
 	}
 	g := &gatherer{copier: c, kinds: kinds, seen: map[string]bool{}}
 	for _, r := range resources {
-		if err := c.insist(ctx, func() error { return g.kind(ctx, r) }); stops(err) || ctx.Err() != nil {
+		if err := c.insist(ctx, func() error { return g.kind(ctx, r) }); err != nil && c.ends(ctx, err) {
 			return err
 		} // a kind that cannot be read is reported when its turn comes
 	}

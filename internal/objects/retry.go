@@ -39,6 +39,12 @@ var errOverwhelmed = errors.New("takes no writes")
 // stops reports whether an error ends the copy of everything, rather than of one object or kind.
 func stops(err error) bool { return errors.Is(err, errOverwhelmed) || kube.Unreachable(err) }
 
+// ends reports whether an error ends the copy of everything. A request that is not answered while both clusters are ready to serve
+// does not: something of its own holds it up, such as a webhook that converts.
+func (c *copier) ends(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || stops(err) && (!kube.Unreachable(err) || c.away(ctx))
+}
+
 // passes reports whether an error is one that time may mend: a cluster does not answer, cannot do what it is asked to, or is busy. What a
 // webhook keeps from being done is about some objects only, and is not waited for.
 func passes(err error) bool { return stops(err) || fault.Retryable(err) && !kube.ByWebhook(err) }
@@ -46,7 +52,7 @@ func passes(err error) bool { return stops(err) || fault.Retryable(err) && !kube
 // insist does something, again while a cluster does not answer or cannot do it, until nothing was written for as long as patience
 // lasts.
 func (c *copier) insist(ctx context.Context, do func() error) error {
-	wrote, pause, deadline := -1, lookAgain, time.Time{}
+	wrote, pause, deadline, told := -1, lookAgain, time.Time{}, ""
 	for {
 		err := do()
 		if !passes(err) || ctx.Err() != nil || c.Patience == 0 {
@@ -55,7 +61,10 @@ func (c *copier) insist(ctx context.Context, do func() error) error {
 		if now := c.written(); now != wrote {
 			wrote, pause, deadline = now, lookAgain, time.Now().Add(c.Patience)
 		}
-		c.Progress("waiting: %v", err)
+		if err.Error() != told {
+			told = err.Error()
+			c.Progress("waiting: %s", told)
+		}
 		if !c.bothAnswer(ctx, max(pause, kube.RetryAfter(err)), deadline) {
 			return err
 		}

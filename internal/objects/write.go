@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
@@ -47,7 +48,7 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 		w.later.settled(w.from)
 		w.accepted(action)
 		return nil
-	case ctx.Err() != nil || kube.Unreachable(err) && w.away(ctx):
+	case w.ends(ctx, err):
 		return err
 	case w.overwhelmed(err):
 		return fault.New(fault.Unavailable, "the cluster %s %w: %w", w.to.Access().Context, errOverwhelmed, err).
@@ -155,10 +156,33 @@ func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstru
 		return Update, "deleted and created again", w.recreate(ctx, want, existing)
 	case err != nil:
 		return "", "", err
-	case written.GetResourceVersion() == existing.GetResourceVersion():
+	case written.GetResourceVersion() == existing.GetResourceVersion() || sameContent(written, existing):
+		w.kept(want, written)
 		return Unchanged, "", nil
 	}
 	return Update, "", w.established(ctx, want)
+}
+
+// sameContent reports whether two versions of an object differ in nothing but what the API server notes about writes.
+func sameContent(a, b *unstructured.Unstructured) bool {
+	a, b = a.DeepCopy(), b.DeepCopy()
+	for _, obj := range []*unstructured.Unstructured{a, b} {
+		obj.SetManagedFields(nil)
+		obj.SetResourceVersion("")
+	}
+	return field.Equal(a.Object, b.Object)
+}
+
+// kept notes, once for each kind, that the other cluster makes something else of objects than is written.
+func (w *writer) kept(want, written *unstructured.Unstructured) {
+	kind := want.GroupVersionKind().GroupKind().String()
+	w.lock.Lock()
+	known := w.changed[kind]
+	w.changed[kind] = true
+	w.lock.Unlock()
+	if !known {
+		w.tally.remark(&w.tally.report.Notes, "%s is not kept as it is written: the other cluster makes something else of it, by a webhook perhaps; there may be more of its kind", ident.Of(want))
+	}
 }
 
 // policy says who wins where somebody has changed a copied object of a kind.
