@@ -1,5 +1,5 @@
-// Package apiserver runs real Kubernetes API servers: etcd and kube-apiserver from the lab bundle on loopback, without nodes and
-// controllers. That is enough for everything that reads and writes objects. It is for tests, which use it by package kubetest, and for
+// Package apiserver runs real Kubernetes API servers: etcd and kube-apiserver from the lab bundle on loopback, without nodes, and
+// without controllers unless they are asked for. That is enough for everything that reads and writes objects. It is for tests, which use it by package kubetest, and for
 // measurements; the product does not import it.
 package apiserver
 
@@ -24,8 +24,9 @@ const startTimeout = 90 * time.Second
 
 // The programs of a Server.
 const (
-	API   = "kube-apiserver"
-	Store = "etcd"
+	API         = "kube-apiserver"
+	Store       = "etcd"
+	Controllers = "kube-controller-manager" // runs only once it was revived
 )
 
 // Server is a running API server with its etcd.
@@ -72,6 +73,9 @@ func (s *Server) begin(ctx context.Context, name string) error {
 	}, Store: {
 		"--name", name, "--data-dir", s.file("etcd"), "--unsafe-no-fsync",
 		"--listen-client-urls", s.StoreURL, "--advertise-client-urls", s.StoreURL, "--listen-peer-urls", "http://" + addresses[2],
+	}, Controllers: {
+		"--kubeconfig", s.Access.Kubeconfig, "--leader-elect=false", "--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400",
+		"--service-account-private-key-file", key, "--root-ca-file", s.file(filepath.Join("certs", "apiserver.crt")),
 	}}
 	if err := os.WriteFile(s.Access.Kubeconfig, fmt.Appendf(nil, kubeconfig, name, api, token), 0o600); err != nil {
 		return err
@@ -110,8 +114,7 @@ func (s *Server) await(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			log, _ := os.ReadFile(s.file(API + ".log"))
-			return fmt.Errorf("the API server is not ready after %s: %w\n%s", startTimeout, err, log[max(0, len(log)-4000):])
+			return fmt.Errorf("the API server is not ready after %s: %w\n%s", startTimeout, err, s.Log(API))
 		case <-tick.C:
 		}
 	}
@@ -135,13 +138,20 @@ func (s *Server) Revive(ctx context.Context, program string, arguments ...string
 	return s.await(ctx)
 }
 
+// Log is the end of what a program has logged.
+func (s *Server) Log(program string) string {
+	log, _ := os.ReadFile(s.file(program + ".log")) // one that never ran has logged nothing
+	return string(log[max(0, len(log)-4000):])
+}
+
 // Signal sends a signal to the API server: stopped by SIGSTOP it accepts connections and answers nothing.
 func (s *Server) Signal(signal os.Signal) error { return s.running[API].Process.Signal(signal) }
 
-// Stop ends both programs. It may be called again.
+// Stop ends all programs. It may be called again.
 func (s *Server) Stop() {
-	s.Kill(API)
-	s.Kill(Store)
+	for _, program := range []string{Controllers, API, Store} {
+		s.Kill(program)
+	}
 }
 
 // run starts a program in the background, which is killed when this one is.

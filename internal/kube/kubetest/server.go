@@ -77,6 +77,26 @@ func (s *Server) signal(t *testing.T, signal os.Signal) {
 	}
 }
 
+// Manage starts the controllers of Kubernetes beside the API server, until the test ends: the kube-controller-manager as it
+// is. It returns when they make what every namespace gets. There are still no nodes, so that no pod ever runs.
+func (s *Server) Manage(t *testing.T) {
+	t.Helper()
+	s.Revive(t, apiserver.Controllers)
+	account := Objects(t, "{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: default}}")[0]
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline, c := time.Now().Add(startTimeout), s.Connect(t); ; <-tick.C {
+		if found, err := c.Get(t.Context(), account); err != nil {
+			t.Fatal(err)
+		} else if found != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the controllers do not work after %s\n%s", startTimeout, s.real.Log(apiserver.Controllers))
+		}
+	}
+}
+
 func write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

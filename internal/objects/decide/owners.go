@@ -13,14 +13,22 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
-	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 )
 
-// makers are the kinds of Kubernetes itself whose controllers make the objects that name them as their controller. They run in
-// every cluster.
-var makers = []string{
-	"Deployment.apps", "ReplicaSet.apps", "StatefulSet.apps", "DaemonSet.apps", "ReplicationController", "CronJob.batch", "Job.batch",
-	"Service", "Endpoints", "Node", "Pod", "ServiceAccount", "CertificateSigningRequest.certificates.k8s.io",
+// makers are the kinds of Kubernetes itself, with those of the objects that their controllers make for them. They run in every
+// cluster.
+var makers = map[string][]string{
+	"Deployment.apps":       {"ReplicaSet.apps"},
+	"ReplicaSet.apps":       {"Pod"},
+	"ReplicationController": {"Pod"},
+	"StatefulSet.apps":      {"Pod", "ControllerRevision.apps", "PersistentVolumeClaim"},
+	"DaemonSet.apps":        {"Pod", "ControllerRevision.apps"},
+	"CronJob.batch":         {"Job.batch"},
+	"Job.batch":             {"Pod"},
+	"Service":               {"EndpointSlice.discovery.k8s.io"},
+	"Endpoints":             {"EndpointSlice.discovery.k8s.io"},
+	"Node":                  {"Pod"},
+	"Pod":                   {"PersistentVolumeClaim", "ResourceClaim.resource.k8s.io"},
 }
 
 // rememberedOwners bounds how many answers about owners are kept, and deepest how long a chain of owners is followed.
@@ -53,8 +61,11 @@ func (o *owners) controllerMade(ctx context.Context, obj *unstructured.Unstructu
 		return false, nil
 	}
 	group, err := schema.ParseGroupVersion(ref.APIVersion)
-	if err != nil || slices.Contains(makers, schema.GroupKind{Group: group.Group, Kind: ref.Kind}.String()) {
-		return err == nil, nil
+	if err != nil {
+		return false, nil //nolint:nilerr // an owner that cannot exist makes nothing
+	}
+	if slices.Contains(makers[group.WithKind(ref.Kind).GroupKind().String()], obj.GroupVersionKind().GroupKind().String()) {
+		return true, nil
 	}
 	above, err := o.of(ctx, *ref, obj.GetNamespace(), depth)
 	if err != nil || above.gone {
@@ -105,32 +116,39 @@ func (o *owners) of(ctx context.Context, ref metav1.OwnerReference, namespace st
 // writers are the field managers that wrote something of an object besides its metadata and status; those of its metadata
 // when there is nothing else.
 func writers(obj *unstructured.Unstructured) []string {
-	var body, metadata []string
+	var body, all []string
+	eachWriter(obj, func(manager string, wroteBody bool) {
+		all = append(all, manager)
+		if wroteBody {
+			body = append(body, manager)
+		}
+	})
+	if len(body) == 0 {
+		return all
+	}
+	return body
+}
+
+// eachWriter visits the field managers of an object, without the cluster's components and those that wrote a subresource, and says
+// whether each wrote more than its metadata and status.
+func eachWriter(obj *unstructured.Unstructured, visit func(manager string, body bool)) {
 	for _, entry := range obj.GetManagedFields() {
 		var fields map[string]json.RawMessage
 		if entry.Subresource != "" || kube.IsMachine(entry.Manager) || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
 			continue
 		}
-		metadata = append(metadata, entry.Manager)
-		for key := range fields {
-			if key != "f:metadata" && key != "f:status" {
-				body = append(body, entry.Manager)
-				break
-			}
-		}
+		delete(fields, "f:metadata")
+		delete(fields, "f:status")
+		visit(entry.Manager, len(fields) > 0)
 	}
-	if len(body) == 0 {
-		return metadata
-	}
-	return body
 }
 
-// Names lists the owners of an object as people read them, for reports.
-func Names(obj *unstructured.Unstructured) []string {
-	var names []string
-	for _, ref := range obj.GetOwnerReferences() {
-		gv, _ := schema.ParseGroupVersion(ref.APIVersion) // a name that does not parse is shown without its group
-		names = append(names, ident.Name(gv.WithKind(ref.Kind).GroupKind(), obj.GetNamespace(), ref.Name))
-	}
-	return names
+// Edited reports whether somebody other than Crossfade has changed an object since it was written: people and pipelines anything of
+// it, other programs more than their marks, such as the finalizer of an operator.
+func Edited(obj *unstructured.Unstructured) bool {
+	edited := false
+	eachWriter(obj, func(manager string, body bool) {
+		edited = edited || manager != kube.FieldManager && (body || byPeople(manager))
+	})
+	return edited
 }
