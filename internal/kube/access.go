@@ -126,7 +126,13 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
-	written, err := resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+	apply := func(force bool) (*unstructured.Unstructured, error) {
+		return resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+	}
+	written, err := apply(force)
+	if aboutOurLabels(err) {
+		written, err = apply(true)
+	}
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
