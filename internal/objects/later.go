@@ -2,6 +2,7 @@ package objects
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ type later struct {
 	lock    sync.Mutex
 	waiting map[string]*waiting          // by name
 	after   map[string]map[*waiting]bool // by name of owner: who waits for it
-	again   []*unstructured.Unstructured
+	again   map[string]*unstructured.Unstructured
 }
 
 // waiting is an object whose owners are not all there.
@@ -74,7 +75,19 @@ func (l *later) remove(name string) {
 func (l *later) failed(obj *unstructured.Unstructured) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
-	l.again = append(l.again, reference(obj))
+	if l.again == nil {
+		l.again = map[string]*unstructured.Unstructured{}
+	}
+	l.again[ident.Of(obj)] = reference(obj)
+}
+
+// settled tells that an object is there after all: it was tried again because a cluster had gone away.
+func (l *later) settled(obj *unstructured.Unstructured) {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	if len(l.again) > 0 {
+		delete(l.again, ident.Of(obj))
+	}
 }
 
 // take removes and returns the objects that wait for none of those that wait themselves, in order of name.
@@ -150,7 +163,10 @@ func (l *later) cycle() (*unstructured.Unstructured, []string) {
 func (l *later) failures() []*unstructured.Unstructured {
 	l.lock.Lock()
 	defer l.lock.Unlock()
-	again := l.again
+	again := make([]*unstructured.Unstructured, 0, len(l.again))
+	for _, name := range slices.Sorted(maps.Keys(l.again)) {
+		again = append(again, l.again[name])
+	}
 	l.again = nil
 	return again
 }
@@ -158,16 +174,17 @@ func (l *later) failures() []*unstructured.Unstructured {
 // settleOwners copies the objects whose owners are there by now, and those whose owners those are. Objects that still wait for an owner of
 // a kind whose turn has not come go on waiting.
 func (c *copier) settleOwners(ctx context.Context) error {
-	return c.descend(ctx, c.later.take(), func(*unstructured.Unstructured) *writer { return &writer{copier: c, tally: c.tally, first: true} })
+	return c.descend(ctx, c.later.take(), writer{tally: c.tally, first: true})
 }
 
-// settleRest copies what still waits when every kind has had its turn: objects whose owners are not copied, without those; objects
-// that own each other, one of them first without its owner; and everything that could not be written, once more.
+// settleRest copies what still waits when every kind has had its turn: everything that could not be written, once more, as what it
+// lacked may be there; objects that name others by UID which are not copied, without those; objects that name each other, one of them
+// first without the other; and what could not be written even then, for the last time.
 func (c *copier) settleRest(ctx context.Context) error {
-	alone := func(ref *unstructured.Unstructured) *writer {
-		return &writer{copier: c, tally: c.tally, alone: true}
+	if err := c.descend(ctx, c.later.failures(), writer{tally: c.tally, first: true}); err != nil {
+		return err
 	}
-	if err := c.descend(ctx, c.later.take(), alone); err != nil {
+	if err := c.descend(ctx, c.later.take(), writer{tally: c.tally, last: true}); err != nil {
 		return err
 	}
 	var relink []*unstructured.Unstructured
@@ -176,22 +193,22 @@ func (c *copier) settleRest(ctx context.Context) error {
 		if ref == nil {
 			break
 		}
-		c.tally.note(&c.tally.report.Notes, "%s and %s own each other: it was copied without its owner first", ident.Of(ref), strings.Join(owners, ", "))
+		c.tally.remark(&c.tally.report.Notes, "%s and %s name each other by UID: it was copied first, without", ident.Of(ref), strings.Join(owners, ", "))
 		relink = append(relink, ref)
-		if err := c.descend(ctx, []*unstructured.Unstructured{ref}, alone); err != nil {
+		if err := c.descend(ctx, []*unstructured.Unstructured{ref}, writer{tally: c.tally}); err != nil {
 			return err
 		}
 	}
 	again := newTally(c.DryRun, nil) // those that succeed were counted when they were first written
-	if err := c.descend(ctx, relink, func(*unstructured.Unstructured) *writer { return &writer{copier: c, tally: again, alone: true} }); err != nil {
+	if err := c.descend(ctx, relink, writer{tally: again}); err != nil {
 		return err
 	}
 	c.tally.merge(again.problems())
-	return c.descend(ctx, c.later.failures(), alone)
+	return c.descend(ctx, c.later.failures(), writer{tally: c.tally, last: true})
 }
 
-// descend copies objects, and then those that waited for them, until nothing more can follow.
-func (c *copier) descend(ctx context.Context, refs []*unstructured.Unstructured, writing func(*unstructured.Unstructured) *writer) error {
+// descend copies objects with a writer like the one given, and then those that waited for them, until nothing more can follow.
+func (c *copier) descend(ctx context.Context, refs []*unstructured.Unstructured, like writer) error {
 	for len(refs) > 0 {
 		var lock sync.Mutex
 		var next []*unstructured.Unstructured
@@ -199,8 +216,9 @@ func (c *copier) descend(ctx context.Context, refs []*unstructured.Unstructured,
 		group.SetLimit(writesAtOnce)
 		for _, ref := range refs {
 			group.Go(func() error {
-				w := writing(ref)
-				if err := c.again(each, ref, w); err != nil {
+				w := like
+				w.copier = c
+				if err := c.again(each, ref, &w); err != nil {
 					return err
 				}
 				if w.first && c.later.waits(ref) {
@@ -232,7 +250,7 @@ func (c *copier) keep(refs []*unstructured.Unstructured) {
 // again reads an object that was put off from both clusters and copies it.
 func (c *copier) again(ctx context.Context, ref *unstructured.Unstructured, w *writer) error {
 	obj, err := c.from.Get(ctx, ref)
-	if err != nil || obj == nil { // gone since: there is nothing to copy
+	if err != nil || obj == nil || obj.GetDeletionTimestamp() != nil { // gone since, or soon: there is nothing to copy
 		return c.settled(ref, err)
 	}
 	existing, err := c.to.Get(ctx, ref)
