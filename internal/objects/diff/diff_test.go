@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
@@ -26,13 +27,6 @@ import (
 type clusters struct {
 	from, to *kubetest.Server
 	a, b     *kube.Cluster
-}
-
-func start(t *testing.T) clusters {
-	t.Helper()
-	c := clusters{from: kubetest.Start(t, "blue"), to: kubetest.Start(t, "green")}
-	c.a, c.b = c.from.Connect(t), c.to.Connect(t)
-	return c
 }
 
 // only are rules for one namespace.
@@ -170,15 +164,28 @@ const (
 	held        = "except batch/CronJob NS/nightly: withheld until the switch"
 )
 
-// TestCompare edits what was copied, in either cluster, and says what is named then.
-func TestCompare(t *testing.T) {
-	c := start(t)
+// TestClusters compares two real clusters, whose cases have a namespace each.
+func TestClusters(t *testing.T) {
+	c := clusters{from: kubetest.Start(t, "blue"), to: kubetest.Start(t, "green")}
+	c.a, c.b = c.from.Connect(t), c.to.Connect(t)
+	t.Run("Edits", c.edits)
+	t.Run("Kinds", c.kinds)
+	t.Run("Random", c.random)
+	t.Run("Again", c.again)
+	t.Run("Brought", c.brought)
+	t.Run("Forbidden", c.forbidden)
+	t.Run("Frozen", c.frozen)
+}
+
+// edits changes what was copied, in either cluster, and says what is named then.
+func (c clusters) edits(t *testing.T) {
 	tests := map[string]struct {
 		reason       string
 		before       string // in the other cluster, before the copy
 		never        bool   // there is no copy
 		inA, inB     string // merged in after it
 		goneA, goneB string // deleted after it
+		scaleB       bool
 		conflicts    map[string]string
 		want         []string
 	}{
@@ -256,6 +263,15 @@ func TestCompare(t *testing.T) {
 			reason: "it was there before, and was completed", before: aConfigMap + "{colour: blue}}", inB: aConfigMap + `{size: "2"}}`,
 			want: []string{"changed ConfigMap NS/settings", `  data.size: "1" -> "2" by kubectl-edit`, held},
 		},
+		"scaled": {
+			reason: "whoever scales it there goes on to", scaleB: true,
+			want: []string{"except apps/Deployment NS/tool: scaled in the other cluster since it was copied", held},
+		},
+		"being deleted": {
+			reason: "what is about to go is not there", goneB: aConfigMap + "{}}",
+			inB:  "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS, finalizers: [shop.example.com/wait]}}",
+			want: []string{"missing ConfigMap NS/settings (it is being deleted there)", held},
+		},
 		"released by hand": {
 			reason: "it runs in both", inB: "{apiVersion: batch/v1, kind: CronJob, metadata: {name: nightly, namespace: NS, annotations: {crossfade.dev/withheld: null}}, spec: {suspend: false}}",
 			want: []string{
@@ -292,6 +308,11 @@ func TestCompare(t *testing.T) {
 			c.to.WriteAs(t, "kubectl-edit", in(test.inB))
 			c.delete(t, c.a, in(test.goneA))
 			c.delete(t, c.b, in(test.goneB))
+			if test.scaleB {
+				if _, err := c.b.Patch(t.Context(), kubetest.Objects(t, in(aDeployment+"{}}"))[0], []byte(`{"spec":{"replicas":3}}`), "scale"); err != nil {
+					t.Fatal(err)
+				}
+			}
 			report := c.compare(t, rules)
 			got := lines(report)
 			if test.never { // most of it is missing
@@ -311,9 +332,8 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCompareKinds: kinds that only one cluster serves, or serves otherwise, and what each of them brings by itself.
-func TestCompareKinds(t *testing.T) {
-	c := start(t)
+// kinds: some that only one cluster serves, or serves otherwise, and what each of them brings by itself.
+func (c clusters) kinds(t *testing.T) {
 	definition := func(name, more string) string {
 		return fmt.Sprintf(`
 apiVersion: apiextensions.k8s.io/v1
@@ -369,9 +389,8 @@ spec:
 		"extra shop.example.com/Sale kinds/b by kubectl-create")
 }
 
-// TestCompareForbidden: kinds that may not be read are trouble by name, and the rest is compared.
-func TestCompareForbidden(t *testing.T) {
-	c := start(t)
+// forbidden: kinds that may not be read are trouble by name, and the rest is compared.
+func (c clusters) forbidden(t *testing.T) {
 	c.from.WriteAs(t, "kubectl-create", strings.ReplaceAll(shop, "NS", "shop"))
 	c.copy(t, only("shop"))
 	c.to.WriteAs(t, "kubectl-edit", strings.ReplaceAll(aConfigMap+"{colour: green}}", "NS", "shop"))
@@ -411,9 +430,59 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: viewer}]
 	if err := report.Err(); fault.CodeOf(err) != fault.Trouble || fault.ExitStatus(err) != 2 {
 		t.Errorf("got %v", err)
 	}
+}
+
+// frozen: a cluster that does not answer is no trouble with kinds.
+func (c clusters) frozen(t *testing.T) {
 	c.from.Freeze(t)
-	if _, err := Compare(t.Context(), c.a, c.b, rules); fault.CodeOf(err) != fault.Unavailable {
-		t.Errorf("a cluster that does not answer: %v", err)
+	if _, err := Compare(t.Context(), c.a, c.b, only("shop")); fault.CodeOf(err) != fault.Unavailable {
+		t.Errorf("got %v", err)
+	}
+}
+
+// again: what a list has not shown is looked for before it is told.
+func (c clusters) again(t *testing.T) {
+	c.from.WriteAs(t, "kubectl-create", strings.ReplaceAll(shop, "NS", "again"))
+	c.copy(t, only("again"))
+	resource := kube.Resource{GroupVersionResource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, Kind: "ConfigMap", Namespaced: true}
+	model, err := objects.NewModel(t.Context(), c.a, c.b, decide.Rules{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	obj, err := c.a.Get(t.Context(), kubetest.Objects(t, strings.ReplaceAll(aConfigMap+"{}}", "NS", "again"))[0])
+	if err != nil || obj == nil {
+		t.Fatal(obj, err)
+	}
+	for name, test := range map[string]struct {
+		before int32 // differences that were looked at again
+		doubt  bool
+		want   int
+	}{"first": {}, "late": {before: lookedAtAgain, want: 1}, "late, in disorder": {before: lookedAtAgain, doubt: true}} {
+		for _, pair := range [][2]*unstructured.Unstructured{{obj, nil}, {nil, obj}} {
+			w := walk{comparer: &comparer{from: c.a, to: c.b, model: model}, kind: kind{resource: resource, from: true, to: true}, found: newCollector("", "")}
+			w.again.Store(test.before)
+			if err := w.judge(t.Context(), pair[0], pair[1], test.doubt); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.found.result().Count(); got != test.want {
+				t.Errorf("%s: %d differences, want %d", name, got, test.want)
+			}
+		}
+	}
+}
+
+// brought: what comes with a cluster is no difference, whether or not the other one has the like.
+func (c clusters) brought(t *testing.T) {
+	class := "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: class-%s}, provisioner: %s}"
+	c.from.WriteAs(t, "kubectl-create", fmt.Sprintf(class, "both", "a"))
+	c.to.WriteAs(t, "kubectl-create", fmt.Sprintf(class, "both", "b")+"\n---\n"+fmt.Sprintf(class, "theirs", "b"))
+	report := c.compare(t, decide.Rules{Only: []spec.Selector{{Names: []string{"class-*"}}}})
+	want := []string{
+		"except storage.k8s.io/StorageClass class-both: the other cluster has its own", `  provisioner: "a" -> "b" by kubectl-create`,
+		"except storage.k8s.io/StorageClass class-theirs: the other cluster has its own",
+	}
+	if diff := cmp.Diff(want, lines(report)); diff != "" || report.Compared != 2 {
+		t.Errorf("compared %d (-want +got):\n%s", report.Compared, diff)
 	}
 }
 
