@@ -3,6 +3,7 @@ package diff
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -137,7 +138,7 @@ spec: {type: NodePort, selector: {app: web}, ports: [{name: a, port: 80}, {name:
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: tool, namespace: NS}
+metadata: {name: tool, namespace: NS, annotations: {note: x}}
 spec:
   selector: {matchLabels: {app: tool}}
   template:
@@ -184,6 +185,7 @@ func (c clusters) edits(t *testing.T) {
 		before       string // in the other cluster, before the copy
 		never        bool   // there is no copy
 		inA, inB     string // merged in after it
+		byB          string // merged in by a controller
 		goneA, goneB string // deleted after it
 		scaleB       bool
 		conflicts    map[string]string
@@ -201,6 +203,12 @@ func (c clusters) edits(t *testing.T) {
 				"changed ConfigMap NS/settings", `  data.shape:  -> "round" by kubectl-edit`,
 				"changed ServiceAccount NS/worker", `  automountServiceAccountToken:  -> false by kubectl-edit`, held,
 			},
+		},
+		"added by a controller": {
+			reason: "it is of that cluster",
+			inA:    "{apiVersion: v1, kind: ServiceAccount, metadata: {name: worker, namespace: NS}, automountServiceAccountToken: false}",
+			byB:    "{apiVersion: v1, kind: ServiceAccount, metadata: {name: worker, namespace: NS}, imagePullSecrets: [{name: a}]}",
+			want:   []string{"behind ServiceAccount NS/worker", "  automountServiceAccountToken: false -> ", held},
 		},
 		"removed there": {
 			reason: "nobody is known for what is not there", inB: aConfigMap + "{size: null}}",
@@ -267,6 +275,11 @@ func (c clusters) edits(t *testing.T) {
 			reason: "whoever scales it there goes on to", scaleB: true,
 			want: []string{"except apps/Deployment NS/tool: scaled in the other cluster since it was copied", held},
 		},
+		"scaled and edited": {
+			reason: "a copy of it is none of the replicas", scaleB: true,
+			inB:  "{apiVersion: apps/v1, kind: Deployment, metadata: {name: tool, namespace: NS, annotations: {note: null}}}",
+			want: []string{"changed apps/Deployment NS/tool", `  metadata.annotations.note: "x" -> `, "except apps/Deployment NS/tool: scaled in the other cluster since it was copied", held},
+		},
 		"being deleted": {
 			reason: "what is about to go is not there", goneB: aConfigMap + "{}}",
 			inB:  "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS, finalizers: [shop.example.com/wait]}}",
@@ -304,15 +317,17 @@ func (c clusters) edits(t *testing.T) {
 			if !test.never {
 				c.copy(t, rules)
 			}
-			c.from.WriteAs(t, "kubectl-edit", in(test.inA))
-			c.to.WriteAs(t, "kubectl-edit", in(test.inB))
-			c.delete(t, c.a, in(test.goneA))
-			c.delete(t, c.b, in(test.goneB))
 			if test.scaleB {
 				if _, err := c.b.Patch(t.Context(), kubetest.Objects(t, in(aDeployment+"{}}"))[0], []byte(`{"spec":{"replicas":3}}`), "scale"); err != nil {
 					t.Fatal(err)
 				}
+				c.copy(t, rules)
 			}
+			c.from.WriteAs(t, "kubectl-edit", in(test.inA))
+			c.to.WriteAs(t, "kubectl-edit", in(test.inB))
+			c.to.WriteAs(t, "kube-controller-manager", in(test.byB))
+			c.delete(t, c.a, in(test.goneA))
+			c.delete(t, c.b, in(test.goneB))
 			report := c.compare(t, rules)
 			got := lines(report)
 			if test.never { // most of it is missing
@@ -348,7 +363,7 @@ spec:
 `, strings.ToLower(name), name, more)
 	}
 	c.from.WriteAs(t, "kubectl-create", definition("Coupon", "")+"---"+definition("Gift", "")+"---\n{apiVersion: v1, kind: Namespace, metadata: {name: kinds}}")
-	c.to.WriteAs(t, "kubectl-create", definition("Coupon", ", mode: {type: object, default: {}, properties: {speed: {type: string, default: slow}}}, old: {type: string, default: x}")+
+	c.to.WriteAs(t, "kubectl-create", definition("Coupon", ", mode: {type: object, default: {}, properties: {speed: {type: string, default: slow}}}, old: {type: string, default: x}, extra: {type: string}")+
 		"---"+definition("Sale", ""))
 	await(t, c.a, "Coupon", "Gift")
 	await(t, c.b, "Coupon", "Sale")
@@ -379,6 +394,12 @@ spec:
 	check("nor are they beside what is different", "behind shop.example.com/Coupon kinds/ten", "  spec.percent: 20 -> 10")
 	c.to.WriteAs(t, "kubectl-edit", coupon+"{mode: {speed: fast}}}")
 	check("unless somebody has set another value", "changed shop.example.com/Coupon kinds/ten", `  spec.mode.speed:  -> "fast" by kubectl-edit`, "  spec.percent: 20 -> 10")
+
+	five := strings.Replace(coupon, "ten", "five", 1)
+	c.from.WriteAs(t, "kubectl-create", five+"{percent: 5}}")
+	c.to.WriteAs(t, "kubectl-create", five+"{percent: 5, extra: x}}")
+	rules.Exclude = []spec.Selector{{Names: []string{"ten"}}}
+	check("what the first cluster's API does not have cannot be the same in an object that was made in both")
 
 	rules.Exclude = []spec.Selector{{Kinds: []string{"Coupon"}}}
 	c.from.WriteAs(t, "kubectl-create", "{apiVersion: shop.example.com/v1, kind: Gift, metadata: {name: a, namespace: kinds}}")
@@ -503,4 +524,30 @@ func viewer(t *testing.T, s *kubetest.Server) *kube.Cluster {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// TestServed: what does not answer is trouble, but for metrics, which nobody copies.
+func TestServed(t *testing.T) {
+	group := func(name string) string {
+		return `{"metadata": {"name": "` + name + `"}, "versions": [{"version": "v1", "freshness": "Stale", "resources": []}]}`
+	}
+	answer := func(groups ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+			fmt.Fprintf(w, `{"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": [%s]}`, strings.Join(groups, ","))
+		}
+	}
+	server := kubetest.Answer(t, map[string]http.HandlerFunc{
+		"/api":  answer(`{"metadata": {"name": ""}, "versions": [{"version": "v1", "freshness": "Current", "resources": [{"resource": "secrets", "responseKind": {"group": "", "version": "v1", "kind": "Secret"}, "scope": "Namespaced", "verbs": ["create", "list", "patch"]}]}]}`),
+		"/apis": answer(group("metrics.k8s.io"), group("custom.metrics.k8s.io"), group("shop.example.com")),
+	})
+	found := newCollector("", "")
+	resources, err := served(t.Context(), server.Connect(t), found)
+	if err != nil || len(resources) != 1 {
+		t.Errorf("served: %v, %v", resources, err)
+	}
+	want := []Trouble{{Kind: "shop.example.com/v1", Cluster: "canned", Error: "its own API server does not answer"}}
+	if diff := cmp.Diff(want, found.result().Trouble); diff != "" {
+		t.Errorf("trouble (-want +got):\n%s", diff)
+	}
 }
