@@ -32,6 +32,7 @@ func TestHardCases(t *testing.T) {
 		{"related", testRelated},
 		{"quiesced", testQuiesced},
 		{"served", testServed},
+		{"guarded", testGuarded},
 		{"stack", testStack},
 		{"leaving", testLeaving},
 		{"gone", testGone},
