@@ -37,6 +37,7 @@ func TestHardCases(t *testing.T) {
 		{"bound", testBound},
 		{"scaled", testScaled},
 		{"counted", testCounted},
+		{"followed", testFollowed},
 		{"stack", testStack},
 		{"leaving", testLeaving},
 		{"gone", testGone},
