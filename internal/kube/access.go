@@ -24,7 +24,7 @@ const page = 250
 
 // Get reads one object by kind, namespace and name of ref. It returns nil and no error when it does not exist.
 func (c *Cluster) Get(ctx context.Context, ref *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	resource, err := c.resource(ref)
+	resource, err := c.resource(c.dynamic, ref)
 	if err != nil {
 		return nil, c.Fault(err, "cannot read %s", ident.Of(ref))
 	}
@@ -109,7 +109,7 @@ func inconsistentContinue(err error) string {
 // force they are taken over. What Crossfade has created rather than applied is brought under apply first, so that fields which
 // are missing in obj now go.
 func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstructured, force bool) (*unstructured.Unstructured, error) {
-	resource, err := c.resource(obj)
+	resource, err := c.resource(c.writing, obj)
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
@@ -126,7 +126,13 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
-	written, err := resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+	apply := func(force bool) (*unstructured.Unstructured, error) {
+		return resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+	}
+	written, err := apply(force)
+	if aboutOurLabels(err) {
+		written, err = apply(true)
+	}
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
@@ -136,7 +142,7 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 // Patch merges a JSON merge patch (RFC 7386) into an object, or into a subresource of it such as "status", and returns the
 // result. An object that is not there is an error of code fault.Failed.
 func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, patch []byte, subresource ...string) (*unstructured.Unstructured, error) {
-	resource, err := c.resource(ref)
+	resource, err := c.resource(c.writing, ref)
 	if err != nil {
 		return nil, c.Fault(err, "cannot change %s", ident.Of(ref))
 	}
@@ -150,7 +156,7 @@ func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, pat
 // Create creates an object and returns what the API server made of it; nil, without an error, when one of its name is there
 // already.
 func (c *Cluster) Create(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	resource, err := c.resource(obj)
+	resource, err := c.resource(c.writing, obj)
 	if err != nil {
 		return nil, c.Fault(err, "cannot create %s", ident.Of(obj))
 	}
@@ -176,7 +182,7 @@ func (c *Cluster) DeleteAlone(ctx context.Context, ref *unstructured.Unstructure
 }
 
 func (c *Cluster) delete(ctx context.Context, ref *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
-	resource, err := c.resource(ref)
+	resource, err := c.resource(c.writing, ref)
 	if meta.IsNoMatchError(err) {
 		return nil
 	}
@@ -207,19 +213,19 @@ func (c *Cluster) Namespaced(gvk schema.GroupVersionKind) (bool, error) {
 	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }
 
-// resource is where requests about an object go.
-func (c *Cluster) resource(obj *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+// resource is where requests of a client about an object go.
+func (c *Cluster) resource(client dynamic.Interface, obj *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
 	gvk := obj.GroupVersionKind()
 	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if err != nil {
 		return nil, err
 	}
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
-		return c.dynamic.Resource(mapping.Resource), nil
+		return client.Resource(mapping.Resource), nil
 	}
 	if obj.GetNamespace() == "" {
 		return nil, fault.New(fault.Invalid, "cannot find %s: it names no namespace", ident.Of(obj)).
 			WithHint("set metadata.namespace, or the namespace of the unit")
 	}
-	return c.dynamic.Resource(mapping.Resource).Namespace(obj.GetNamespace()), nil
+	return client.Resource(mapping.Resource).Namespace(obj.GetNamespace()), nil
 }

@@ -34,6 +34,10 @@ const FieldManager = "crossfade"
 // requestTimeout bounds every request, so that an API server that is frozen is noticed instead of waited for.
 const requestTimeout = 10 * time.Second
 
+// writeTimeout bounds a request that writes one object. A webhook may take 30 s (timeoutSeconds, admissionregistration.k8s.io/v1), and
+// the API server then says which: a client that hangs up before never learns it.
+const writeTimeout = 35 * time.Second
+
 // parallel is how many requests one operation has under way at once; the API server sets the pace beyond that.
 const parallel = 8
 
@@ -43,7 +47,8 @@ type Cluster struct {
 	mapper  meta.RESTMapper
 	client  client.Client
 	dynamic dynamic.Interface
-	// watching is dynamic without a bound on the time that a request takes.
+	// writing is dynamic for what webhooks may hold up, watching is without any bound on the time that a request takes.
+	writing  dynamic.Interface
 	watching dynamic.Interface
 	found    *discovery.DiscoveryClient
 	core     corev1.CoreV1Interface
@@ -73,10 +78,12 @@ func Connect(access cluster.Access) (*Cluster, error) {
 	if c.dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
 		return nil, unusable(access, err)
 	}
-	patient, watcher := *config, *httpClient
-	patient.Timeout, watcher.Timeout = 0, 0
-	if c.watching, err = dynamic.NewForConfigAndClient(&patient, &watcher); err != nil {
-		return nil, unusable(access, err)
+	for bound, patient := range map[time.Duration]*dynamic.Interface{writeTimeout: &c.writing, 0: &c.watching} {
+		its, client := *config, *httpClient
+		its.Timeout, client.Timeout = bound, bound
+		if *patient, err = dynamic.NewForConfigAndClient(&its, &client); err != nil {
+			return nil, unusable(access, err)
+		}
 	}
 	if c.found, err = discovery.NewDiscoveryClientForConfigAndClient(config, &asking); err != nil {
 		return nil, unusable(access, err)

@@ -25,7 +25,7 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 		return nil, err
 	}
 	for _, group := range missing {
-		c.tally.note(&c.tally.report.NotServed, "%s of the first cluster, whose own API server does not answer", group)
+		c.tally.remark(&c.tally.report.NotServed, "%s of the first cluster, whose own API server does not answer", group)
 	}
 	brought, err := c.definitions(ctx, ours, theirs)
 	if err != nil {
@@ -66,11 +66,11 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 			return nil, nil //nolint:nilerr // one who may not read definitions copies none; their kind is reported in its turn
 		}
 		reason, err := c.decide.Object(ctx, resource, obj)
-		if err != nil {
+		if passes(err) {
 			return nil, err
 		}
-		if reason != decide.None && reason != decide.Unselected { // one that selected objects need is selected with them
-			continue
+		if err != nil || reason != decide.None && reason != decide.Unselected { // one that selected objects need is selected with them
+			continue // what cannot be decided is reported when its turn comes
 		}
 		comes, err := c.comes(ctx, resource, obj, ours, theirs)
 		if err != nil {
@@ -117,8 +117,12 @@ func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Re
 			return c.unreadable(r, err)
 		}
 		why, err := c.decide.Object(ctx, r, obj)
-		if err != nil {
+		if passes(err) {
 			return err
+		}
+		if err != nil {
+			c.tally.fail(obj, err)
+			continue
 		}
 		if why != decide.None {
 			c.tally.skip(obj, why)
@@ -128,7 +132,7 @@ func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Re
 		c.tally.add(obj, Fail, reason)
 	}
 	if lost {
-		c.tally.note(&c.tally.report.NotServed, "%s", r.GroupResource())
+		c.tally.remark(&c.tally.report.NotServed, "%s", r.GroupResource())
 		c.Progress("%s cannot be copied: %s", r.GroupResource(), reason)
 	}
 	return nil
@@ -145,12 +149,12 @@ func WhyUnserved(r kube.Resource, theirs []kube.Resource) string {
 		": convert the objects, or serve one version in both"
 }
 
-// unreadable counts a kind that cannot be listed, and returns what stops everything.
+// unreadable counts a kind that cannot be listed, and returns what may pass.
 func (c *copier) unreadable(r kube.Resource, err error) error {
-	if stops(err) {
+	if passes(err) {
 		return err
 	}
-	c.tally.failKind(r.GroupResource().String(), err.Error())
+	c.tally.failKind(r, err)
 	return nil
 }
 
