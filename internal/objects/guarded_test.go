@@ -12,8 +12,8 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
-// webhooks is a configuration of webhooks that ask a Service about a kind that nobody has; the annotations and the bundle are filled in.
-func webhooks(name, annotations, bundle string, timeout int) string {
+// guards is a configuration of webhooks that ask a Service about a kind that nobody has; the annotations and the bundle are filled in.
+func guards(name, annotations, bundle string, timeout int) string {
 	return fmt.Sprintf(`{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: %s, annotations: {%s}},
 	  webhooks: [{name: guard.example.com, sideEffects: None, admissionReviewVersions: [v1], failurePolicy: Fail, timeoutSeconds: %d, clientConfig: {caBundle: %s, service: {name: guard, namespace: guarded}},
 	    rules: [{apiGroups: [nothing.example.com], apiVersions: [v1], operations: [CREATE], resources: [things]}]}]}`, name, annotations, timeout, bundle)
@@ -33,7 +33,7 @@ const (
 func testGuarded(t *testing.T, p *clusters) {
 	p.from.WriteAs(t, "kubectl-create", strings.Join([]string{
 		"{apiVersion: v1, kind: Namespace, metadata: {name: guarded}}", "{apiVersion: v1, kind: Service, metadata: {name: guard, namespace: guarded}, spec: {ports: [{port: 443}]}}", slice,
-		webhooks("guarded-injected", injected, bundleA, 3), webhooks("guarded-own", "", bundleA, 3),
+		guards("guarded-injected", injected, bundleA, 3), guards("guarded-own", "", bundleA, 3),
 		"{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: v1.guarded.example.com, annotations: {" + injected + "}}, spec: {group: guarded.example.com, version: v1, groupPriorityMinimum: 100, versionPriority: 10, caBundle: " + bundleA + ", service: {name: guard, namespace: guarded}}}",
 	}, "\n---\n"))
 	defer p.forget(t, "guarded-injected", "guarded-own", "v1.guarded.example.com")
@@ -45,7 +45,7 @@ func testGuarded(t *testing.T, p *clusters) {
 		text := fmt.Sprintf(format, args...)
 		if strings.HasPrefix(text, "waiting for an endpoint") && !waited[text] {
 			waited[text] = true
-			if get(t, p.b, webhooks("guarded-own", "", bundleA, 3)) != nil {
+			if get(t, p.b, guards("guarded-own", "", bundleA, 3)) != nil {
 				t.Error("the webhook is there before what answers for it")
 			}
 			p.to.WriteAs(t, "guard-operator", slice)
@@ -62,7 +62,7 @@ func testGuarded(t *testing.T, p *clusters) {
 	bundles := func(want string) {
 		t.Helper()
 		got := []string{
-			bundleOf(p.there(t, webhooks("guarded-injected", injected, bundleA, 3))), bundleOf(p.there(t, webhooks("guarded-own", "", bundleA, 3))),
+			bundleOf(p.there(t, guards("guarded-injected", injected, bundleA, 3))), bundleOf(p.there(t, guards("guarded-own", "", bundleA, 3))),
 			bundleOf(p.there(t, "{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: v1.guarded.example.com}}")),
 		}
 		if text := strings.NewReplacer(bundleA, "a", bundleB, "b").Replace(strings.Join(got, ",")); text != want {
@@ -70,11 +70,11 @@ func testGuarded(t *testing.T, p *clusters) {
 		}
 	}
 	bundles(",a,")
-	p.to.WriteAs(t, "cert-manager-cainjector", webhooks("guarded-injected", injected, bundleB, 3)+"\n---\n"+
+	p.to.WriteAs(t, "cert-manager-cainjector", guards("guarded-injected", injected, bundleB, 3)+"\n---\n"+
 		"{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: v1.guarded.example.com}, spec: {caBundle: "+bundleB+"}}")
 	bundles("b,a,b")
 	p.settled(t, selected)
-	p.from.WriteAs(t, "kubectl-edit", webhooks("guarded-injected", injected, bundleA, 7)+"\n---\n"+webhooks("guarded-own", "", bundleB, 7))
+	p.from.WriteAs(t, "kubectl-edit", guards("guarded-injected", injected, bundleA, 7)+"\n---\n"+guards("guarded-own", "", bundleB, 7))
 	if again := copyAll(t, p.a, p.b, selected); again.Updated != 2 || again.Conflicted != 0 {
 		t.Errorf("a change in the first cluster: %+v", again)
 	}

@@ -160,7 +160,7 @@ func TestOverwhelmed(t *testing.T) {
 			t.Fatalf("after %d: %t", i+1, got)
 		}
 	}
-	c.accepted()
+	c.accepted(Unchanged)
 	if c.overwhelmed(failure(500, "etcdserver: mvcc: database space exceeded")) {
 		t.Error("a write in between does not count")
 	}
@@ -216,14 +216,14 @@ func TestReport(t *testing.T) {
 	}
 	total.skip(config("a"), "because")
 	total.skip(config("b"), "because")
-	total.failKind("secrets", "cannot list secrets")
+	total.failKind(kube.Resource{GroupVersionResource: schema.GroupVersionResource{Resource: "secrets"}, Kind: "Secret"}, fault.New(fault.Failed, "cannot list secrets").WithHint("ask for it"))
 	for range 3 {
-		total.note(&total.report.Notes, "%s", "once")
+		total.remark(&total.report.Notes, "%s", "once")
 	}
 	report = total.result()
 	want := Report{
-		Created: 2, Updated: 1, Deleted: 1, Unchanged: 1, Skipped: map[string]int{"because": 2}, Failed: 2, FailedByKind: map[string]int{"ConfigMap": 1, "secrets": 1},
-		Failures: []Problem{{"ConfigMap shop/a", "why"}, {"secrets", "cannot list secrets"}}, Conflicted: 300, Conflicts: report.Conflicts, Notes: []string{"once"},
+		Created: 2, Updated: 1, Deleted: 1, Unchanged: 1, Skipped: map[string]int{"because": 2}, Failed: 2, FailedByKind: map[string]int{"ConfigMap": 1, "Secret": 1},
+		Failures: []Problem{{Object: "ConfigMap shop/a", Error: "why"}, {Object: "secrets", Error: "cannot list secrets", Hint: "ask for it"}}, Conflicted: 300, Conflicts: report.Conflicts, Notes: []string{"once"},
 	}
 	if diff := cmp.Diff(want, report); diff != "" || len(report.Conflicts) != maxProblems {
 		t.Errorf("%d conflicts named (-want +got):\n%s", len(report.Conflicts), diff)
