@@ -155,7 +155,7 @@ func testNothingElseIsDeleted(t *testing.T, p *clusters) {
 	theirs := map[string]types.UID{}
 	round := 0
 	rapid.Check(t, func(r *rapid.T) {
-		if round++; round > 15 {
+		if round++; round > 8 {
 			return // each is slow, as it is real
 		}
 		for i := range rapid.IntRange(1, 8).Draw(r, "edits") {

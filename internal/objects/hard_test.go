@@ -1,10 +1,12 @@
 package objects_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
@@ -85,33 +87,41 @@ func (p *clusters) decidedWith(t *testing.T, prefix string, o objects.Options) (
 	return report, found
 }
 
-// settled insists that another copy writes nothing: not even the version of an object changes.
+// settled insists that another copy writes nothing: not even who manages which fields changes.
 func (p *clusters) settled(t *testing.T, rules decide.Rules) {
 	t.Helper()
-	before := p.versions(t)
+	before := p.written(t, rules)
 	report := copyAll(t, p.a, p.b, rules)
 	if report.Copied() != 0 || report.Deleted != 0 || report.Conflicted != 0 {
 		t.Errorf("another copy has written: %+v", report)
 	}
-	if diff := cmp.Diff(before, p.versions(t)); diff != "" {
-		t.Errorf("versions that another copy has changed (-before +after):\n%s", diff)
+	if diff := cmp.Diff(before, p.written(t, rules)); diff != "" {
+		t.Errorf("what another copy has changed (-before +after):\n%s", diff)
 	}
 }
 
-// versions are those of the objects that Crossfade has written in the other cluster.
-func (p *clusters) versions(t *testing.T) map[string]string {
+// written are the objects that Crossfade has written in the other cluster, of those that the rules ask for, without what
+// controllers go on to tell of them.
+func (p *clusters) written(t *testing.T, rules decide.Rules) map[string]any {
 	t.Helper()
 	served, _, err := p.b.Resources(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := map[string]string{}
+	found := map[string]any{}
 	for _, r := range served {
 		for obj, err := range p.b.List(t.Context(), r.GroupVersionResource, kube.Query{Labels: kube.CopiedLabel}) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			found[ident.Of(obj)] = obj.GetResourceVersion()
+			if !decide.MatchesAny(rules.Include, r, obj) {
+				continue
+			}
+			managers := slices.DeleteFunc(obj.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool { return e.Subresource == "status" })
+			obj.SetManagedFields(managers)
+			obj.SetResourceVersion("")
+			delete(obj.Object, "status")
+			found[ident.Of(obj)] = obj.Object
 		}
 	}
 	return found

@@ -43,16 +43,17 @@ var after = map[string][]string{
 	customResource: {"CustomResourceDefinition", "ConfigMap", "Secret", "RoleBinding", "ClusterRoleBinding"},
 
 	// In force before the objects it counts, a quota refuses them while it is still counting; after the pods, the namespace
-	// ends over it (velero#2211, #8100). Between the two only pods meet it, and their controllers try again.
-	"ResourceQuota": {"ConfigMap", "Secret", "Service", "PersistentVolumeClaim", "LimitRange"},
+	// ends over it (velero#2211, #8100). Between the two only pods of controllers meet it, which try again: pods of their own come
+	// before it, as nobody would, and as the others would take their places.
+	"ResourceQuota": {"ConfigMap", "Secret", "Service", "PersistentVolumeClaim", "LimitRange", "Pod"},
 
+	"Pod":         podNeeds,
 	"Deployment":  workloadNeeds,
 	"StatefulSet": workloadNeeds,
 	"DaemonSet":   workloadNeeds,
 	"CronJob":     workloadNeeds,
 	"Job":         workloadNeeds,
 	"ReplicaSet":  workloadNeeds,
-	"Pod":         workloadNeeds,
 
 	"ReplicationController": workloadNeeds,
 
@@ -74,11 +75,12 @@ var after = map[string][]string{
 const customResource = "*"
 
 var (
-	workloadNeeds = []string{
-		"ResourceQuota", "LimitRange", "PersistentVolumeClaim", "ConfigMap", "Secret", "ServiceAccount", "RoleBinding",
-		"ClusterRoleBinding", "Service", "NetworkPolicy", "PriorityClass", "RuntimeClass",
+	podNeeds = []string{
+		"LimitRange", "PersistentVolumeClaim", "ConfigMap", "Secret", "ServiceAccount", "RoleBinding", "ClusterRoleBinding", "Service",
+		"NetworkPolicy", "PriorityClass", "RuntimeClass",
 	}
-	allElse = []string{"Deployment", "StatefulSet", "DaemonSet", "Pod", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress", customResource}
+	workloadNeeds = append([]string{"ResourceQuota"}, podNeeds...)
+	allElse       = []string{"Deployment", "StatefulSet", "DaemonSet", "Pod", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress", customResource}
 )
 
 // builtIn are the API groups of Kubernetes itself; a kind of another group is a custom resource whatever it is called.

@@ -41,7 +41,7 @@ func TestLevels(t *testing.T) {
 		{"Deployment.apps", "HorizontalPodAutoscaler.autoscaling"},
 		{"HorizontalPodAutoscaler.autoscaling", "ValidatingWebhookConfiguration.admissionregistration.k8s.io"},
 		{"CustomResourceDefinition.apiextensions.k8s.io", "Service.example.com"},
-		{"ResourceQuota", "Pod"},
+		{"Pod", "ResourceQuota"},
 		{"Pod", "ValidatingWebhookConfiguration.admissionregistration.k8s.io"},
 		{"PriorityLevelConfiguration.flowcontrol.apiserver.k8s.io", "FlowSchema.flowcontrol.apiserver.k8s.io"},
 		{"Deployment.apps", "MutatingAdmissionPolicy.admissionregistration.k8s.io"},
