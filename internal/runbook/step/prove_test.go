@@ -1,12 +1,16 @@
 package step
 
 import (
+	"context"
 	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/spec"
@@ -105,6 +109,36 @@ func TestHoldGate(t *testing.T) {
 			if took := time.Since(begin); tc.code == "" && took < tc.soak || took > 30*time.Second {
 				t.Errorf("%s: it took %v of a soak of %v", tc.reason, took, tc.soak)
 			}
+		})
+	}
+}
+
+// TestTargetOriginal: checks may ask for the generation before where there is one, and for what of it was copied.
+func TestTargetOriginal(t *testing.T) {
+	copied := &plan.Copy{Rules: spec.Copy{WithReferences: true}, Owned: []string{"ConfigMap shop/a"}}
+	for name, tc := range map[string]struct {
+		reason string
+		copied *plan.Copy
+	}{"First": {"there is none", nil}, "Later": {"the rules are those of the copy", copied}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, func(p *plan.Plan) { p.Copy = tc.copied })
+			ok(t, b.do(t.Context(), ID{Run: "r1", Name: "gate", Time: 1}, "", "", func(ctx context.Context, j *job) error {
+				_, target, err := j.target(ctx, "")
+				if err != nil || (target.Original == nil) != (tc.copied == nil) {
+					t.Fatalf("%s: %v, %v", tc.reason, target.Original == nil, err)
+				}
+				if tc.copied == nil {
+					return nil
+				}
+				from, rules, err := target.Original(ctx)
+				if err != nil || from.Access() != b.clusters.access {
+					t.Errorf("%s: %v, %v", tc.reason, from, err)
+				}
+				if diff := cmp.Diff(decide.Rules{Copy: copied.Rules, Owned: copied.Owned}, rules); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+				}
+				return nil
+			}))
 		})
 	}
 }
