@@ -72,7 +72,7 @@ func TestDeviceFull(t *testing.T) {
 	ballast := filepath.Join(data, "ballast")
 	fillUp(t, ballast, 64<<10)
 
-	done := goOn(t, p, "full", "waiting: ")
+	done := goOn(t, p, "full", "waiting for the cluster b: ")
 	if log := p.to.Log(apiserver.Store); !strings.Contains(log, "no space left on device") {
 		t.Errorf("etcd did not die of a full device: %s", log)
 	}
@@ -110,7 +110,6 @@ func goOn(t *testing.T, p pairOf, namespace string, words ...string) (done func(
 		}
 		ended <- err
 	}()
-	defer func() { t.Log(said.said) }()
 	eventually(t, "it waits", func() bool { return said.has(words...) })
 	return func() {
 		t.Helper()
