@@ -35,7 +35,7 @@ func (n *noting) WriteHeader(status int) {
 func (n *noting) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
 // startForgetful is startPair with servers that answer from etcd alone, so that what etcd has forgotten they have forgotten, too.
-func startForgetful(t *testing.T) pairOf {
+func startForgetful(t *testing.T) *clusters {
 	t.Helper()
 	p := startPair(t)
 	p.from.Revive(t, apiserver.API, "--watch-cache=false")

@@ -65,7 +65,7 @@ func TestDeviceFull(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	p := pairOf{from: kubetest.Start(t, "a"), to: kubetest.StartIn(t, dir, "b")}
+	p := &clusters{from: kubetest.Start(t, "a"), to: kubetest.StartIn(t, dir, "b")}
 	p.a, p.b = p.from.Connect(t), p.to.Connect(t)
 	fill(t, p.a, "full", 100)
 	bulky(t, p.a, "full", 5)
@@ -98,7 +98,7 @@ func fillUp(t *testing.T, file string, room uint64) {
 }
 
 // goOn copies a namespace with patience. It returns when the copy waits and says all of the words; what it returns waits for the end.
-func goOn(t *testing.T, p pairOf, namespace string, words ...string) (done func()) {
+func goOn(t *testing.T, p *clusters, namespace string, words ...string) (done func()) {
 	t.Helper()
 	o, said := options(only(namespace)), &talk{}
 	o.Patience, o.Progress = time.Minute, said.progress

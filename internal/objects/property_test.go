@@ -12,14 +12,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"pgregory.net/rapid"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
-	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
 // editedKinds are what random edits are made to, with a field that can be changed.
@@ -71,7 +69,7 @@ func TestFollowOverBadLines(t *testing.T) {
 }
 
 // edit makes random edits in a namespace of the first cluster.
-func edit(t *testing.T, r *rapid.T, p pairOf, namespace string) {
+func edit(t *testing.T, r *rapid.T, p *clusters, namespace string) {
 	t.Helper()
 	kinds := slices.Sorted(maps.Keys(editedKinds))
 	for i := range rapid.IntRange(20, 120).Draw(r, "edits") {
@@ -102,6 +100,3 @@ func values(t *testing.T, c *kube.Cluster, namespace string) map[string]string {
 	}
 	return found
 }
-
-var _ = spec.Copy{}
-var _ schema.GroupVersion
