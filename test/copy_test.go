@@ -273,6 +273,7 @@ func TestCopy(t *testing.T) {
 	p.writesNothing()
 	t.Run("Follow", func(t *testing.T) { p.follows(t) })
 	t.Run("Corpus", func(t *testing.T) { p.corpus(t) })
+	t.Run("HandOver", func(t *testing.T) { p.handsOver(t) })
 }
 
 // runs waits until all workloads of the fixtures run in a cluster, and its operator has done its work.

@@ -64,6 +64,8 @@ type copier struct {
 	tally    *tally
 	later    *later
 
+	quiescing bool // whether controllers are stopped for the time of the copy
+
 	lock    sync.Mutex
 	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on
 	left    map[refer.Ref]string            // what copied objects refer to and is not copied, and one that refers to it

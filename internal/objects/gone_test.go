@@ -68,7 +68,7 @@ func testGone(t *testing.T, p *clusters) {
 	p.to.WriteAs(t, "kubectl-create", fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: imitation, namespace: gone, labels: {%s: %s, %s: %s}}}",
 		kube.OriginLabel, labelled[kube.OriginLabel], kube.CopiedLabel, labelled[kube.CopiedLabel]))
 
-	for _, obj := range kubetest.Objects(t, `
+	originals := kubetest.Objects(t, `
 {apiVersion: v1, kind: ConfigMap, metadata: {name: untouched, namespace: gone}}
 ---
 {apiVersion: v1, kind: ConfigMap, metadata: {name: edited, namespace: gone}}
@@ -86,10 +86,13 @@ func testGone(t *testing.T, p *clusters) {
 {apiVersion: v1, kind: Namespace, metadata: {name: gone-empty}}
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: gone-used}}
-`) {
+`)
+	for _, obj := range originals {
 		if err := p.a.Delete(t.Context(), obj); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, obj := range originals {
 		eventually(t, obj.GetName()+" is gone", func() bool { found, err := p.a.Get(t.Context(), obj); return err == nil && found == nil })
 	}
 	selected.Exclude = append(selected.Exclude, names("excluded"))

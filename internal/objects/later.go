@@ -174,16 +174,17 @@ func (l *later) failures() []*unstructured.Unstructured {
 // settleOwners copies the objects whose owners are there by now, and those whose owners those are. Objects that still wait for an owner of
 // a kind whose turn has not come go on waiting.
 func (c *copier) settleOwners(ctx context.Context) error {
-	return c.descend(ctx, c.later.take(), func(*unstructured.Unstructured) *writer { return &writer{copier: c, tally: c.tally, first: true} })
+	return c.descend(ctx, c.later.take(), writer{tally: c.tally, first: true})
 }
 
-// settleRest copies what still waits when every kind has had its turn: objects whose owners are not copied, without those; objects
-// that own each other, one of them first without its owner; and everything that could not be written, once more.
+// settleRest copies what still waits when every kind has had its turn: everything that could not be written, once more, as what it
+// lacked may be there; objects that name others by UID which are not copied, without those; objects that name each other, one of them
+// first without the other; and what could not be written even then, for the last time.
 func (c *copier) settleRest(ctx context.Context) error {
-	alone := func(ref *unstructured.Unstructured) *writer {
-		return &writer{copier: c, tally: c.tally, alone: true}
+	if err := c.descend(ctx, c.later.failures(), writer{tally: c.tally, first: true}); err != nil {
+		return err
 	}
-	if err := c.descend(ctx, c.later.take(), alone); err != nil {
+	if err := c.descend(ctx, c.later.take(), writer{tally: c.tally, last: true}); err != nil {
 		return err
 	}
 	var relink []*unstructured.Unstructured
@@ -192,22 +193,22 @@ func (c *copier) settleRest(ctx context.Context) error {
 		if ref == nil {
 			break
 		}
-		c.tally.remark(&c.tally.report.Notes, "%s and %s own each other: it was copied without its owner first", ident.Of(ref), strings.Join(owners, ", "))
+		c.tally.remark(&c.tally.report.Notes, "%s and %s name each other by UID: it was copied first, without", ident.Of(ref), strings.Join(owners, ", "))
 		relink = append(relink, ref)
-		if err := c.descend(ctx, []*unstructured.Unstructured{ref}, alone); err != nil {
+		if err := c.descend(ctx, []*unstructured.Unstructured{ref}, writer{tally: c.tally}); err != nil {
 			return err
 		}
 	}
 	again := newTally(c.DryRun, nil) // those that succeed were counted when they were first written
-	if err := c.descend(ctx, relink, func(*unstructured.Unstructured) *writer { return &writer{copier: c, tally: again, alone: true} }); err != nil {
+	if err := c.descend(ctx, relink, writer{tally: again}); err != nil {
 		return err
 	}
 	c.tally.merge(again.problems())
-	return c.descend(ctx, c.later.failures(), alone)
+	return c.descend(ctx, c.later.failures(), writer{tally: c.tally, last: true})
 }
 
-// descend copies objects, and then those that waited for them, until nothing more can follow.
-func (c *copier) descend(ctx context.Context, refs []*unstructured.Unstructured, writing func(*unstructured.Unstructured) *writer) error {
+// descend copies objects with a writer like the one given, and then those that waited for them, until nothing more can follow.
+func (c *copier) descend(ctx context.Context, refs []*unstructured.Unstructured, like writer) error {
 	for len(refs) > 0 {
 		var lock sync.Mutex
 		var next []*unstructured.Unstructured
@@ -215,8 +216,9 @@ func (c *copier) descend(ctx context.Context, refs []*unstructured.Unstructured,
 		group.SetLimit(writesAtOnce)
 		for _, ref := range refs {
 			group.Go(func() error {
-				w := writing(ref)
-				if err := c.again(each, ref, w); err != nil {
+				w := like
+				w.copier = c
+				if err := c.again(each, ref, &w); err != nil {
 					return err
 				}
 				if w.first && c.later.waits(ref) {
@@ -248,7 +250,7 @@ func (c *copier) keep(refs []*unstructured.Unstructured) {
 // again reads an object that was put off from both clusters and copies it.
 func (c *copier) again(ctx context.Context, ref *unstructured.Unstructured, w *writer) error {
 	obj, err := c.from.Get(ctx, ref)
-	if err != nil || obj == nil { // gone since: there is nothing to copy
+	if err != nil || obj == nil || obj.GetDeletionTimestamp() != nil { // gone since, or soon: there is nothing to copy
 		return c.settled(ref, err)
 	}
 	existing, err := c.to.Get(ctx, ref)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
@@ -45,7 +47,8 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 	return copied, nil
 }
 
-// definitions are the resources that definitions bring which will be copied.
+// definitions are the resources that definitions bring which will be copied: that the other cluster does not serve, or in other
+// versions because an earlier copy brought them before they changed.
 func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) ([]string, error) {
 	i := slices.IndexFunc(ours, func(r kube.Resource) bool {
 		return r.GroupKind().String() == "CustomResourceDefinition.apiextensions.k8s.io"
@@ -66,26 +69,48 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 		if passes(err) {
 			return nil, err
 		}
-		if err != nil {
-			continue // it is reported when its turn comes
+		if err != nil || reason != decide.None && reason != decide.Unselected { // one that selected objects need is selected with them
+			continue // what cannot be decided is reported when its turn comes
 		}
-		name := field.String(obj, "spec", "names", "plural") + "." + field.String(obj, "spec", "group")
-		comes := reason == decide.None || reason == decide.Unselected // one that selected objects need is selected with them
-		if comes && !slices.ContainsFunc(theirs, func(r kube.Resource) bool { return r.GroupResource().String() == name }) {
-			brought = append(brought, name)
+		comes, err := c.comes(ctx, resource, obj, ours, theirs)
+		if err != nil {
+			return nil, err
+		}
+		if comes {
+			brought = append(brought, defined(obj))
 		}
 	}
 	return brought, nil
 }
 
+// defined is the resource that a definition defines, as schema.GroupResource writes it.
+func defined(definition *unstructured.Unstructured) string {
+	return field.String(definition, "spec", "names", "plural") + "." + field.String(definition, "spec", "group")
+}
+
+// comes reports whether copying a definition changes how the other cluster serves its kind.
+func (c *copier) comes(ctx context.Context, resource kube.Resource, definition *unstructured.Unstructured, ours, theirs []kube.Resource) (bool, error) {
+	at := func(all []kube.Resource) int {
+		return slices.IndexFunc(all, func(r kube.Resource) bool { return r.GroupResource().String() == defined(definition) })
+	}
+	here, there := at(ours), at(theirs)
+	if here < 0 || there < 0 {
+		return there < 0, nil
+	}
+	if _, common := pair.Version(ours[here], theirs); common {
+		return false, nil
+	}
+	existing, err := c.to.Get(ctx, definition)
+	if err != nil {
+		return false, err
+	}
+	return c.decide.Keep(resource, definition, existing) == decide.None, nil
+}
+
 // unserved reports the objects of a kind that the other cluster does not serve, or in none of the versions of this one, and that would be
 // copied.
 func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Resource) error {
-	reason := "the other cluster does not serve its kind: install there what defines it, or leave it out with copy.exclude"
-	if i := slices.IndexFunc(theirs, func(t kube.Resource) bool { return t.GroupResource() == r.GroupResource() }); i >= 0 {
-		reason = "the other cluster serves its kind in " + list(theirs[i].Versions) + " only, and this one in " + list(r.Versions) +
-			": convert the objects, or serve one version in both"
-	}
+	reason := WhyUnserved(r, theirs)
 	lost := false
 	for obj, err := range c.from.List(ctx, r.GroupVersionResource, kube.Query{}) {
 		if err != nil {
@@ -111,6 +136,17 @@ func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Re
 		c.Progress("%s cannot be copied: %s", r.GroupResource(), reason)
 	}
 	return nil
+}
+
+// WhyUnserved says why the objects of a kind cannot be copied to a cluster that does not serve it, or not in a version of theirs, and what
+// to do about it.
+func WhyUnserved(r kube.Resource, theirs []kube.Resource) string {
+	i := slices.IndexFunc(theirs, func(t kube.Resource) bool { return t.GroupResource() == r.GroupResource() })
+	if i < 0 {
+		return "the other cluster does not serve its kind: install there what defines it, or leave it out with copy.exclude"
+	}
+	return "the other cluster serves its kind in " + list(theirs[i].Versions) + " only, and this one in " + list(r.Versions) +
+		": convert the objects, or serve one version in both"
 }
 
 // unreadable counts a kind that cannot be listed, and returns what may pass.

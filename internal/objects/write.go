@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
@@ -27,7 +28,7 @@ type writer struct {
 	tally *tally
 	from  *unstructured.Unstructured // as it is in its own cluster
 	first bool                       // whether it may be put off until everything else is there
-	alone bool                       // whether it is written without owners that are not there
+	last  bool                       // whether what it names by UID and is not there does not come any more
 
 	concerned, active bool // whether something of it may be withheld, and whether the other cluster was active when it was written
 }
@@ -48,6 +49,9 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	switch {
 	case err == nil:
 		w.tally.add(w.from, action, reason)
+		if w.last && !w.DryRun && len(missing) > 0 {
+			w.tally.remark(&w.tally.report.Notes, "%s was copied without %s, which the other cluster does not have", ident.Of(w.from), strings.Join(missing, ", "))
+		}
 		w.later.settled(w.from)
 		w.accepted(action)
 		return nil
@@ -64,7 +68,8 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	return nil
 }
 
-// prepare makes the object as it shall be in the other cluster; missing are owners that are not there (yet).
+// prepare makes the object as it shall be in the other cluster; missing are objects that it names by UID, as its
+// owners for one, and that are not there (yet).
 func (w *writer) prepare(ctx context.Context) (want *unstructured.Unstructured, missing []string, err error) {
 	free, err := withhold.Restore(w.from)
 	if err != nil {
@@ -80,10 +85,8 @@ func (w *writer) prepare(ctx context.Context) (want *unstructured.Unstructured, 
 	if len(owners) > 0 {
 		_ = unstructured.SetNestedSlice(want.Object, owners, "metadata", "ownerReferences") // metadata is a map
 	}
-	if err := w.relate.Fields(ctx, want); err != nil {
-		return nil, nil, err
-	}
-	return want, missing, nil
+	others, err := w.relate.Fields(ctx, want)
+	return want, append(missing, others...), err
 }
 
 // put writes the object, once more when the other cluster has become active meanwhile, or has ceased to be.
@@ -103,16 +106,21 @@ func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructu
 	}
 }
 
-// shaped is the object as it shall be there now: with what would act on the world outside withheld, unless the cluster is active.
-func (w *writer) shaped(ctx context.Context, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// shaped is the object as it shall be there now. What would act on the world outside is withheld while the other cluster is not active;
+// and also while it is, as long as the original acts, unless both have acted before.
+func (w *writer) shaped(ctx context.Context, want, existing *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	held, err := withhold.Hold(ctx, want, w.copier.from.Find)
 	if w.concerned = held != want; err != nil || !w.concerned {
 		return want, err
 	}
-	if w.active, err = withhold.Active(ctx, w.to); err != nil || w.active {
-		return want, err
+	if w.active, err = withhold.Active(ctx, w.to); err != nil || !w.active {
+		return held, err
 	}
-	return held, nil
+	original, err := withhold.Hold(ctx, w.from, w.copier.from.Find)
+	if err == nil && original != w.from && (existing == nil || withhold.Held(existing)) {
+		return held, nil
+	}
+	return want, err
 }
 
 // persist writes the object, again while the API server is busy or the connection breaks.
@@ -143,15 +151,22 @@ func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstr
 
 // try creates the object, or changes what is there.
 func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructured) (Action, string, error) {
+	if existing != nil && existing.GetDeletionTimestamp() != nil {
+		if err := w.leaves(ctx, existing); err != nil {
+			return "", "", err
+		}
+		existing = nil
+	}
 	if existing != nil {
 		keepScale(free, existing)
 	}
-	want, err := w.shaped(ctx, free)
+	want, err := w.shaped(ctx, free, existing)
 	if err != nil {
 		return "", "", err
 	}
 	if existing == nil {
 		w.stamp(want, nil)
+		want = w.still(want, nil)
 		if w.DryRun {
 			return Create, "", nil
 		}
@@ -172,6 +187,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 		return w.try(ctx, free, existing)
 	}
 	w.stamp(want, existing)
+	want = w.still(want, existing)
 	w.relate.Learn(existing)
 	if same(want, existing) {
 		return Unchanged, "", nil
@@ -183,7 +199,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
 	policy := w.policy(want)
 	if policy == "target" && decide.Edited(existing) {
-		return Skip, "left as it was changed in the other cluster", nil
+		return Skip, string(decide.Changed), nil
 	}
 	if w.DryRun {
 		return Update, "", nil
@@ -229,11 +245,11 @@ func (w *writer) kept(want, written *unstructured.Unstructured) {
 }
 
 // policy says who wins where somebody has changed a copied object of a kind.
-func (w *writer) policy(obj *unstructured.Unstructured) string {
-	if policy := w.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
+func (c *copier) policy(obj *unstructured.Unstructured) string {
+	if policy := c.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
 		return policy
 	}
-	return w.Conflicts[obj.GetKind()]
+	return c.Conflicts[obj.GetKind()]
 }
 
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
@@ -249,14 +265,34 @@ func keepScale(want, existing *unstructured.Unstructured) {
 	}
 }
 
-// established waits until a kind that was defined is served, and a namespace is there for what goes into it.
+// established waits until a kind that was defined is served, in every version that its definition says.
 func (w *writer) established(ctx context.Context, obj *unstructured.Unstructured) error {
 	if !isDefinition(obj) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return workload.WaitReady(ctx, w.to, []*unstructured.Unstructured{obj}, func(string, ...any) {})
+	if err := workload.WaitReady(ctx, w.to, []*unstructured.Unstructured{obj}, func(string, ...any) {}); err != nil {
+		return err
+	}
+	kind := schema.GroupKind{Group: field.String(obj, "spec", "group"), Kind: field.String(obj, "spec", "names", "kind")}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for _, v := range field.List(obj, "spec", "versions") {
+		name, _ := field.AsMap(v)["name"].(string)
+		for served := field.AsMap(v)["served"] == true; served; {
+			_, err := w.to.Namespaced(kind.WithVersion(name))
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return err
+			case <-tick.C:
+			}
+		}
+	}
+	return nil
 }
 
 func isDefinition(obj *unstructured.Unstructured) bool {
