@@ -46,6 +46,7 @@ func startForgetful(t *testing.T) *clusters {
 // TestExpiredList has both API servers forget, while they are listed page by page, where the lists began. What has changed meanwhile may be
 // missed by the copy under way, but nothing else is, and nothing is taken for deleted; the next copy has it all.
 func TestExpiredList(t *testing.T) {
+	t.Parallel()
 	p := startForgetful(t)
 	count := fill(t, p.a, "long", 1200) // three pages of ConfigMaps
 	var first, other expiring
@@ -93,6 +94,7 @@ func once(met func(objects.Decision) bool, do func()) func(objects.Decision) {
 // TestExpiredWatch has the first API server forget what has changed while the line to it is down: the following lists anew, and writes
 // nothing but the differences.
 func TestExpiredWatch(t *testing.T) {
+	t.Parallel()
 	p := startForgetful(t)
 	fill(t, p.a, "shop", 40)
 	line := p.from.Line(t)

@@ -30,6 +30,7 @@ func bulky(t *testing.T, c *kube.Cluster, namespace string, count int) {
 // TestStoreFull: the other cluster's etcd reaches its quota in the middle of a copy. The copy stops and says so, or waits; once there is
 // room, either goes on where it was.
 func TestStoreFull(t *testing.T) {
+	t.Parallel()
 	p := startPair(t)
 	p.to.Kill(apiserver.Store)
 	p.to.Revive(t, apiserver.Store, "--quota-backend-bytes", fmt.Sprint(4<<20))
@@ -52,6 +53,7 @@ func TestStoreFull(t *testing.T) {
 // TestDeviceFull: the device under the other cluster's etcd is full, of which etcd dies. The copy waits until somebody has made room and
 // started etcd again.
 func TestDeviceFull(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	data := filepath.Join(dir, "etcd")
 	if err := os.Mkdir(data, 0o700); err != nil {

@@ -62,6 +62,7 @@ type hotel struct {
 // is deleted or made again by a copy: not in namespaces that were copied, not of kinds that were, not under the names of objects
 // that were, not with the labels of such.
 func TestGuestsStay(t *testing.T) {
+	t.Parallel()
 	p := startPair(t)
 	p.from.Controllers(t)
 	p.to.Controllers(t)

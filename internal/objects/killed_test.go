@@ -24,6 +24,7 @@ import (
 // TestKilledCluster kills programs of either cluster in the middle of a copy. One that may wait goes on when the program is there
 // again; one that may not says which cluster is gone, and the same copy goes on later. Either way everything is there once.
 func TestKilledCluster(t *testing.T) {
+	t.Parallel()
 	from, to := kubetest.Start(t, "a"), kubetest.Start(t, "b")
 	a, b := from.Connect(t), to.Connect(t)
 	tests := map[string]struct {
@@ -81,6 +82,7 @@ func TestKilledCluster(t *testing.T) {
 // TestKilledCopy kills processes that copy at random instants. Whatever was done until then, the next goes on; in the end everything
 // is there, and nothing was ever made twice.
 func TestKilledCopy(t *testing.T) {
+	t.Parallel()
 	from, to := kubetest.Start(t, "a"), kubetest.Start(t, "b")
 	a, b := from.Connect(t), to.Connect(t)
 	count := fill(t, a, "killed", 600)

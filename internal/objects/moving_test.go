@@ -15,6 +15,7 @@ import (
 // TestMoving changes objects all the time while they are copied: created, changed, deleted and made again. No copy fails of it, and the
 // first one in peace brings the rest.
 func TestMoving(t *testing.T) {
+	t.Parallel()
 	p := startPair(t)
 	fill(t, p.a, "moving", 200)
 	ctx, stop := context.WithCancel(t.Context())

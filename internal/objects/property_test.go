@@ -34,6 +34,7 @@ var editedKinds = map[string]string{
 // TestFollowOverBadLines follows over lines to both clusters that are cut at random, while random edits are made in the first. In the end
 // both have the same.
 func TestFollowOverBadLines(t *testing.T) {
+	t.Parallel()
 	p := startPair(t)
 	lines := []*kubetest.Line{p.from.Line(t), p.to.Line(t)}
 	followWith(t, connect(t, lines[0].Access), connect(t, lines[1].Access), objects.Following{Options: options(decide.Rules{})})

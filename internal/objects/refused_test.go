@@ -33,6 +33,7 @@ func startPair(t *testing.T) *clusters {
 // TestRefused has the clusters refuse some of what a copy asks of them. The rest is copied, the report says what was refused, by whom
 // and what to do about it, and once that is done the same copy completes.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	p := startPair(t)
 	for name, test := range map[string]func(*testing.T, *clusters){
 		"a webhook times out":               webhookTimesOut,
