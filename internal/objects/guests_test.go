@@ -68,7 +68,7 @@ func TestGuestsStay(t *testing.T) {
 	p.to.Controllers(t)
 	round, sum := 0, objects.Report{}
 	rapid.Check(t, func(r *rapid.T) {
-		if round++; round > 10 {
+		if round++; round > 8 {
 			return // each is slow, as it is real
 		}
 		h := &hotel{clusters: p, t: t, r: r, round: round, group: fmt.Sprintf("knots-%d.example.com", round), guests: map[string]*unstructured.Unstructured{}, sum: &sum}
@@ -79,6 +79,9 @@ func TestGuestsStay(t *testing.T) {
 			h.leave()
 			h.copy()
 		}
+		h.arrive()
+		h.close()
+		h.copy()
 	})
 	t.Log(sum.Summary())
 	if sum.Deleted == 0 || sum.Conflicted == 0 {
@@ -92,7 +95,7 @@ func (h *hotel) namespaces() []string {
 
 // open makes the namespaces, the kind and some objects in the first cluster. A namespace may be there in the other one before.
 func (h *hotel) open() {
-	if h.round%8 == 1 { // new kinds take their time
+	if h.round%4 == 1 { // new kinds take their time
 		h.from.WriteAs(h.t, "kubectl-create", fmt.Sprintf(knotsOf, h.group))
 		eventually(h.t, "knots are served", func() bool { return h.served(h.a) })
 	}
@@ -192,12 +195,12 @@ func (h *hotel) leave() {
 			h.remove(h.a, obj)
 		}
 	}
-	if rapid.Bool().Draw(h.r, "a namespace goes") {
-		h.empty(h.namespaces()[0])
-	}
-	if rapid.Bool().Draw(h.r, "the kind goes") {
-		h.remove(h.a, kubetest.Objects(h.t, fmt.Sprintf(knotsOf, h.group))[0])
-	}
+}
+
+// close deletes a namespace and the kind in the first cluster.
+func (h *hotel) close() {
+	h.empty(h.namespaces()[0])
+	h.remove(h.a, kubetest.Objects(h.t, fmt.Sprintf(knotsOf, h.group))[0])
 }
 
 // empty deletes a namespace of the first cluster and everything in it.

@@ -99,7 +99,7 @@ func TestKilledCopy(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		lines, last := bufio.NewScanner(out), rand.IntN(count/4)
+		lines, last := bufio.NewScanner(out), 1+rand.IntN(count/4)
 		wrote := 0
 		for lines.Scan() {
 			if wrote++; wrote == last && killed < 6 {
