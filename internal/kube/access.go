@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -113,10 +114,15 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
+	patch := func(kind types.PatchType, body []byte, options metav1.PatchOptions) (*unstructured.Unstructured, error) {
+		return c.write(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+			return resource.Patch(ctx, obj.GetName(), kind, body, options)
+		})
+	}
 	if existing != nil {
-		patch, err := csaupgrade.UpgradeManagedFieldsPatch(existing, sets.New(FieldManager), FieldManager)
-		if err == nil && patch != nil {
-			_, err = resource.Patch(ctx, obj.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{})
+		upgrade, err := csaupgrade.UpgradeManagedFieldsPatch(existing, sets.New(FieldManager), FieldManager)
+		if err == nil && upgrade != nil {
+			_, err = patch(types.JSONPatchType, upgrade, metav1.PatchOptions{})
 		}
 		if err != nil {
 			return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
@@ -127,7 +133,7 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	apply := func(force bool) (*unstructured.Unstructured, error) {
-		return resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+		return patch(types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
 	}
 	written, err := apply(force)
 	if aboutOurLabels(err) {
@@ -146,7 +152,9 @@ func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, pat
 	if err != nil {
 		return nil, c.Fault(err, "cannot change %s", ident.Of(ref))
 	}
-	obj, err := resource.Patch(ctx, ref.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}, subresource...)
+	obj, err := c.write(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return resource.Patch(ctx, ref.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}, subresource...)
+	})
 	if err != nil {
 		return nil, c.Fault(err, "cannot change %s", ident.Of(ref))
 	}
@@ -160,7 +168,9 @@ func (c *Cluster) Create(ctx context.Context, obj *unstructured.Unstructured) (*
 	if err != nil {
 		return nil, c.Fault(err, "cannot create %s", ident.Of(obj))
 	}
-	created, err := resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
+	created, err := c.write(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
+	})
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil //nolint:nilnil // nil means: there is one, and that is documented
 	}
@@ -193,7 +203,9 @@ func (c *Cluster) delete(ctx context.Context, ref *unstructured.Unstructured, pr
 	if uid := ref.GetUID(); uid != "" {
 		options.Preconditions = &metav1.Preconditions{UID: &uid}
 	}
-	err = resource.Delete(ctx, ref.GetName(), options)
+	_, err = c.write(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return nil, resource.Delete(ctx, ref.GetName(), options)
+	})
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
 	}
@@ -211,6 +223,24 @@ func (c *Cluster) Namespaced(gvk schema.GroupVersionKind) (bool, error) {
 		return false, c.Fault(err, "cannot find the kind %s", gvk.GroupKind())
 	}
 	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
+}
+
+// write makes one request of the client writing. One that takes longer than other requests may goes on only as long as the API server is
+// ready otherwise: then a webhook holds it up.
+func (c *Cluster) write(ctx context.Context, request func(context.Context) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	probe := time.AfterFunc(requestTimeout, func() {
+		if c.Healthy(within) != nil {
+			cancel()
+		}
+	})
+	defer probe.Stop()
+	obj, err := request(within)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		err = context.DeadlineExceeded
+	}
+	return obj, err
 }
 
 // resource is where requests of a client about an object go.

@@ -58,6 +58,7 @@ func ticket(i int) string {
 // TestConversionDown takes the webhook down that converts the objects of a kind, in either cluster. The kind is reported, everything
 // else is copied, nothing is deleted, and once the webhook is there again the same copy completes.
 func TestConversionDown(t *testing.T) {
+	t.Parallel()
 	p := startPair(t)
 	first, other := converter(t, p.from), converter(t, p.to)
 	fill(t, p.a, "shop", 12)

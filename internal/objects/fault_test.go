@@ -2,6 +2,7 @@ package objects_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -119,4 +120,31 @@ func (s *talk) has(words ...string) bool {
 
 func containsAll(text string, words ...string) bool {
 	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
+}
+
+// tellings collects decisions, and what was done by them.
+type tellings struct {
+	lock sync.Mutex
+	done map[objects.Action]int
+}
+
+func (s *tellings) tell(d objects.Decision) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if d.Action != objects.Unchanged && d.Action != objects.Skip {
+		s.done[d.Action]++
+	}
+}
+
+func (s *tellings) forget() {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.done = map[objects.Action]int{}
+}
+
+// count is how often something was done since it was forgotten.
+func (s *tellings) count() map[objects.Action]int {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return maps.Clone(s.done)
 }

@@ -36,13 +36,15 @@ func settings(t *testing.T, c *kube.Cluster, namespace string) map[string]string
 // follow follows in the background until the test ends, and returns when everything that was there has been copied.
 func follow(t *testing.T, a, b *kube.Cluster, rules decide.Rules, lag func(objects.Lag)) {
 	t.Helper()
+	followWith(t, a, b, objects.Following{Options: options(rules), Lag: lag, Every: 100 * time.Millisecond})
+}
+
+func followWith(t *testing.T, a, b *kube.Cluster, f objects.Following) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	synced, done := make(chan struct{}), make(chan error, 1)
-	o := options(rules)
-	o.Patience = time.Minute
-	go func() {
-		done <- objects.Follow(ctx, a, b, objects.Following{Options: o, Synced: func(objects.Report) { close(synced) }, Lag: lag, Every: 100 * time.Millisecond})
-	}()
+	f.Patience, f.Synced = time.Minute, func(objects.Report) { close(synced) }
+	go func() { done <- objects.Follow(ctx, a, b, f) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

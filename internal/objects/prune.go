@@ -49,7 +49,7 @@ func (c *copier) pruneOne(ctx context.Context, ref *unstructured.Unstructured) (
 		return false, c.settled(ref, err)
 	}
 	if guest != "" {
-		c.tally.add(theirs, Conflict, fmt.Sprintf("its original is gone, and deleting it would delete %s, which was not copied", guest))
+		c.tally.add(theirs, Conflict, fmt.Sprintf("its original is gone, and deleting it would delete %s", guest))
 		return false, nil
 	}
 	if !c.DryRun {
@@ -76,8 +76,8 @@ func (c *copier) isOurs(obj *unstructured.Unstructured) bool {
 	return kube.Origin(obj) == kube.OriginCreated && strings.HasPrefix(kube.Copied(obj), c.mark)
 }
 
-// guest names an object that would be deleted together with a namespace or a definition and that somebody made in the other
-// cluster; "" when there is none.
+// guest names an object that would be deleted together with a namespace or a definition, and that somebody made in the other cluster or
+// has changed there since it was copied, and says which; "" when there is none.
 func (c *copier) guest(ctx context.Context, obj *unstructured.Unstructured) (string, error) {
 	var inside func(kube.Resource) bool
 	query := kube.Query{}
@@ -104,8 +104,12 @@ func (c *copier) guest(ctx context.Context, obj *unstructured.Unstructured) (str
 			if err != nil {
 				return "", err
 			}
-			if !c.isOurs(found) && decide.MadeBySomebody(r, found) {
-				return ident.Of(found), nil
+			switch {
+			case !decide.MadeBySomebody(r, found):
+			case !c.isOurs(found):
+				return ident.Of(found) + ", which was not copied", nil
+			case decide.Edited(found):
+				return ident.Of(found) + ", which was changed here since it was copied", nil
 			}
 		}
 	}

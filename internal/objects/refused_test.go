@@ -23,23 +23,19 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 )
 
-// pairOf are two clusters that several tests use, each in namespaces of its own.
-type pairOf struct {
-	from, to *kubetest.Server
-	a, b     *kube.Cluster
-}
-
-func startPair(t *testing.T) pairOf {
+// startPair starts two clusters.
+func startPair(t *testing.T) *clusters {
 	t.Helper()
 	from, to := kubetest.Start(t, "a"), kubetest.Start(t, "b")
-	return pairOf{from, to, from.Connect(t), to.Connect(t)}
+	return &clusters{from: from, to: to, a: from.Connect(t), b: to.Connect(t)}
 }
 
 // TestRefused has the clusters refuse some of what a copy asks of them. The rest is copied, the report says what was refused, by whom
 // and what to do about it, and once that is done the same copy completes.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	p := startPair(t)
-	for name, test := range map[string]func(*testing.T, pairOf){
+	for name, test := range map[string]func(*testing.T, *clusters){
 		"a webhook times out":               webhookTimesOut,
 		"a webhook rejects":                 webhookRejects,
 		"a webhook changes what is written": webhookChanges,
@@ -107,7 +103,7 @@ webhooks:
 `
 
 // guard has a webhook of the other cluster asked about ConfigMaps of the namespace of its name, and returns when it is.
-func (p pairOf) guard(t *testing.T, kind, name string, answer func(request map[string]any) map[string]any) {
+func (p *clusters) guard(t *testing.T, kind, name string, answer func(request map[string]any) map[string]any) {
 	t.Helper()
 	var asked atomic.Bool
 	hook := kubetest.Answering(t, func(request map[string]any) map[string]any {
@@ -143,7 +139,7 @@ func about(name string, answer func() map[string]any) func(map[string]any) map[s
 	}
 }
 
-func webhookTimesOut(t *testing.T, p pairOf) {
+func webhookTimesOut(t *testing.T, p *clusters) {
 	fill(t, p.a, "slow", 12)
 	var mended atomic.Bool
 	p.guard(t, "ValidatingWebhookConfiguration", "slow", about("object-004", func() map[string]any {
@@ -164,7 +160,7 @@ func webhookTimesOut(t *testing.T, p pairOf) {
 	checkCopied(t, p.a, p.b, "slow")
 }
 
-func webhookRejects(t *testing.T, p pairOf) {
+func webhookRejects(t *testing.T, p *clusters) {
 	fill(t, p.a, "strict", 12)
 	p.guard(t, "ValidatingWebhookConfiguration", "strict", about("object-004", func() map[string]any {
 		return map[string]any{"allowed": false, "status": map[string]any{"message": "colour must be green"}}
@@ -182,7 +178,7 @@ func webhookRejects(t *testing.T, p pairOf) {
 }
 
 // webhookChanges: what the other cluster makes of an object, it makes of it once.
-func webhookChanges(t *testing.T, p pairOf) {
+func webhookChanges(t *testing.T, p *clusters) {
 	fill(t, p.a, "eager", 12)
 	p.guard(t, "MutatingWebhookConfiguration", "eager", func(map[string]any) map[string]any {
 		patch := `[{"op":"add","path":"/metadata/labels/eager","value":"yes"},{"op":"add","path":"/data","value":{"colour":"green"}}]`
@@ -208,7 +204,7 @@ func webhookChanges(t *testing.T, p pairOf) {
 	}
 }
 
-func quotaExceeded(t *testing.T, p pairOf) {
+func quotaExceeded(t *testing.T, p *clusters) {
 	fill(t, p.a, "tight", 12) // six of them ConfigMaps
 	quota := "{apiVersion: v1, kind: ResourceQuota, metadata: {name: limit, namespace: tight}, spec: {hard: {count/configmaps: %[1]d}}, status: {hard: {count/configmaps: %[1]d}, used: {count/configmaps: %[2]d}}}"
 	p.to.WriteAs(t, "kubectl-create", "{apiVersion: v1, kind: Namespace, metadata: {name: tight}}\n---\n"+fmt.Sprintf(quota, 4, 0))
@@ -275,7 +271,7 @@ func asUser(t *testing.T, s *kubetest.Server, user string) *kube.Cluster {
 }
 
 // unreadable: neither Secrets nor an object whose owner is one are copied; what refers to one is, and it is missing.
-func unreadable(t *testing.T, p pairOf) {
+func unreadable(t *testing.T, p *clusters) {
 	fill(t, p.a, "unread", 12)
 	secret := get(t, p.a, "{apiVersion: v1, kind: Secret, metadata: {name: object-001, namespace: unread}}")
 	p.from.WriteAs(t, "kubectl-create", fmt.Sprintf(`
@@ -307,7 +303,7 @@ spec:
 	checkCopied(t, p.a, p.b, "unread")
 }
 
-func unwritable(t *testing.T, p pairOf) {
+func unwritable(t *testing.T, p *clusters) {
 	fill(t, p.a, "unwritten", 12)
 	permit(t, p.to, "writer", "secrets", "get, list")
 	b := asUser(t, p.to, "writer")
@@ -368,7 +364,7 @@ func (s *busy) refuses(body string) bool {
 }
 
 // tooManyRequests: a server that asks to be left alone for a while is, and nothing has failed in the end.
-func tooManyRequests(t *testing.T, p pairOf) {
+func tooManyRequests(t *testing.T, p *clusters) {
 	fill(t, p.a, "busy", 40)
 	front := &busy{notBefore: map[string]time.Time{}, free: time.Now().Add(7 * time.Second)}
 	b := connect(t, p.to.Behind(t, front.before))

@@ -61,15 +61,25 @@ func (c *copier) insist(ctx context.Context, do func() error) error {
 		if now := c.written(); now != wrote {
 			wrote, pause, deadline = now, lookAgain, time.Now().Add(c.Patience)
 		}
-		if err.Error() != told {
-			told = err.Error()
-			c.Progress("waiting: %s", told)
+		if text := c.waitsFor(ctx) + ": " + err.Error(); text != told {
+			told = text
+			c.Progress("waiting%s", text)
 		}
 		if !c.bothAnswer(ctx, max(pause, kube.RetryAfter(err)), deadline) {
 			return err
 		}
 		pause = min(2*pause, longestLook)
 	}
+}
+
+// waitsFor says which cluster is not ready to serve, "" when both are.
+func (c *copier) waitsFor(ctx context.Context) string {
+	for _, cluster := range []*kube.Cluster{c.from, c.to} {
+		if cluster.Healthy(ctx) != nil {
+			return " for the cluster " + cluster.Access().Context
+		}
+	}
+	return ""
 }
 
 // bothAnswer waits for a while, and then until both clusters are ready to serve. It reports false when they are not by the deadline.
@@ -90,9 +100,7 @@ func (c *copier) bothAnswer(ctx context.Context, pause time.Duration, deadline t
 }
 
 // away reports whether one of the clusters is not ready to serve.
-func (c *copier) away(ctx context.Context) bool {
-	return c.from.Healthy(ctx) != nil || c.to.Healthy(ctx) != nil
-}
+func (c *copier) away(ctx context.Context) bool { return c.waitsFor(ctx) != "" }
 
 // markOf returns what tells the objects copied from a cluster from all others: a digest of the UID of a namespace that every
 // cluster has, or of the name of the context where that may not be read.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,7 +109,10 @@ func (s *Server) await(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := c.Healthy(ctx)
+		err := s.storeAnswers(ctx)
+		if err == nil {
+			err = c.Healthy(ctx)
+		}
 		if err == nil {
 			return nil
 		}
@@ -118,6 +122,19 @@ func (s *Server) await(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// storeAnswers asks etcd whether it serves: the API server remembers for a while that it did.
+func (s *Server) storeAnswers(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.StoreURL+"/health", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
 }
 
 // Restart kills the API server and starts it again on what is in etcd. It returns when the server answers.

@@ -20,6 +20,9 @@ func (s *Server) Revive(t *testing.T, program string, arguments ...string) {
 	}
 }
 
+// Log is the end of what one of the programs has logged.
+func (s *Server) Log(program string) string { return s.real.Log(program) }
+
 // Compact has etcd forget every version of the objects but the present one.
 func (s *Server) Compact(t *testing.T) {
 	t.Helper()
@@ -35,7 +38,13 @@ func (s *Server) MakeRoom(t *testing.T) {
 	t.Helper()
 	s.Compact(t)
 	s.store(t, "/v3/maintenance/defragment", `{}`, nil)
-	s.store(t, "/v3/maintenance/alarm", `{"action":"DEACTIVATE","alarm":"NOSPACE"}`, nil)
+	var raised struct {
+		Alarms []struct{ MemberID, Alarm string }
+	}
+	s.store(t, "/v3/maintenance/alarm", `{"action":"GET"}`, &raised)
+	for _, a := range raised.Alarms {
+		s.store(t, "/v3/maintenance/alarm", fmt.Sprintf(`{"action":"DEACTIVATE","memberID":%q,"alarm":%q}`, a.MemberID, a.Alarm), nil)
+	}
 }
 
 // store asks etcd something by its gateway for JSON.

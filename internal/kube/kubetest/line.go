@@ -17,6 +17,7 @@ type Line struct {
 	to     string
 
 	lock sync.Mutex
+	down bool
 	open map[net.Conn]bool
 }
 
@@ -48,9 +49,15 @@ func (s *Server) Line(t *testing.T) *Line {
 }
 
 // Cut cuts every connection there is, in the middle of whatever it carries. New ones can be made.
-func (l *Line) Cut() {
+func (l *Line) Cut() { l.set(false) }
+
+// Down cuts every connection and makes no new ones until Cut.
+func (l *Line) Down() { l.set(true) }
+
+func (l *Line) set(down bool) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
+	l.down = down
 	for conn := range l.open {
 		_ = conn.Close()
 	}
@@ -64,6 +71,7 @@ func (l *Line) carry(conn net.Conn) {
 	}
 	defer up.Close()
 	l.lock.Lock()
+	down := l.down
 	l.open[conn], l.open[up] = true, true
 	l.lock.Unlock()
 	defer func() {
@@ -72,6 +80,9 @@ func (l *Line) carry(conn net.Conn) {
 		delete(l.open, conn)
 		delete(l.open, up)
 	}()
+	if down {
+		return
+	}
 	var pending sync.WaitGroup
 	defer pending.Wait()
 	pending.Go(func() {

@@ -87,18 +87,20 @@ func (s *Server) SetStatus(t *testing.T, text string) {
 	}
 }
 
+// client writes as anybody. It is made once, as it asks the server what it serves.
 func (s *Server) client(t *testing.T) client.Client {
 	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", s.Access.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.QPS = -1
-	c, err := client.New(config, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	s.once.Do(func() {
+		config, err := clientcmd.BuildConfigFromFlags("", s.Access.Kubeconfig)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.QPS = -1
+		if s.writing, err = client.New(config, client.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return s.writing
 }
 
 func encode(t *testing.T, obj *unstructured.Unstructured) []byte {

@@ -3,9 +3,12 @@ package kubetest
 
 import (
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/crossfade-dev/crossfade/internal/bundle"
 	"github.com/crossfade-dev/crossfade/internal/cluster"
@@ -18,8 +21,10 @@ const startTimeout = 90 * time.Second
 
 // Server is a running API server.
 type Server struct {
-	Access cluster.Access
-	real   *apiserver.Server
+	Access  cluster.Access
+	real    *apiserver.Server
+	once    sync.Once
+	writing client.Client // see client
 }
 
 // Start starts an API server that ends with the test, with a kubeconfig whose one context has the given name. It skips the

@@ -368,8 +368,13 @@ func matchName(patterns []string, name string) bool {
 	})
 }
 
-// MadeBySomebody reports whether an object is of people or their programs, rather than of a cluster and its controllers.
+// MadeBySomebody reports whether an object is of people or their programs, rather than of a cluster and its controllers. That it would not
+// be copied, as the record of a Helm release or a Job that has ended, does not make it anybody else's.
 func MadeBySomebody(resource kube.Resource, obj *unstructured.Unstructured) bool {
-	d := &Decider{}
-	return d.byItself(resource, obj) == None && metav1.GetControllerOf(obj) == nil
+	switch (&Decider{}).byItself(resource, obj) {
+	case None, Helm, Ended:
+		return metav1.GetControllerOf(obj) == nil
+	default:
+		return false
+	}
 }

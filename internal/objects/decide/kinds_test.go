@@ -111,13 +111,16 @@ func TestAdd(t *testing.T) {
 
 func TestMadeBySomebody(t *testing.T) {
 	tests := map[string]bool{
-		"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}}":                                                                                      true,
-		"{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, namespace: shop}}":                                                                       false,
-		"{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: shop}}":                                                                           false,
-		"{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: shop, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: a, controller: true}]}}":     false,
-		"{apiVersion: v1, kind: Event, metadata: {name: a, namespace: shop}}":                                                                                          false,
-		"{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data-db-0, namespace: shop, managedFields: [" + by("kube-controller-manager") + "]}}":          false,
-		"{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data, namespace: shop, managedFields: [" + by("kubectl") + ", " + by("kube-scheduler") + "]}}": true,
+		"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}}":                                                                                                                                                true,
+		"{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, namespace: shop}}":                                                                                                                                 false,
+		"{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: shop}}":                                                                                                                                     false,
+		"{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: shop, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: a, controller: true}]}}":                                                               false,
+		"{apiVersion: v1, kind: Secret, type: helm.sh/release.v1, metadata: {name: a, namespace: shop}}":                                                                                                                         true,
+		"{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: shop}, status: {phase: Succeeded}}":                                                                                                                          true,
+		"{apiVersion: batch/v1, kind: Job, metadata: {name: a, namespace: shop, ownerReferences: [{apiVersion: batch/v1, kind: CronJob, name: a, controller: true}]}, status: {conditions: [{type: Complete, status: 'True'}]}}": false,
+		"{apiVersion: v1, kind: Event, metadata: {name: a, namespace: shop}}":                                                                                                                                                    false,
+		"{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data-db-0, namespace: shop, managedFields: [" + by("kube-controller-manager") + "]}}":                                                                    false,
+		"{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data, namespace: shop, managedFields: [" + by("kubectl") + ", " + by("kube-scheduler") + "]}}":                                                           true,
 	}
 	for text, want := range tests {
 		obj := object(t, text)
