@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/crossfade-dev/crossfade/internal/tools/bench/part"
 )
 
 // number is one promise, measured.
@@ -35,11 +37,19 @@ func benches() []bench {
 		{"version", "the time that crossfade version takes", version},
 		{"size", "the size of the program", size},
 		{"demo", "the main job: failed requests, latency while shifting, time not spent in steps (about 4 minutes)", mainJob},
+		{"objects", "copying objects", copying},
 		{"build", "building everything from empty caches (about 20 minutes on two cores)", coldBuild},
 	}
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == part.Argument {
+		if err := part.Main(context.Background(), os.Args[2], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	only := flag.String("only", "all", "the bench to run: "+names())
 	out := flag.String("out", "bench.json", "where the figures go")
 	flag.Parse()
