@@ -2,8 +2,6 @@ package kube
 
 import (
 	"context"
-	"errors"
-	"iter"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -17,10 +15,8 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/wire"
 )
-
-// page is how many objects one request lists, so that memory does not grow with the cluster.
-const page = 250
 
 // Get reads one object by kind, namespace and name of ref. It returns nil and no error when it does not exist.
 func (c *Cluster) Get(ctx context.Context, ref *unstructured.Unstructured) (*unstructured.Unstructured, error) {
@@ -57,53 +53,6 @@ func (c *Cluster) Find(ctx context.Context, kind schema.GroupKind, namespace, na
 	return c.Get(ctx, ref)
 }
 
-// Query says what List lists.
-type Query struct {
-	Namespace string                       // every namespace when empty
-	Labels    string                       // a label selector; everything when empty
-	Fields    string                       // a field selector
-	Began     func(resourceVersion string) // told once, before the first object: a watch from there misses nothing
-}
-
-// List yields the objects of a resource, a page at a time. An error ends it. A list that lasts so long that the API server
-// has forgotten where it began goes on with what is there now.
-func (c *Cluster) List(ctx context.Context, gvr schema.GroupVersionResource, q Query) iter.Seq2[*unstructured.Unstructured, error] {
-	return func(yield func(*unstructured.Unstructured, error) bool) {
-		options := metav1.ListOptions{LabelSelector: q.Labels, FieldSelector: q.Fields, Limit: page}
-		for {
-			list, err := c.dynamic.Resource(gvr).Namespace(q.Namespace).List(ctx, options)
-			if token := inconsistentContinue(err); token != "" {
-				options.Continue = token
-				continue
-			}
-			if err != nil {
-				yield(nil, c.Fault(err, "cannot list %s", gvr.GroupResource()))
-				return
-			}
-			if q.Began != nil && options.Continue == "" {
-				q.Began(list.GetResourceVersion())
-			}
-			for i := range list.Items {
-				if !yield(&list.Items[i], nil) {
-					return
-				}
-			}
-			if options.Continue = list.GetContinue(); options.Continue == "" {
-				return
-			}
-		}
-	}
-}
-
-// inconsistentContinue returns the token with which a list whose own has expired may go on (410 Gone, API conventions,
-// "Retrieving large results sets in chunks").
-func inconsistentContinue(err error) string {
-	if status, ok := errors.AsType[*apierrors.StatusError](err); ok && apierrors.IsResourceExpired(err) {
-		return status.ErrStatus.Continue
-	}
-	return ""
-}
-
 // Write applies one object server-side as Crossfade and returns what the API server made of it. Writing what is there already
 // changes nothing. Fields that others have set to another value are a conflict (see Conflicts), and nothing is written; with
 // force they are taken over. What Crossfade has created rather than applied is brought under apply first, so that fields which
@@ -122,7 +71,7 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 			return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 		}
 	}
-	body, err := applyBody(obj)
+	body, err := wire.Encode(obj.Object)
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
@@ -200,7 +149,7 @@ func (c *Cluster) delete(ctx context.Context, ref *unstructured.Unstructured, pr
 // Namespaced reports whether the kind lives in namespaces. A kind that the cluster does not serve is an error of code
 // fault.Failed.
 func (c *Cluster) Namespaced(gvk schema.GroupVersionKind) (bool, error) {
-	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	mapping, err := c.mapping(gvk)
 	if err != nil {
 		return false, c.Fault(err, "cannot find the kind %s", gvk.GroupKind())
 	}
@@ -209,8 +158,7 @@ func (c *Cluster) Namespaced(gvk schema.GroupVersionKind) (bool, error) {
 
 // resource is where requests about an object go.
 func (c *Cluster) resource(obj *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
-	gvk := obj.GroupVersionKind()
-	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	mapping, err := c.mapping(obj.GroupVersionKind())
 	if err != nil {
 		return nil, err
 	}
@@ -222,4 +170,16 @@ func (c *Cluster) resource(obj *unstructured.Unstructured) (dynamic.ResourceInte
 			WithHint("set metadata.namespace, or the namespace of the unit")
 	}
 	return c.dynamic.Resource(mapping.Resource).Namespace(obj.GetNamespace()), nil
+}
+
+// mapping says where objects of a kind are. A kind that is served stays where it is.
+func (c *Cluster) mapping(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	if known, ok := c.mapped.Load(gvk); ok {
+		return known.(*meta.RESTMapping), nil
+	}
+	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err == nil {
+		c.mapped.Store(gvk, mapping)
+	}
+	return mapping, err
 }

@@ -5,6 +5,7 @@ package kube
 import (
 	"context"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube/wire"
 )
 
 // FieldManager is the name under which Crossfade owns fields of objects (KEP-555).
@@ -41,7 +43,9 @@ const parallel = 8
 type Cluster struct {
 	access  cluster.Access
 	mapper  meta.RESTMapper
+	mapped  sync.Map // of schema.GroupVersionKind to *meta.RESTMapping: the mapper takes its time
 	client  client.Client
+	rest    rest.Interface
 	dynamic dynamic.Interface
 	// watching is dynamic without a bound on the time that a request takes.
 	watching dynamic.Interface
@@ -70,14 +74,17 @@ func Connect(access cluster.Access) (*Cluster, error) {
 	if c.client, err = client.New(config, client.Options{HTTPClient: httpClient, Mapper: c.mapper}); err != nil {
 		return nil, unusable(access, err)
 	}
-	if c.dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
+	if c.rest, err = restClient(config, httpClient); err != nil {
 		return nil, unusable(access, err)
 	}
+	c.dynamic = dynamic.New(c.rest)
 	patient, watcher := *config, *httpClient
 	patient.Timeout, watcher.Timeout = 0, 0
-	if c.watching, err = dynamic.NewForConfigAndClient(&patient, &watcher); err != nil {
+	watching, err := restClient(&patient, &watcher)
+	if err != nil {
 		return nil, unusable(access, err)
 	}
+	c.watching = dynamic.New(watching)
 	if c.found, err = discovery.NewDiscoveryClientForConfigAndClient(config, &asking); err != nil {
 		return nil, unusable(access, err)
 	}
@@ -85,6 +92,14 @@ func Connect(access cluster.Access) (*Cluster, error) {
 		return nil, unusable(access, err)
 	}
 	return c, nil
+}
+
+// restClient makes a client for objects of any kind.
+func restClient(config *rest.Config, httpClient *http.Client) (rest.Interface, error) {
+	config = dynamic.ConfigFor(config)
+	config.NegotiatedSerializer = wire.Serializer(config.NegotiatedSerializer)
+	config.APIPath = "/"
+	return rest.UnversionedRESTClientForConfigAndClient(config, httpClient)
 }
 
 // Access returns what the cluster was connected with.
@@ -145,6 +160,7 @@ func restConfig(access cluster.Access) (*rest.Config, error) {
 	config.Timeout = requestTimeout
 	config.UserAgent = FieldManager
 	config.WarningHandler = rest.NoWarnings{}
+	config.DisableCompression = true // it costs more than it saves: what is read goes out again to another cluster as it is
 	return config, nil
 }
 

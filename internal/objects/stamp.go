@@ -3,7 +3,7 @@ package objects
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
+
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/wire"
 )
 
 // takenOver begins the label of an object that was there before it was copied over: it is never pruned.
@@ -40,7 +41,7 @@ func digest(obj *unstructured.Unstructured) string {
 		content = maps.Clone(content)
 		content["data"] = slices.Sorted(maps.Keys(data))
 	}
-	raw, err := json.Marshal(content) // with sorted keys
+	raw, err := wire.Encode(content) // with sorted keys
 	if err != nil {
 		raw = nil // what came from JSON can be written as JSON
 	}

@@ -170,15 +170,18 @@ func (w *writer) policy(obj *unstructured.Unstructured) string {
 
 // edited reports whether somebody other than Crossfade and the cluster's components has written something of the object.
 func edited(obj *unstructured.Unstructured) bool {
-	return slices.ContainsFunc(obj.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
-		return e.Manager != kube.FieldManager && e.Subresource == "" && !kube.IsMachine(e.Manager)
-	})
+	for m := range kube.Managers(obj) {
+		if m.Name != kube.FieldManager && m.Subresource == "" && !kube.IsMachine(m.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
 func keepScale(want, existing *unstructured.Unstructured) {
-	for _, entry := range existing.GetManagedFields() {
-		if entry.Subresource != "scale" {
+	for m := range kube.Managers(existing) {
+		if m.Subresource != "scale" {
 			continue
 		}
 		if n, found, _ := unstructured.NestedInt64(existing.Object, "spec", "replicas"); found {

@@ -2,7 +2,6 @@ package decide
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -106,15 +105,14 @@ func (o *owners) of(ctx context.Context, ref metav1.OwnerReference, namespace st
 // when there is nothing else.
 func writers(obj *unstructured.Unstructured) []string {
 	var body, metadata []string
-	for _, entry := range obj.GetManagedFields() {
-		var fields map[string]json.RawMessage
-		if entry.Subresource != "" || kube.IsMachine(entry.Manager) || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
+	for m := range kube.Managers(obj) {
+		if m.Subresource != "" || kube.IsMachine(m.Name) || m.Fields == nil {
 			continue
 		}
-		metadata = append(metadata, entry.Manager)
-		for key := range fields {
+		metadata = append(metadata, m.Name)
+		for key := range m.Fields {
 			if key != "f:metadata" && key != "f:status" {
-				body = append(body, entry.Manager)
+				body = append(body, m.Name)
 				break
 			}
 		}
