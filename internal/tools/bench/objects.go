@@ -84,6 +84,8 @@ func (l *lab) close() {
 
 // copy copies the first cluster into the second in a process of its own.
 func (l *lab) copy(ctx context.Context) (part.Result, error) {
+	a, b := l.from.CPU(), l.to.CPU()
+	defer func() { say("servers: %s, %s", l.from.CPU()-a, l.to.CPU()-b) }()
 	r, err := part.Run(ctx, part.Task{Do: "copy", From: l.from.Access, To: l.to.Access, Profile: profile()})
 	say("copied %d, %d were there: %s, %s of processor time, %d MiB", r.Written, r.There, show(r.Took), show(r.CPU), r.PeakRSS>>20)
 	return r, err
@@ -107,6 +109,8 @@ func (l *lab) write(ctx context.Context, dump string, width int) (part.Result, e
 	if err != nil {
 		return part.Result{}, err
 	}
+	a, b := l.from.CPU(), l.to.CPU()
+	defer func() { say("servers: %s, %s", l.from.CPU()-a, l.to.CPU()-b) }()
 	r, err := part.Run(ctx, part.Task{Do: "write", To: to, Dump: dump, Width: width})
 	say("wrote %d straight, %d at once: %s, %s of processor time", r.Written, width, show(r.Took), show(r.CPU))
 	return r, err
@@ -191,6 +195,8 @@ func copying(ctx context.Context) ([]number, error) {
 	}
 	slices.Sort(ratios)
 	say("%v", ratios)
+	if false {
+}
 	if _, err := l.kubectl(ctx, dump); err != nil {
 		return nil, err
 	}
