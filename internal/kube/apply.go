@@ -30,12 +30,16 @@ type Applied struct {
 
 // Apply applies objects server-side in stages: definitions, namespaces and cluster roles first, then classes, then the
 // rest; each stage is tried as a dry run before anything of it is written, and the first ones are waited for. Applying
-// again changes nothing. The objects are not modified.
+// again changes nothing. The objects are not modified. Objects of kinds that the cluster does not serve are named all at once, before
+// anything is written.
 //
 // A field that another server-side applier (a GitOps controller, say) declares with another value is not fought over: that
 // is an error of code fault.Failed, and nothing of the stage is written.
 func (c *Cluster) Apply(ctx context.Context, objs []*unstructured.Unstructured, progress cluster.Progress) (Applied, error) {
 	var applied Applied
+	if err := c.mustServe(ctx, objs); err != nil {
+		return applied, err
+	}
 	manager := ssa.NewResourceManager(c.client, nil, ssa.Owner{Field: FieldManager, Group: FieldManager + ".dev"})
 	manager.SetConcurrency(parallel)
 	for i, stage := range stages(objs) {

@@ -18,6 +18,18 @@ type Resource struct {
 	Kind       string
 	Namespaced bool
 	Versions   []string // every version served, the preferred one first
+
+	others []string // its singular and short names
+}
+
+// Named reports whether kubectl would take name for this resource: its kind, its plural, singular or a short name, in any case, with
+// or without its group.
+func (r Resource) Named(name string) bool {
+	name, group, grouped := strings.Cut(name, ".")
+	if grouped && !strings.EqualFold(group, r.Group) {
+		return false
+	}
+	return slices.ContainsFunc(append([]string{r.Kind, r.Resource}, r.others...), func(known string) bool { return strings.EqualFold(name, known) })
 }
 
 // GroupKind returns the kind with its group.
@@ -87,6 +99,7 @@ func addResource(all map[schema.GroupResource]Resource, gv schema.GroupVersion, 
 	r, known := all[gvr.GroupResource()]
 	if !known {
 		r = Resource{GroupVersionResource: gvr, Kind: found.Kind, Namespaced: found.Namespaced}
+		r.others = append(slices.Clone(found.ShortNames), found.SingularName)
 	}
 	r.Versions = append(r.Versions, gv.Version)
 	slices.SortFunc(r.Versions, func(a, b string) int {

@@ -131,3 +131,25 @@ func cut(w http.ResponseWriter, _ *http.Request) {
 func refusal(err *apierrors.StatusError) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { kubetest.Refuse(w, err) }
 }
+
+func TestNamed(t *testing.T) {
+	const list = `{"kind": "APIResourceList", "groupVersion": "apps/v1", "resources": [
+		{"name": "deployments", "singularName": "deployment", "shortNames": ["deploy"], "kind": "Deployment", "namespaced": true, "verbs": ["create", "list", "patch"]}]}`
+	const group = `{"kind": "APIGroupList", "groups": [{"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}],
+		"preferredVersion": {"groupVersion": "apps/v1", "version": "v1"}}]}`
+	c := kubetest.Answer(t, map[string]http.HandlerFunc{
+		"/api": text(`{"kind": "APIVersions", "versions": []}`), "/apis": text(group), "/apis/apps/v1": text(list),
+	}).Connect(t)
+	served, _, err := c.Resources(t.Context())
+	if err != nil || len(served) != 1 {
+		t.Fatal(served, err)
+	}
+	for name, want := range map[string]bool{
+		"Deployment": true, "deployments": true, "DEPLOY": true, "deployment.apps": true, "deploy.Apps": true,
+		"deployment.extensions": false, "deployment.": false, "deploys": false,
+	} {
+		if served[0].Named(name) != want {
+			t.Errorf("%q: want %t", name, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package kube_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -72,6 +73,29 @@ func TestApply(t *testing.T) {
 	}
 	if diff := cmp.Diff(kube.Applied{Unchanged: want}, again); diff != "" {
 		t.Errorf("a second run changes nothing (-want +got):\n%s", diff)
+	}
+	testGoneVersions(t, c)
+}
+
+// testGoneVersions applies objects in versions that are served no longer: all are named, and nothing is written.
+func testGoneVersions(t *testing.T, c *kube.Cluster) {
+	objs := kubetest.Objects(t, `
+{apiVersion: v1, kind: ConfigMap, metadata: {name: unwritten, namespace: shop}, data: {a: b}}
+---
+{apiVersion: extensions/v1beta1, kind: Deployment, metadata: {name: old, namespace: shop}, spec: {}}
+---
+{apiVersion: autoscaling/v2beta2, kind: HorizontalPodAutoscaler, metadata: {name: old, namespace: shop}, spec: {}}
+---
+{apiVersion: policy/v1beta1, kind: PodSecurityPolicy, metadata: {name: old}, spec: {}}
+`)
+	_, err := c.Apply(t.Context(), objs, silent)
+	want := "cannot apply 3 of 4 objects: the cluster a does not serve their kinds: extensions/Deployment shop/old in extensions/v1beta1 (write it in apps/v1); " +
+		"autoscaling/HorizontalPodAutoscaler shop/old in autoscaling/v2beta2 (write it in autoscaling/v2); policy/PodSecurityPolicy old in policy/v1beta1"
+	if diff := cmp.Diff(want, fmt.Sprint(err)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if found, err := c.Get(t.Context(), objs[0]); err != nil || found != nil {
+		t.Errorf("something was written: %v, %v", found, err)
 	}
 }
 

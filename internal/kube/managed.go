@@ -75,11 +75,36 @@ const (
 // only what came from it is ever pruned when it is gone there, and ends with a digest of what was written.
 const CopiedLabel = FieldManager + ".dev/copied"
 
+// Origin is the OriginLabel of an object, "" for one that Crossfade has not applied. Controllers hand labels down to what they make, as
+// that of EndpointSlices does: such a label is not Crossfade's, and does not count.
+func Origin(obj *unstructured.Unstructured) string { return ownLabel(obj, OriginLabel) }
+
+// Copied is the CopiedLabel of an object, "" for one that was not copied.
+func Copied(obj *unstructured.Unstructured) string { return ownLabel(obj, CopiedLabel) }
+
+// ownLabel is a label that Crossfade itself has put on an object.
+func ownLabel(obj *unstructured.Unstructured, key string) string {
+	value := obj.GetLabels()[key]
+	if value == "" {
+		return ""
+	}
+	entries, _, _ := unstructured.NestedFieldNoCopy(obj.Object, "metadata", "managedFields")
+	list, _ := entries.([]any)
+	for _, e := range list { // without converting them: this is asked of every object
+		entry, _ := e.(map[string]any)
+		_, written, _ := unstructured.NestedFieldNoCopy(entry, "fieldsV1", "f:metadata", "f:labels", "f:"+key)
+		if written && entry["manager"] == FieldManager {
+			return value
+		}
+	}
+	return ""
+}
+
 // Stamp labels an object that is about to be applied, given what is there now (nil for nothing). It modifies obj.
 func Stamp(obj, existing *unstructured.Unstructured) {
 	origin := OriginCreated
 	if existing != nil {
-		if origin = existing.GetLabels()[OriginLabel]; origin == "" {
+		if origin = Origin(existing); origin == "" {
 			origin = OriginTaken
 		}
 	}

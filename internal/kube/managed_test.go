@@ -22,6 +22,14 @@ func by(manager string, operation metav1.ManagedFieldsOperationType, subresource
 	}
 }
 
+// fieldsOf is an entry of a manager that has written one label.
+func fieldsOf(manager, label string) metav1.ManagedFieldsEntry {
+	return metav1.ManagedFieldsEntry{
+		Manager: manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1", FieldsType: "FieldsV1",
+		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{"f:` + label + `":{}}}}`),
+	}
+}
+
 const (
 	update = metav1.ManagedFieldsOperationUpdate
 	apply  = metav1.ManagedFieldsOperationApply
@@ -80,10 +88,12 @@ func TestManagers(t *testing.T) {
 
 func TestStamp(t *testing.T) {
 	labelled := func(labels map[string]string) *unstructured.Unstructured {
-		obj := managed()
+		obj := managed(fieldsOf(FieldManager, OriginLabel))
 		obj.SetLabels(labels)
 		return obj
 	}
+	handedDown := managed(fieldsOf("kube-controller-manager", OriginLabel))
+	handedDown.SetLabels(map[string]string{OriginLabel: OriginCreated})
 	tests := map[string]struct {
 		reason        string
 		obj, existing *unstructured.Unstructured
@@ -104,6 +114,10 @@ func TestStamp(t *testing.T) {
 		"taken before": {
 			reason: "nor for its own",
 			obj:    labelled(nil), existing: labelled(map[string]string{OriginLabel: OriginTaken}), want: map[string]string{OriginLabel: OriginTaken},
+		},
+		"handed down": {
+			reason: "a label that a controller has taken from what it makes an object for says nothing",
+			obj:    labelled(nil), existing: handedDown, want: map[string]string{OriginLabel: OriginTaken},
 		},
 		"a label in the manifests": {
 			reason: "manifests taken from another cluster do not decide it",

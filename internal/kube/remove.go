@@ -76,6 +76,9 @@ func (c *Cluster) removeOnce(ctx context.Context, resources []Resource) (count, 
 			if err != nil {
 				return count, asked, left, err
 			}
+			if Origin(obj) != OriginCreated {
+				continue // it goes with what it has the label from
+			}
 			count, left = count+1, ident.Of(obj)
 			if obj.GetDeletionTimestamp() != nil {
 				left += since(obj)

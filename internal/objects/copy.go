@@ -9,7 +9,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/order"
+	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/refer"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
 )
@@ -75,18 +75,23 @@ func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier,
 		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{},
 		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{},
 	}
-	c.decide = decide.New(o.Rules, func(ctx context.Context, ref metav1.OwnerReference, namespace string) (*unstructured.Unstructured, error) {
-		gv, err := schema.ParseGroupVersion(ref.APIVersion)
-		if err != nil {
-			return nil, nil //nolint:nilerr,nilnil // an owner that cannot exist is none
-		}
-		return from.Find(ctx, gv.WithKind(ref.Kind).GroupKind(), namespace, ref.Name)
-	})
+	c.decide = decide.New(o.Rules, ownersIn(from))
 	err := c.insist(ctx, func() (err error) {
 		c.mark, err = markOf(ctx, from)
 		return err
 	})
 	return c, err
+}
+
+// ownersIn looks up the owners of objects of a cluster.
+func ownersIn(c *kube.Cluster) decide.Lookup {
+	return func(ctx context.Context, ref metav1.OwnerReference, namespace string) (*unstructured.Unstructured, error) {
+		gv, err := schema.ParseGroupVersion(ref.APIVersion)
+		if err != nil {
+			return nil, nil //nolint:nilerr,nilnil // an owner that cannot exist is none
+		}
+		return c.Find(ctx, gv.WithKind(ref.Kind).GroupKind(), namespace, ref.Name)
+	}
 }
 
 // run copies level by level, then what had to wait for others, and deletes at the end what is gone.
@@ -147,7 +152,7 @@ func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*
 	group.SetLimit(kindsAtOnce)
 	for _, resource := range kinds {
 		group.Go(func() error {
-			version, ok := common(resource, served)
+			version, ok := pair.Version(resource, served)
 			if ok {
 				resource.Version = version
 			}
@@ -161,24 +166,9 @@ func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*
 	return gone, group.Wait()
 }
 
-// common chooses the version to copy a kind in: the first of its own that the other cluster serves too.
-func common(resource kube.Resource, served []kube.Resource) (string, bool) {
-	i := slices.IndexFunc(served, func(r kube.Resource) bool { return r.GroupResource() == resource.GroupResource() })
-	if i < 0 {
-		return "", false
-	}
-	for _, version := range resource.Versions {
-		if slices.Contains(served[i].Versions, version) {
-			return version, true
-		}
-	}
-	return "", false
-}
-
 // copyKind copies the objects of one kind, from the beginning again when a cluster goes away and comes back. It returns copies whose
 // originals were not met.
 func (c *copier) copyKind(ctx context.Context, resource kube.Resource, served bool) (gone []*unstructured.Unstructured, err error) {
-	before := c.tally.copied()
 	attempt := newAttempt(c)
 	err = c.insist(ctx, func() error {
 		attempt.again()
@@ -193,8 +183,8 @@ func (c *copier) copyKind(ctx context.Context, resource kube.Resource, served bo
 	c.lock.Lock()
 	c.began[resource.GroupResource()] = attempt.began
 	c.lock.Unlock()
-	if n := c.tally.copied() - before; err == nil && n > 0 && !c.DryRun {
-		c.Progress("copied %s", resource.GroupResource())
+	if n := attempt.tally.copied(); err == nil && n > 0 && !c.DryRun {
+		c.Progress("copied %d %s", n, resource.GroupResource())
 	}
 	return attempt.gone, err
 }
@@ -227,12 +217,12 @@ func (a *attempt) end() {
 
 // copy streams the objects of the kind from one cluster to the other, side by side with those that are there.
 func (a *attempt) copy(ctx context.Context, resource kube.Resource, served bool) error {
-	theirs := newPeers(func(func(*unstructured.Unstructured, error) bool) {})
+	theirs := pair.None()
 	if served {
-		theirs = newPeers(a.to.List(ctx, resource.GroupVersionResource, kube.Query{}))
+		theirs = pair.New(a.to.List(ctx, resource.GroupVersionResource, kube.Query{}))
 	}
-	theirs.alone = a.orphan
-	defer theirs.close()
+	theirs.Alone = func(alone *unstructured.Unstructured) { a.orphan(resource, alone) }
+	defer theirs.Close()
 	group, writing := errgroup.WithContext(ctx)
 	group.SetLimit(writesAtOnce)
 	query := kube.Query{Began: func(version string) { a.began = version }}
@@ -240,7 +230,7 @@ func (a *attempt) copy(ctx context.Context, resource kube.Resource, served bool)
 		if err != nil {
 			return cmp.Or(group.Wait(), err) // a writer's error comes first: it is why the list was cut off
 		}
-		existing, err := theirs.find(obj)
+		existing, err := theirs.Find(obj)
 		if err != nil {
 			return cmp.Or(group.Wait(), err)
 		}
@@ -249,7 +239,7 @@ func (a *attempt) copy(ctx context.Context, resource kube.Resource, served bool)
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return theirs.rest()
+	return theirs.Rest()
 }
 
 // one decides about one object and copies it.
@@ -273,9 +263,9 @@ func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing
 	return w.copy(ctx, existing)
 }
 
-// orphan notes a copy whose original was not met.
-func (a *attempt) orphan(theirs *unstructured.Unstructured) {
-	if strings.HasPrefix(theirs.GetLabels()[kube.CopiedLabel], a.mark) {
+// orphan notes a copy whose original was not met, if the rules ask for such objects.
+func (a *attempt) orphan(resource kube.Resource, theirs *unstructured.Unstructured) {
+	if a.isOurs(theirs) && a.decide.Asked(resource, theirs) {
 		ref := &unstructured.Unstructured{}
 		ref.SetGroupVersionKind(theirs.GroupVersionKind())
 		ref.SetNamespace(theirs.GetNamespace())

@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
 )
 
@@ -117,7 +118,7 @@ func (f *follower) watchAll(ctx context.Context) error {
 		return err
 	}
 	for _, r := range ours {
-		version, ok := common(r, theirs)
+		version, ok := pair.Version(r, theirs)
 		if !ok || f.decide.Kind(r) != decide.None || !f.begin(r.GroupResource()) {
 			continue
 		}
@@ -230,12 +231,12 @@ func (f *follower) next(ctx context.Context) bool {
 		return true
 	}
 	tries := f.queue.NumRequeues(name)
-	done, err := f.carry(ctx, c, tries)
+	done, wrote, err := f.carry(ctx, c, tries)
 	switch {
 	case ctx.Err() != nil:
 		return true
 	case done && err == nil:
-		f.carried(name, c)
+		f.carried(name, c, wrote)
 	default:
 		if err != nil && tries == 0 && stops(err) {
 			f.Progress("waiting: %v", err)
@@ -246,51 +247,57 @@ func (f *follower) next(ctx context.Context) bool {
 }
 
 // carried forgets a change that was carried over, unless another came meanwhile.
-func (f *follower) carried(name string, c change) {
+func (f *follower) carried(name string, c change, wrote bool) {
 	f.queue.Forget(name)
 	f.guard.Lock()
 	if now := f.latest[name]; now.Object == c.Object {
 		delete(f.latest, name)
 	}
 	f.guard.Unlock()
-	f.lag.add(time.Since(c.seen))
+	if wrote {
+		f.lag.add(time.Since(c.seen))
+	}
 }
 
-// carry brings one object of the other cluster to where its original is. It is done or must be tried again.
-func (f *follower) carry(ctx context.Context, c change, tries int) (done bool, err error) {
+// carry brings one object of the other cluster to where its original is, and reports whether anything had to be written. It is done or
+// must be tried again.
+func (f *follower) carry(ctx context.Context, c change, tries int) (done, wrote bool, err error) {
 	if c.Gone {
-		err := f.pruneOne(ctx, c.Object)
-		return err == nil, err
+		if !f.decide.Asked(c.resource, c.Object) {
+			return true, false, nil
+		}
+		wrote, err := f.pruneOne(ctx, c.Object)
+		return err == nil, wrote, err
 	}
 	reason, err := f.decide.Object(ctx, c.resource, c.Object)
 	if err != nil || reason != decide.None {
-		return err == nil, err
+		return err == nil, false, err
 	}
 	existing, err := f.to.Get(ctx, c.Object)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if f.decide.Keep(c.resource, c.Object, existing) != decide.None {
-		return true, nil
+		return true, false, nil
 	}
 	w := &writer{copier: f.copier, tally: f.tally, from: c.Object}
 	want, missing, err := w.prepare(ctx, existing)
 	if err != nil || len(missing) > 0 && tries < hopefulTries {
-		return false, err
+		return false, false, err
 	}
 	action, why, err := w.put(ctx, want, existing)
 	switch {
 	case err == nil:
 		f.tally.add(c.Object, action, why)
 		if isDefinition(want) {
-			return true, f.watchAll(ctx)
+			err = f.watchAll(ctx)
 		}
-		return true, nil
+		return true, action == Create || action == Update, err
 	case !stops(err) && tries == hopefulTries:
 		f.tally.add(c.Object, Fail, err.Error())
 		f.Progress("cannot carry over %s: %v", ident.Of(c.Object), err)
 	}
-	return false, err
+	return false, false, err
 }
 
 // behind is how many changes are not carried over.

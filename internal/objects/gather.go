@@ -17,7 +17,7 @@ import (
 // gather looks, when only some objects are selected, for what those refer to: their namespaces and definitions are copied with them, everything
 // else where the rules ask for it. What is left outside is kept, to be looked for in the other cluster at the end.
 func (c *copier) gather(ctx context.Context, resources []kube.Resource) error {
-	if len(c.Include) == 0 {
+	if len(c.Include)+len(c.Only) == 0 {
 		return nil
 	}
 	kinds := map[string]kube.Resource{}

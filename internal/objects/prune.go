@@ -22,41 +22,44 @@ func (c *copier) prune(ctx context.Context, gone []*unstructured.Unstructured) e
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(writesAtOnce)
 	for _, ref := range gone {
-		group.Go(func() error { return c.pruneOne(ctx, ref) })
+		group.Go(func() error {
+			_, err := c.pruneOne(ctx, ref)
+			return err
+		})
 	}
 	return group.Wait()
 }
 
 // pruneOne deletes one copy if its original is gone, and nobody has changed it or put anything of his own into it since.
-func (c *copier) pruneOne(ctx context.Context, ref *unstructured.Unstructured) error {
+func (c *copier) pruneOne(ctx context.Context, ref *unstructured.Unstructured) (deleted bool, err error) {
 	original, err := c.from.Find(ctx, ref.GroupVersionKind().GroupKind(), ref.GetNamespace(), ref.GetName())
 	if err != nil || original != nil {
-		return c.settled(ref, err)
+		return false, c.settled(ref, err)
 	}
 	theirs, err := c.to.Get(ctx, ref)
 	if err != nil || theirs == nil || !c.isOurs(theirs) || theirs.GetDeletionTimestamp() != nil {
-		return c.settled(ref, err)
+		return false, c.settled(ref, err)
 	}
 	if edited(theirs) {
 		c.tally.add(theirs, Conflict, "its original is gone, and it was changed here since it was copied")
-		return nil
+		return false, nil
 	}
 	guest, err := c.guest(ctx, theirs)
 	if err != nil {
-		return c.settled(ref, err)
+		return false, c.settled(ref, err)
 	}
 	if guest != "" {
 		c.tally.add(theirs, Conflict, fmt.Sprintf("its original is gone, and deleting it would delete %s, which was not copied", guest))
-		return nil
+		return false, nil
 	}
 	if !c.DryRun {
 		if err := c.to.Delete(ctx, theirs); err != nil {
-			return c.settled(ref, err)
+			return false, c.settled(ref, err)
 		}
 		c.relate.Forget(theirs)
 	}
 	c.tally.add(theirs, Delete, "its original is gone")
-	return nil
+	return true, nil
 }
 
 // settled counts a failure about one object, and returns what stops everything.
@@ -70,8 +73,7 @@ func (c *copier) settled(obj *unstructured.Unstructured, err error) error {
 
 // isOurs reports whether an object was created by a copy from this cluster.
 func (c *copier) isOurs(obj *unstructured.Unstructured) bool {
-	labels := obj.GetLabels()
-	return labels[kube.OriginLabel] == kube.OriginCreated && strings.HasPrefix(labels[kube.CopiedLabel], c.mark)
+	return kube.Origin(obj) == kube.OriginCreated && strings.HasPrefix(kube.Copied(obj), c.mark)
 }
 
 // guest names an object that would be deleted together with a namespace or a definition and that somebody made in the other

@@ -39,7 +39,7 @@ func (w *writer) recreate(ctx context.Context, want, existing *unstructured.Unst
 	case slices.Contains(precious, want.GroupVersionKind().GroupKind().String()):
 		return fault.New(fault.Failed, "%s differs in a field that cannot be changed, and is never deleted to be made again", ident.Of(want)).
 			WithHint("bring the field in line by hand, or leave the object out with copy.exclude")
-	case existing.GetLabels()[kube.OriginLabel] != kube.OriginCreated:
+	case kube.Origin(existing) != kube.OriginCreated:
 		return fault.New(fault.Failed, "%s differs in a field that cannot be changed, and was not made by Crossfade", ident.Of(want)).
 			WithHint("delete it in the other cluster, or leave it out with copy.exclude")
 	}

@@ -25,7 +25,7 @@ func (c *copier) stamp(want, existing *unstructured.Unstructured) {
 	kube.Stamp(want, existing)
 	value := c.mark + digest(want)
 	if existing != nil {
-		if was := existing.GetLabels()[kube.CopiedLabel]; was == "" || strings.HasPrefix(was, takenOver) {
+		if was := kube.Copied(existing); was == "" || strings.HasPrefix(was, takenOver) {
 			value = takenOver + value
 		}
 	}

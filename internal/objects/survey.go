@@ -7,6 +7,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 )
 
 // survey finds out what can be copied at all, before anything is written: the kinds of the first cluster, without those of which no
@@ -30,10 +31,10 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 	}
 	var copied []kube.Resource
 	for _, r := range ours {
-		if c.decide.Kind(r) != decide.None {
+		if c.decide.Kind(r) != decide.None || !c.decide.AskedKind(r) {
 			continue // nobody wants to read how many events were not copied
 		}
-		if _, ok := common(r, theirs); ok || slices.Contains(brought, r.GroupResource().String()) {
+		if _, ok := pair.Version(r, theirs); ok || slices.Contains(brought, r.GroupResource().String()) {
 			copied = append(copied, r)
 			continue
 		}
@@ -53,7 +54,7 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 		return nil, nil
 	}
 	resource := ours[i]
-	if version, ok := common(resource, theirs); ok {
+	if version, ok := pair.Version(resource, theirs); ok {
 		resource.Version = version
 	}
 	var brought []string
@@ -66,7 +67,8 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 			return nil, err
 		}
 		name := field.String(obj, "spec", "names", "plural") + "." + field.String(obj, "spec", "group")
-		if reason == decide.None && !slices.ContainsFunc(theirs, func(r kube.Resource) bool { return r.GroupResource().String() == name }) {
+		comes := reason == decide.None || reason == decide.Unselected // one that selected objects need is selected with them
+		if comes && !slices.ContainsFunc(theirs, func(r kube.Resource) bool { return r.GroupResource().String() == name }) {
 			brought = append(brought, name)
 		}
 	}

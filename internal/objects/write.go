@@ -227,7 +227,7 @@ func (c *copier) overwhelmed(err error) bool {
 // same reports whether writing want over existing would change nothing: what was written last was want, and all of it is
 // still there. When in doubt it is false.
 func same(want, existing *unstructured.Unstructured) bool {
-	if want.GetLabels()[kube.CopiedLabel] != existing.GetLabels()[kube.CopiedLabel] {
+	if want.GetLabels()[kube.CopiedLabel] != kube.Copied(existing) {
 		return false
 	}
 	for key, value := range want.Object {

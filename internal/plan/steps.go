@@ -49,6 +49,7 @@ func (l *steps) build() {
 	l.units("prime", p.Prime)
 	if p.Copy != nil {
 		l.then("copy", "recreate what no pipeline owns, from %s", p.Previous)
+		l.list = append(l.list, Step{ID: "follow", Needs: l.last, Does: "carry every change over from " + p.Previous + ", until sync"})
 	}
 	l.units("deploy", p.Services)
 }
@@ -107,6 +108,9 @@ func (l *steps) move() {
 		for _, share := range p.Shift.Steps {
 			l.then(fmt.Sprintf("shift/%d", share), "%d %% of the users to %s%s", share, p.Generation, watched(p))
 		}
+	}
+	if p.Copy != nil {
+		l.then("sync", "copy what has changed in %s since", p.Previous)
 	}
 	l.then("hand-over", "CronJobs run in %s only", p.Generation)
 	if p.Previous != "" && len(p.Routes) > 0 {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,8 +78,9 @@ const execLooks = 2000
 // environment returns the environment of a process; nothing when it is dead or a thread of the kernel, which have no program.
 // In the middle of execve a process has a program and no environment yet, and is looked at again.
 func environment(pid int) []byte {
+	file := fmt.Sprintf("/proc/%d/environ", pid)
 	for range execLooks {
-		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		environ, err := readAtOnce(file)
 		if err != nil || len(environ) > 0 {
 			return environ
 		}
@@ -88,6 +90,26 @@ func environment(pid int) []byte {
 		time.Sleep(500 * time.Microsecond)
 	}
 	return nil
+}
+
+// readAtOnce reads a file in one go: in several, the memory that a process's environment is read from may go between two of them,
+// and what was read by then would pass for the whole.
+func readAtOnce(name string) ([]byte, error) {
+	for size := 64 << 10; ; size *= 2 {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		buf := make([]byte, size)
+		n, err := f.Read(buf)
+		f.Close()
+		if errors.Is(err, io.EOF) {
+			return nil, nil
+		}
+		if err != nil || n < size {
+			return buf[:n], err
+		}
+	}
 }
 
 // Start starts the daemon unless it runs, and returns its pid. It does not wait until the daemon is ready. Calling it any

@@ -33,6 +33,7 @@ func (r *run) rollover(ctx workflow.Context) error {
 		r.provision, // the cluster and the entry points, in parallel
 		r.prime,     // what every service needs, in parallel where independent
 		r.copy,      // what no pipeline owns, from the live generation
+		r.follow,    // what changes there from now on is carried over
 		r.deploy,    // every service at its good version, in the order of their needs
 		r.enter,     // the pre-live names answer from the new generation
 		r.verify,    // every check holds through them
@@ -49,6 +50,9 @@ func (r *run) rollover(ctx workflow.Context) error {
 			if err := r.await(ctx, "the users are back on "+r.plan.Previous+"; approve to move them over again, or abort"); err != nil {
 				return r.standDown(ctx, err)
 			}
+			if err := r.follow(ctx); err != nil {
+				return r.standDown(ctx, err)
+			}
 		case r.asked(err, Abort):
 			return r.standDown(ctx, err)
 		default:
@@ -62,6 +66,7 @@ func (r *run) rollover(ctx workflow.Context) error {
 func (r *run) cross(ctx workflow.Context) error {
 	err := r.unless(ctx, []string{Abort, SwitchBack}, inOrder(
 		r.shift,    // in weighted steps, each watched
+		r.sync,     // the following ends, with what is left of it
 		r.handOver, // CronJobs run in the new generation only
 		r.drain,    // what the old one still answers comes to its end
 		r.settle,   // the new generation is live, its versions are good
@@ -104,6 +109,57 @@ func (r *run) copy(ctx workflow.Context) error {
 		return nil
 	}
 	return r.step(ctx, "copy", r.tools.Copy)
+}
+
+// follow begins to carry changes of the live generation over, beside what the run does next, unless it does so already. When that
+// fails, the run goes on: sync brings what is missing, or fails.
+func (r *run) follow(ctx workflow.Context) error {
+	if r.plan.Copy == nil || r.following != nil || !r.has(ctx, "follow") {
+		return nil
+	}
+	beside, cancel := workflow.NewDisconnectedContext(ctx)
+	done := workflow.NewWaitGroup(beside)
+	done.Add(1)
+	ended := false
+	workflow.GoNamed(beside, "follow", func(ctx workflow.Context) {
+		defer done.Done()
+		if err := r.step(ctx, "follow", r.tools.Follow); err != nil && ctx.Err() == nil {
+			ended = true
+			r.note(ctx, "changes in %s are carried over no longer, until the switch: %s", r.plan.Previous, reason(err))
+		}
+	})
+	r.following = func(ctx workflow.Context) error {
+		cancel()
+		done.Wait(ctx)
+		if ended {
+			return nil
+		}
+		return r.call(ctx, r.tools.FollowEnds, r.at("follow"))
+	}
+	return nil
+}
+
+// sync ends the following, and copies what it has not carried over.
+func (r *run) sync(ctx workflow.Context) error {
+	if r.plan.Copy == nil || !r.has(ctx, "follow") {
+		return nil
+	}
+	if err := r.unfollow(ctx); err != nil {
+		return err
+	}
+	return r.step(ctx, "sync", r.tools.Sync)
+}
+
+// unfollow ends the following, if there is one.
+func (r *run) unfollow(ctx workflow.Context) error {
+	if r.following == nil {
+		return nil
+	}
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	end := r.following
+	r.following = nil
+	return end(ctx)
 }
 
 func (r *run) deploy(ctx workflow.Context) error {
@@ -205,6 +261,9 @@ func (r *run) retire(ctx workflow.Context) error {
 func (r *run) standDown(ctx workflow.Context, cause error) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
+	if err := r.unfollow(ctx); err != nil {
+		return errors.Join(cause, err)
+	}
 	if err := r.step(ctx, "stand-down", r.tools.StandDown); err != nil {
 		return errors.Join(cause, err)
 	}

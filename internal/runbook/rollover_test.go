@@ -82,13 +82,13 @@ func (s script) play(t *testing.T) (*told, error) {
 	var tools *step.Toolbox
 	plain := func(_ context.Context, id step.ID) error { return act(id, id.Name) }
 	for _, a := range []any{
-		tools.Confirm, tools.Provision, tools.OpenEntry, tools.ApplyUnit, tools.Copy, tools.EnterPreLive, tools.Verify, tools.HoldGate,
+		tools.Confirm, tools.Provision, tools.OpenEntry, tools.ApplyUnit, tools.Copy, tools.Follow, tools.Sync, tools.EnterPreLive, tools.Verify, tools.HoldGate,
 		tools.HandOver, tools.HandBack, tools.Drain, tools.Settle, tools.SettleBack, tools.Quarantine, tools.Delete, tools.StandDown, tools.Clean,
 	} {
 		env.RegisterActivity(a)
 		env.OnActivity(a, mock.Anything, mock.Anything).Return(plain)
 	}
-	for _, a := range []any{tools.GoOn, tools.PauseEnds} {
+	for _, a := range []any{tools.GoOn, tools.PauseEnds, tools.FollowEnds} {
 		env.RegisterActivity(a)
 		env.OnActivity(a, mock.Anything, mock.Anything).Return(func(_ context.Context, id step.ID) error {
 			l.add("%s ends", id.Name)
@@ -129,7 +129,7 @@ func TestRollover(t *testing.T) {
 		"plan", "provision/cluster", "provision/entry", "prime/base", "prime/ingress", "copy", "deploy/orders", "deploy/web",
 		"pre-live", "verify", "gate",
 	}
-	cross := []string{"shift/10", "shift/100", "hand-over", "drain", "settle", "soak"}
+	cross := []string{"shift/10", "shift/100", "follow ends", "sync", "hand-over", "drain", "settle", "soak"}
 	back := []string{"switch-back", "switch-back/hand-over", "switch-back/settle"}
 	gone := []string{"retire/quarantine", "retire/delete"}
 	by := func(name string) Command { return Command{Name: name, By: "me@here"} }
@@ -156,13 +156,13 @@ func TestRollover(t *testing.T) {
 		"CheckFailsBeforeShift": {
 			reason: "the new generation is left, and no share was moved",
 			script: script{fail: map[string]error{"verify": no}},
-			want:   slices.Concat(build[:10], []string{"stand-down"}),
+			want:   slices.Concat(build[:10], []string{"follow ends", "stand-down"}),
 			state:  record.RunRefused,
 		},
 		"CheckFailsInShift": {
 			reason: "the users go back by themselves, and the old generation stays",
 			script: script{fail: map[string]error{"shift/100": no}},
-			want:   slices.Concat(build, cross[:2], back),
+			want:   slices.Concat(build, cross[:2], back, []string{"follow ends"}),
 			state:  record.SwitchedBack,
 		},
 		"SwitchBackAndForward": {
@@ -180,14 +180,26 @@ func TestRollover(t *testing.T) {
 		"AbortWhileBuilding": {
 			reason: "an abort with clean removes the new generation",
 			script: script{commands: map[string]Command{"gate": {Name: Abort, By: "me@here", Clean: true}}, edit: func(p *plan.Plan) { p.Gate.Approve = true }},
-			want:   slices.Concat(build, []string{"stand-down", "clean"}),
+			want:   slices.Concat(build, []string{"follow ends", "stand-down", "clean"}),
 			state:  record.Aborted,
 		},
 		"AbortInShift": {
 			reason: "the users go back before the run ends",
 			script: script{commands: map[string]Command{"shift/10": by(Abort)}},
-			want:   slices.Concat(build, cross[:1], back, []string{"stand-down"}),
+			want:   slices.Concat(build, cross[:1], back, []string{"follow ends", "stand-down"}),
 			state:  record.Aborted,
+		},
+		"FollowFails": {
+			reason: "what the following does not bring, the copy before the switch does",
+			script: script{fail: map[string]error{"follow": no}},
+			want:   slices.Concat(build, without(cross, "follow ends"), []string{"soak ends"}, gone),
+			state:  record.Done,
+		},
+		"SyncFails": {
+			reason: "what cannot be copied at the switch would be lost: the users go back",
+			script: script{fail: map[string]error{"sync": no}},
+			want:   slices.Concat(build, cross[:4], back),
+			state:  record.SwitchedBack,
 		},
 		"CommandAtTheWrongTime": {
 			reason: "a switch-back before the shift changes nothing",
@@ -216,7 +228,7 @@ func TestRollover(t *testing.T) {
 func steps(lines []string) []string {
 	var all []string
 	for _, l := range lines {
-		if !strings.HasPrefix(l, "note: ") {
+		if !strings.HasPrefix(l, "note: ") && l != "follow" { // it begins beside the others
 			all = append(all, l)
 		}
 	}

@@ -51,6 +51,8 @@ type run struct {
 	waiting bool    // for an approval
 	approve bool
 	outcome record.RunState // "" to derive it from the error
+
+	following phase // ends the following that is under way; nil when there is none
 }
 
 // interrupted is the error of a phase that a person's command ended.
@@ -176,6 +178,11 @@ func (r *run) step(ctx workflow.Context, name string, activity any) error {
 	return r.call(ctx, activity, r.next(name))
 }
 
+// has reports whether the run began with a procedure that has the named change, which runs of before go on without.
+func (r *run) has(ctx workflow.Context, change string) bool {
+	return workflow.GetVersion(ctx, change, workflow.DefaultVersion, 1) != workflow.DefaultVersion
+}
+
 // next is the step of the given name, in its next execution; at is the one under way.
 func (r *run) next(name string) step.ID {
 	r.times[name]++
@@ -214,6 +221,9 @@ func (r *run) remark(ctx workflow.Context, m step.Remark) {
 func (r *run) finish(ctx workflow.Context, err error) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
+	if left := r.unfollow(ctx); left != nil {
+		err = errors.Join(err, left)
+	}
 	end := step.End{Run: r.in.Run, State: r.outcome}
 	if end.State == "" {
 		end.State = outcomeOf(err)

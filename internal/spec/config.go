@@ -15,6 +15,11 @@ func (c *Config) Service(name string) (*Service, error) {
 	return named("service", name, c.Services, func(s *Service) string { return s.Metadata.Name })
 }
 
+// Stack returns the stack of the given name, or an error of code Invalid that says which there are.
+func (c *Config) Stack(name string) (*Stack, error) {
+	return named("stack", name, c.Stacks, func(s *Stack) string { return s.Metadata.Name })
+}
+
 // Router returns the router of the given name, or an error of code Invalid that says which there are.
 func (c *Config) Router(name string) (*Router, error) {
 	return named("router", name, c.Platform.Spec.Routers, func(r *Router) string { return r.Name })

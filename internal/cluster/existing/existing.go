@@ -5,10 +5,7 @@
 package existing
 
 import (
-	"cmp"
 	"context"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -18,6 +15,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/contexts"
 	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -44,26 +42,13 @@ func New(options spec.ExistingCluster, environment string) (*Provider, error) {
 	}
 	p := &Provider{environment: environment, options: options}
 	for _, name := range options.Contexts {
-		c, err := kube.Connect(cluster.Access{Kubeconfig: kubeconfig(options.Kubeconfig), Context: name})
+		c, err := kube.Connect(cluster.Access{Kubeconfig: contexts.InUse(options.Kubeconfig), Context: name})
 		if err != nil {
 			return nil, err
 		}
 		p.clusters = append(p.clusters, c)
 	}
 	return p, nil
-}
-
-// kubeconfig is the file to use: the one named, or those that kubectl would use.
-func kubeconfig(named string) string {
-	home, err := os.UserHomeDir()
-	fallback := ""
-	if err == nil {
-		fallback = filepath.Join(home, ".kube", "config")
-	}
-	if rest, ok := strings.CutPrefix(named, "~/"); ok && err == nil {
-		return filepath.Join(home, rest)
-	}
-	return cmp.Or(named, os.Getenv("KUBECONFIG"), fallback)
 }
 
 // Observe implements cluster.Provider.

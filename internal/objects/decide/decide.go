@@ -45,6 +45,8 @@ type Rules struct {
 	spec.Copy
 	// Owned names the objects (ident.Of) that belong to a service or to priming.
 	Owned []string
+	// Only narrows what is copied further; everything unless set. Like Include, it takes a namespace with the objects in it.
+	Only []spec.Selector
 }
 
 // neverKinds say something about the machinery of one cluster, or are requests to it.
@@ -152,7 +154,7 @@ func (d *Decider) reachesSystem(resource kube.Resource, obj *unstructured.Unstru
 	if namespace == kube.SystemNamespace {
 		return false
 	}
-	return resource.Group == "rbac.authorization.k8s.io" || slices.ContainsFunc(d.rules.Include, func(s spec.Selector) bool {
+	return resource.Group == "rbac.authorization.k8s.io" || slices.ContainsFunc(slices.Concat(d.rules.Include, d.rules.Only), func(s spec.Selector) bool {
 		return slices.Contains(s.Namespaces, namespace)
 	})
 }
@@ -164,7 +166,7 @@ func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstr
 		return None
 	case resource.GroupKind().String() == "Namespace" && d.owned[ident.Of(obj)]:
 		return Pipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
-	case existing.GetLabels()[kube.OriginLabel] != "":
+	case kube.Origin(existing) != "":
 		return None
 	case slices.Contains(platformKinds, resource.GroupKind().String()) || kube.IsSystemNamespace(namespaceOf(resource, obj)):
 		return Theirs
@@ -269,15 +271,25 @@ func (d *Decider) ownedBySync(resource kube.Resource) bool {
 	return true
 }
 
-// included reports whether the configuration asks for the object. A namespace is asked for with the objects in it.
+// Asked reports whether the rules ask for an object, whatever else may speak against copying it.
+func (d *Decider) Asked(resource kube.Resource, obj *unstructured.Unstructured) bool {
+	return d.included(resource, obj) && !MatchesAny(d.rules.Exclude, resource, obj)
+}
+
+// included reports whether the configuration, and what narrows it, ask for the object.
 func (d *Decider) included(resource kube.Resource, obj *unstructured.Unstructured) bool {
-	if len(d.rules.Include) == 0 || d.isAdded(obj) {
+	return asked(d.rules.Include, resource, obj) && asked(d.rules.Only, resource, obj) || d.isAdded(obj)
+}
+
+// asked reports whether selectors ask for the object; none ask for everything. A namespace is asked for with the objects in it.
+func asked(selectors []spec.Selector, resource kube.Resource, obj *unstructured.Unstructured) bool {
+	if len(selectors) == 0 {
 		return true
 	}
 	if resource.GroupKind().String() != "Namespace" {
-		return MatchesAny(d.rules.Include, resource, obj)
+		return MatchesAny(selectors, resource, obj)
 	}
-	return slices.ContainsFunc(d.rules.Include, func(s spec.Selector) bool {
+	return slices.ContainsFunc(selectors, func(s spec.Selector) bool {
 		return len(s.Namespaces) > 0 && matchName(s.Namespaces, obj.GetName()) || matches(s, resource, obj) && len(s.Kinds)+len(s.Labels) > 0
 	})
 }

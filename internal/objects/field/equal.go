@@ -28,8 +28,12 @@ func Equal(a, b any) bool {
 		}
 		return true
 	}
-	return reflect.DeepEqual(number(a), number(b))
+	return reflect.DeepEqual(a, b) || mixed(a, b) && reflect.DeepEqual(number(a), number(b))
 }
+
+// mixed reports whether two values are of different types. Numbers of one type are compared as they are: a float64 does not
+// tell large int64 apart.
+func mixed(a, b any) bool { return reflect.TypeOf(a) != reflect.TypeOf(b) }
 
 // Within reports whether want is contained in got: maps by their keys, everything else equal. Values that the API server
 // fills in are only in got. An empty map or list is contained in nothing at all, as API servers drop those.

@@ -11,8 +11,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
-	"github.com/crossfade-dev/crossfade/internal/objects"
-	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
@@ -154,27 +152,6 @@ func (j *job) explained(ctx context.Context, in *kube.Cluster, namespaces []stri
 		}
 	}
 	return err
-}
-
-// Copy recreates in the new generation what runs in the live one and no pipeline owns. The live one is only read.
-func (t *Toolbox) Copy(ctx context.Context, id ID) error {
-	return t.do(ctx, id, "copying what no pipeline owns", "copied", func(ctx context.Context, j *job) error {
-		from, err := j.connect(ctx, j.plan.Previous)
-		if err != nil {
-			return err
-		}
-		to, err := j.connect(ctx, j.plan.Generation)
-		if err != nil {
-			return err
-		}
-		rules := decide.Rules{Copy: j.plan.Copy.Rules, Owned: j.plan.Copy.Owned}
-		report, err := objects.Copy(ctx, from, to, objects.Options{Rules: rules, Progress: j.say})
-		if err != nil {
-			return err
-		}
-		j.data, j.done = report, report.Summary()
-		return report.Err()
-	})
 }
 
 func (j *job) connect(ctx context.Context, generation string) (*kube.Cluster, error) {

@@ -35,7 +35,7 @@ func (t *Toolbox) Prepare(ctx context.Context, cfg *spec.Config, environment str
 func (t *Toolbox) render(ctx context.Context, cfg *spec.Config, env *spec.Environment, good map[string]string) (map[string]plan.Rendered, error) {
 	all := map[string]plan.Rendered{}
 	for _, u := range env.Spec.Prime {
-		r, err := t.renderUnit(ctx, u.Manifests, render.Options{Namespace: u.Namespace})
+		r, err := t.renderUnit(ctx, u.Manifests, render.Options{Name: u.Name, Namespace: u.Namespace})
 		if err != nil {
 			return nil, fault.New(fault.CodeOf(err), "environment %s, prime %s: %w", env.Metadata.Name, u.Name, err)
 		}
@@ -50,7 +50,7 @@ func (t *Toolbox) render(ctx context.Context, cfg *spec.Config, env *spec.Enviro
 		if version == "" {
 			version = ref.Version
 		}
-		r, err := t.renderUnit(ctx, s.Spec.Manifests, render.Options{Namespace: s.Spec.Namespace, Image: s.Spec.Image, Version: version})
+		r, err := t.renderUnit(ctx, s.Spec.Manifests, render.Options{Name: ref.Name, Namespace: s.Spec.Namespace, Image: s.Spec.Image, Version: version})
 		if err != nil {
 			return nil, fault.New(fault.CodeOf(err), "service %s: %w", ref.Name, err)
 		}

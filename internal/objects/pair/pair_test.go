@@ -1,4 +1,4 @@
-package objects
+package pair
 
 import (
 	"slices"
@@ -19,16 +19,16 @@ func TestPeers(t *testing.T) {
 			return names
 		}
 		ours, theirs := list("ours"), list("theirs")
-		p := newPeers(func(yield func(*unstructured.Unstructured, error) bool) {
+		p := New(func(yield func(*unstructured.Unstructured, error) bool) {
 			for _, name := range theirs {
 				if !yield(named(name), nil) {
 					return
 				}
 			}
 		})
-		defer p.close()
+		defer p.Close()
 		for _, name := range ours {
-			found, err := p.find(named(name))
+			found, err := p.Find(named(name))
 			if err != nil {
 				t.Fatal(err)
 			}
