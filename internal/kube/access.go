@@ -96,20 +96,26 @@ func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, pat
 	return obj, nil
 }
 
-// Create creates an object and returns what the API server made of it; nil, without an error, when one of its name is there
-// already.
+// identity is what Create accepts: the metadata of what was created, as far as the API server leaves out the rest when asked to.
+const identity = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+
+// Create creates an object and returns who it is: its metadata is as the API server made it, the rest may be missing. It returns nil,
+// without an error, when one of its name is there already.
 func (c *Cluster) Create(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	resource, err := c.resource(obj)
+	place, err := c.place(obj)
 	if err != nil {
 		return nil, c.Fault(err, "cannot create %s", ident.Of(obj))
 	}
-	created, err := resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
+	created := &unstructured.Unstructured{}
+	err = c.rest.Post().AbsPath(place...).SetHeader("Accept", identity).Body(obj).
+		SpecificallyVersionedParams(&metav1.CreateOptions{FieldManager: FieldManager}, metav1.ParameterCodec, version).Do(ctx).Into(created)
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil //nolint:nilnil // nil means: there is one, and that is documented
 	}
 	if err != nil {
 		return nil, c.Fault(err, "cannot create %s", ident.Of(obj))
 	}
+	created.SetGroupVersionKind(obj.GroupVersionKind())
 	return created, nil
 }
 
@@ -162,14 +168,34 @@ func (c *Cluster) resource(obj *unstructured.Unstructured) (dynamic.ResourceInte
 	if err != nil {
 		return nil, err
 	}
-	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
-		return c.dynamic.Resource(mapping.Resource), nil
+	namespace, err := namespaceOf(mapping, obj)
+	if err != nil {
+		return nil, err
 	}
-	if obj.GetNamespace() == "" {
-		return nil, fault.New(fault.Invalid, "cannot find %s: it names no namespace", ident.Of(obj)).
+	return c.dynamic.Resource(mapping.Resource).Namespace(namespace), nil
+}
+
+// place is where an object is created.
+func (c *Cluster) place(obj *unstructured.Unstructured) ([]string, error) {
+	mapping, err := c.mapping(obj.GroupVersionKind())
+	if err != nil {
+		return nil, err
+	}
+	namespace, err := namespaceOf(mapping, obj)
+	return collection(mapping.Resource, namespace), err
+}
+
+// namespaceOf is the namespace of an object, "" when its kind has none.
+func namespaceOf(mapping *meta.RESTMapping, obj *unstructured.Unstructured) (string, error) {
+	namespace := obj.GetNamespace()
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		return "", nil
+	}
+	if namespace == "" {
+		return "", fault.New(fault.Invalid, "cannot find %s: it names no namespace", ident.Of(obj)).
 			WithHint("set metadata.namespace, or the namespace of the unit")
 	}
-	return c.dynamic.Resource(mapping.Resource).Namespace(obj.GetNamespace()), nil
+	return namespace, nil
 }
 
 // mapping says where objects of a kind are. A kind that is served stays where it is.

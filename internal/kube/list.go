@@ -89,7 +89,7 @@ func (c *Cluster) fetch(ctx context.Context, gvr schema.GroupVersionResource, na
 
 func (c *Cluster) page(ctx context.Context, gvr schema.GroupVersionResource, namespace string, options metav1.ListOptions) page {
 	for {
-		result := c.rest.Get().AbsPath(collection(gvr, namespace)...).SpecificallyVersionedParams(&options, metav1.ParameterCodec, schema.GroupVersion{Version: "v1"}).Do(ctx)
+		result := c.rest.Get().AbsPath(collection(gvr, namespace)...).SpecificallyVersionedParams(&options, metav1.ParameterCodec, version).Do(ctx)
 		err := result.Error()
 		if token := inconsistentContinue(err); token != "" {
 			options.Continue = token
@@ -106,6 +106,9 @@ func (c *Cluster) page(ctx context.Context, gvr schema.GroupVersionResource, nam
 		return page{List: list, size: len(raw), err: err}
 	}
 }
+
+// version is that of the options of requests.
+var version = schema.GroupVersion{Version: "v1"}
 
 // collection is where the objects of a resource are.
 func collection(gvr schema.GroupVersionResource, namespace string) []string {

@@ -63,6 +63,7 @@ type copier struct {
 	relate   *relate.Relater
 	tally    *tally
 	later    *later
+	served   []kube.Resource // by the other cluster; nil when it has to be asked
 
 	lock    sync.Mutex
 	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on
@@ -136,16 +137,21 @@ func (c *copier) run(ctx context.Context) error {
 	return release()
 }
 
-// copyLevel copies kinds that need not wait for one another. What the other cluster serves is asked for each level anew, as
-// the level before may have defined kinds. It returns copies of the other cluster whose originals were not met.
+// copyLevel copies kinds that need not wait for one another. What the other cluster serves is asked for anew after a level that may have
+// defined kinds. It returns copies of the other cluster whose originals were not met.
 func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*unstructured.Unstructured, err error) {
-	var served []kube.Resource
 	err = c.insist(ctx, func() (err error) {
-		served, _, err = c.to.Resources(ctx)
+		if c.served == nil {
+			c.served, _, err = c.to.Resources(ctx)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	served := c.served
+	if slices.ContainsFunc(kinds, defines) {
+		c.served = nil
 	}
 	var lock sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
@@ -164,6 +170,12 @@ func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*
 		})
 	}
 	return gone, group.Wait()
+}
+
+// defines reports whether objects of a kind bring kinds.
+func defines(resource kube.Resource) bool {
+	kind := resource.GroupKind().String()
+	return kind == "CustomResourceDefinition.apiextensions.k8s.io" || kind == "APIService.apiregistration.k8s.io"
 }
 
 // copyKind copies the objects of one kind, from the beginning again when a cluster goes away and comes back. It returns copies whose
@@ -259,7 +271,7 @@ func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing
 		a.tally.add(obj, Fail, "the other cluster does not serve its kind")
 		return nil
 	}
-	w := &writer{copier: a.copier, tally: a.tally, from: obj, first: true}
+	w := &writer{copier: a.copier, tally: a.tally, from: obj, first: true, hasty: true}
 	return w.copy(ctx, existing)
 }
 

@@ -31,6 +31,7 @@ type writer struct {
 	tally *tally
 	from  *unstructured.Unstructured // as it is in its own cluster
 	first bool                       // whether it may be put off until everything else is there
+	hasty bool                       // whether an owner that is not remembered counts as one that is not there
 	alone bool                       // whether it is written without owners that are not there
 }
 
@@ -39,7 +40,7 @@ type writer struct {
 func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) error {
 	want, missing, err := w.prepare(ctx, existing)
 	if err == nil && len(missing) > 0 && w.first {
-		w.later.owned(w.from, missing)
+		w.later.owned(w.from, missing, existing == nil)
 		return nil
 	}
 	var action Action
@@ -70,7 +71,7 @@ func (w *writer) prepare(ctx context.Context, existing *unstructured.Unstructure
 	want = clean.Object(withhold.Restore(w.from))
 	var owners []any
 	if len(w.from.GetOwnerReferences()) > 0 {
-		if owners, missing, err = w.relate.Owners(ctx, w.from); err != nil {
+		if owners, missing, err = w.relate.Owners(ctx, w.from, !w.hasty || existing != nil); err != nil {
 			return nil, nil, err
 		}
 	}

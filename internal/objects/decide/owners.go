@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/recent"
 )
 
 // makers are the kinds of Kubernetes itself whose controllers make the objects that name them as their controller. They run in
@@ -24,7 +25,7 @@ var makers = []string{
 
 // rememberedOwners bounds how many answers about owners are kept, and deepest how long a chain of owners is followed.
 const (
-	rememberedOwners = 4096
+	rememberedOwners = 16384
 	deepest          = 16
 )
 
@@ -33,8 +34,8 @@ const (
 // themselves, an operator writes only what follows from the owner.
 type owners struct {
 	lookup Lookup
-	lock   sync.Mutex
-	known  map[types.UID]owner // of the latest owners asked for
+	known  *recent.Map[types.UID, owner]
+	kinds  sync.Map // of schema.GroupKind, that something has named as its controller
 }
 
 // owner is what must be known of an owner.
@@ -44,7 +45,16 @@ type owner struct {
 	gone    bool
 }
 
-func newOwners(lookup Lookup) *owners { return &owners{lookup: lookup, known: map[types.UID]owner{}} }
+func newOwners(lookup Lookup) *owners {
+	return &owners{lookup: lookup, known: recent.New[types.UID, owner](rememberedOwners)}
+}
+
+// note remembers an object that may own others, so that it need not be looked up for each of them.
+func (o *owners) note(obj *unstructured.Unstructured, made bool) {
+	if _, owns := o.kinds.Load(obj.GroupVersionKind().GroupKind()); owns {
+		o.known.Put(obj.GetUID(), owner{writers: writers(obj), made: made})
+	}
+}
 
 func (o *owners) controllerMade(ctx context.Context, obj *unstructured.Unstructured, depth int) (bool, error) {
 	ref := metav1.GetControllerOf(obj)
@@ -52,9 +62,11 @@ func (o *owners) controllerMade(ctx context.Context, obj *unstructured.Unstructu
 		return false, nil
 	}
 	group, err := schema.ParseGroupVersion(ref.APIVersion)
-	if err != nil || slices.Contains(makers, schema.GroupKind{Group: group.Group, Kind: ref.Kind}.String()) {
+	kind := schema.GroupKind{Group: group.Group, Kind: ref.Kind}
+	if err != nil || slices.Contains(makers, kind.String()) {
 		return err == nil, nil
 	}
+	o.kinds.Store(kind, true)
 	above, err := o.of(ctx, *ref, obj.GetNamespace(), depth)
 	if err != nil || above.gone {
 		return false, err
@@ -74,9 +86,7 @@ func byPeople(manager string) bool {
 
 // of asks for an owner, or remembers it.
 func (o *owners) of(ctx context.Context, ref metav1.OwnerReference, namespace string, depth int) (owner, error) {
-	o.lock.Lock()
-	known, ok := o.known[ref.UID]
-	o.lock.Unlock()
+	known, ok := o.known.Get(ref.UID)
 	if ok {
 		return known, nil
 	}
@@ -92,12 +102,7 @@ func (o *owners) of(ctx context.Context, ref metav1.OwnerReference, namespace st
 			return owner{}, err
 		}
 	}
-	o.lock.Lock()
-	defer o.lock.Unlock()
-	if len(o.known) >= rememberedOwners {
-		clear(o.known)
-	}
-	o.known[ref.UID] = known
+	o.known.Put(ref.UID, known)
 	return known, nil
 }
 

@@ -5,7 +5,6 @@ package relate
 import (
 	"context"
 	"strings"
-	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -13,57 +12,41 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/recent"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
 // Remembered is how many UIDs a copy keeps. Who runs longer than nobody replaces objects keeps none: an object whose owner has a
 // UID that is no more is deleted by the cluster.
-const Remembered = 8192
+const Remembered = 32768
 
 // Relater knows the UIDs of one cluster. It may be used by many goroutines.
 type Relater struct {
 	cluster *kube.Cluster
 	rules   []spec.Reference
-	most    int // how many UIDs are kept
-
-	lock sync.Mutex
-	uids map[string]string // by name of object; those of the latest objects
+	uids    *recent.Map[string, string] // by name of object
 }
 
 // New makes a relater for the cluster that objects go to, with the rules for fields that hold a bare UID. It keeps as many UIDs as
 // it is told to, and asks the cluster for the others.
 func New(to *kube.Cluster, rules []spec.Reference, remembered int) *Relater {
-	return &Relater{cluster: to, rules: rules, most: remembered, uids: map[string]string{}}
+	return &Relater{cluster: to, rules: rules, uids: recent.New[string, string](remembered)}
 }
 
 // Learn remembers the UID of an object that was written, Forget that it is gone or was replaced.
-func (r *Relater) Learn(obj *unstructured.Unstructured) { r.learn(ident.Of(obj), string(obj.GetUID())) }
+func (r *Relater) Learn(obj *unstructured.Unstructured) {
+	r.uids.Put(ident.Of(obj), string(obj.GetUID()))
+}
 
 // Forget is the reverse of Learn.
-func (r *Relater) Forget(obj *unstructured.Unstructured) {
-	r.lock.Lock()
-	defer r.lock.Unlock()
-	delete(r.uids, ident.Of(obj))
-}
-
-func (r *Relater) learn(name, uid string) {
-	r.lock.Lock()
-	defer r.lock.Unlock()
-	if len(r.uids) >= r.most {
-		clear(r.uids)
-	}
-	if r.most == 0 {
-		return
-	}
-	r.uids[name] = uid
-}
+func (r *Relater) Forget(obj *unstructured.Unstructured) { r.uids.Forget(ident.Of(obj)) }
 
 // Owners returns the owner references of an object as they are in the other cluster, and the names (ident.Of) of owners that
-// are not there.
-func (r *Relater) Owners(ctx context.Context, original *unstructured.Unstructured) (refs []any, missing []string, err error) {
+// are not there: as far as is remembered, or, if ask is set, in truth.
+func (r *Relater) Owners(ctx context.Context, original *unstructured.Unstructured, ask bool) (refs []any, missing []string, err error) {
 	for _, ref := range field.List(original, "metadata", "ownerReferences") {
 		owner := field.AsMap(ref)
-		uid, name, err := r.uid(ctx, owner, original.GetNamespace())
+		uid, name, err := r.uid(ctx, owner, original.GetNamespace(), ask)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -106,7 +89,7 @@ func (r *Relater) walk(ctx context.Context, value any, namespace string) error {
 	switch v := value.(type) {
 	case map[string]any:
 		if isReference(v) {
-			uid, _, err := r.uid(ctx, v, namespace)
+			uid, _, err := r.uid(ctx, v, namespace, true)
 			if err != nil {
 				return err
 			}
@@ -146,7 +129,7 @@ func (r *Relater) rewrite(ctx context.Context, obj *unstructured.Unstructured, r
 	}
 	name := field.String(obj, strings.Split(rule.Name, ".")...)
 	kind := schema.ParseGroupKind(rule.To)
-	uid, _, err := r.uid(ctx, map[string]any{"apiVersion": kind.Group + "/", "kind": kind.Kind, "name": name}, obj.GetNamespace())
+	uid, _, err := r.uid(ctx, map[string]any{"apiVersion": kind.Group + "/", "kind": kind.Kind, "name": name}, obj.GetNamespace(), true)
 	if err != nil {
 		return err
 	}
@@ -154,8 +137,9 @@ func (r *Relater) rewrite(ctx context.Context, obj *unstructured.Unstructured, r
 	return nil
 }
 
-// uid returns the UID of the object that a reference names, "" when it is not there, and its name.
-func (r *Relater) uid(ctx context.Context, ref map[string]any, namespace string) (uid, name string, err error) {
+// uid returns the UID of the object that a reference names, "" when it is not there (or, unless ask is set, not remembered), and
+// its name.
+func (r *Relater) uid(ctx context.Context, ref map[string]any, namespace string, ask bool) (uid, name string, err error) {
 	text := func(key string) string { s, _ := ref[key].(string); return s }
 	group, _, _ := strings.Cut(text("apiVersion"), "/")
 	if !strings.Contains(text("apiVersion"), "/") {
@@ -170,17 +154,15 @@ func (r *Relater) uid(ctx context.Context, ref map[string]any, namespace string)
 		namespace = ""
 	}
 	name = ident.Name(kind, namespace, text("name"))
-	r.lock.Lock()
-	uid = r.uids[name]
-	r.lock.Unlock()
-	if uid != "" || !known {
+	uid, _ = r.uids.Get(name)
+	if uid != "" || !known || !ask {
 		return uid, name, nil
 	}
 	found, err := r.cluster.Find(ctx, kind, namespace, text("name"))
 	if err != nil || found == nil {
 		return "", name, err
 	}
-	r.learn(name, string(found.GetUID()))
+	r.uids.Put(name, string(found.GetUID()))
 	return string(found.GetUID()), name, nil
 }
 
