@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -96,25 +97,45 @@ func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, pat
 	return obj, nil
 }
 
-// identity is what Create accepts: the metadata of what was created, as far as the API server leaves out the rest when asked to.
+// identity is what Create asks for: the metadata of what was created, where the API server can leave out the rest.
 const identity = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 
-// Create creates an object and returns who it is: its metadata is as the API server made it, the rest may be missing. It returns nil,
-// without an error, when one of its name is there already.
+// Create creates an object and returns who it is: its kind, namespace, name, uid and version. It returns nil, without an error, when one
+// of its name is there already. Fields that the API server does not know are left out without a word.
 func (c *Cluster) Create(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	place, err := c.place(obj)
-	if err != nil {
-		return nil, c.Fault(err, "cannot create %s", ident.Of(obj))
-	}
-	created := &unstructured.Unstructured{}
-	err = c.rest.Post().AbsPath(place...).SetHeader("Accept", identity).Body(obj).
-		SpecificallyVersionedParams(&metav1.CreateOptions{FieldManager: FieldManager}, metav1.ParameterCodec, version).Do(ctx).Into(created)
+	created, err := c.create(ctx, obj)
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil //nolint:nilnil // nil means: there is one, and that is documented
 	}
 	if err != nil {
 		return nil, c.Fault(err, "cannot create %s", ident.Of(obj))
 	}
+	return created, nil
+}
+
+func (c *Cluster) create(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	place, err := c.place(obj)
+	if err != nil {
+		return nil, err
+	}
+	body, err := wire.Encode(obj.Object)
+	if err != nil {
+		return nil, err
+	}
+	result := c.rest.Post().AbsPath(place...).Param("fieldManager", FieldManager).Param("fieldValidation", metav1.FieldValidationIgnore).
+		SetHeader("Accept", identity).SetHeader("Content-Type", runtime.ContentTypeJSON).Body(body).Do(ctx)
+	if err := result.Error(); err != nil {
+		return nil, err
+	}
+	answer, err := result.Raw()
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := wire.Identity(answer)
+	if err != nil {
+		return nil, err
+	}
+	created := &unstructured.Unstructured{Object: map[string]any{"metadata": metadata}}
 	created.SetGroupVersionKind(obj.GroupVersionKind())
 	return created, nil
 }

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -40,8 +39,14 @@ func appendMap(out []byte, m map[string]any) (_ []byte, err error) {
 	if m == nil {
 		return append(out, "null"...), nil
 	}
+	var few [32]string
+	keys := few[:0]
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
 	out = append(out, '{')
-	for i, key := range slices.Sorted(maps.Keys(m)) {
+	for i, key := range keys {
 		if i > 0 {
 			out = append(out, ',')
 		}

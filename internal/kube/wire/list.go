@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -19,16 +20,7 @@ type List struct {
 func DecodeList(raw []byte) (List, error) {
 	l := List{kind: map[string]any{}}
 	r := &reader{data: raw}
-	if r.next() != '{' {
-		return l, r.wrong("a list")
-	}
-	err := r.items('}', 0, func() error {
-		key, err := r.key()
-		if err != nil {
-			return err
-		}
-		return l.field(r, key)
-	})
+	err := r.fields(0, func(key string) error { return l.field(r, key) })
 	return l, err
 }
 
@@ -120,3 +112,39 @@ func (l List) Items() iter.Seq2[map[string]any, error] {
 
 // errStopped ends a reading that nobody wants to go on.
 var errStopped = errors.New("stopped")
+
+// identity is what of an object's metadata says which one it is.
+var identity = []string{"name", "namespace", "uid", "resourceVersion", "generation"}
+
+// Identity reads an object as far as to tell which one it is, and returns that part of its metadata.
+func Identity(raw []byte) (map[string]any, error) {
+	r := &reader{data: raw}
+	metadata := map[string]any{}
+	err := r.fields(0, func(key string) error {
+		if key != "metadata" || r.next() != '{' {
+			return r.skip(1)
+		}
+		return r.fields(1, func(key string) (err error) {
+			if !slices.Contains(identity, key) {
+				return r.skip(2)
+			}
+			metadata[key], err = r.value(2)
+			return err
+		})
+	})
+	return metadata, err
+}
+
+// fields reads a map, with a call for each value.
+func (r *reader) fields(depth int, field func(key string) error) error {
+	if r.next() != '{' {
+		return r.wrong("a map")
+	}
+	return r.items('}', depth, func() error {
+		key, err := r.key()
+		if err != nil {
+			return err
+		}
+		return field(key)
+	})
+}
