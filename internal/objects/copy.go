@@ -271,7 +271,7 @@ func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing
 		a.tally.add(obj, Fail, "the other cluster does not serve its kind")
 		return nil
 	}
-	w := &writer{copier: a.copier, tally: a.tally, from: obj, first: true, hasty: true}
+	w := &writer{copier: a.copier, tally: a.tally, from: obj, first: true, hasty: existing == nil}
 	return w.copy(ctx, existing)
 }
 

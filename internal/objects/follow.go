@@ -281,11 +281,15 @@ func (f *follower) carry(ctx context.Context, c change, tries int) (done, wrote 
 		return true, false, nil
 	}
 	w := &writer{copier: f.copier, tally: f.tally, from: c.Object}
-	want, missing, err := w.prepare(ctx, existing)
-	if err != nil || len(missing) > 0 && tries < hopefulTries {
-		return false, false, err
+	want, missing, err := w.prepare(ctx)
+	if err == nil && len(missing) > 0 && tries < hopefulTries {
+		return false, false, nil
 	}
-	action, why, err := w.put(ctx, want, existing)
+	var action Action
+	var why string
+	if err == nil {
+		action, why, err = w.put(ctx, want, existing)
+	}
 	switch {
 	case err == nil:
 		f.tally.add(c.Object, action, why)

@@ -50,14 +50,17 @@ func (m *Model) Made(theirs *unstructured.Unstructured) bool { return m.copier.i
 // left out. scaled tells that its replicas are those that an autoscaler has set in the other cluster.
 func (m *Model) Want(ctx context.Context, obj, existing *unstructured.Unstructured) (want *unstructured.Unstructured, scaled bool, err error) {
 	w := &writer{copier: m.copier, from: obj}
-	want, _, err = w.prepare(ctx, existing)
+	want, _, err = w.prepare(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	replicas, _, _ := unstructured.NestedInt64(want.Object, "spec", "replicas")
 	keepScale(want, existing)
 	kept, _, _ := unstructured.NestedInt64(want.Object, "spec", "replicas")
-	return want, kept != replicas, nil
+	if existing != nil && withhold.Held(existing) {
+		want, err = withhold.Hold(ctx, want, m.copier.from.Find)
+	}
+	return want, kept != replicas, err
 }
 
 // Copied reports whether existing was written by a copy from the first cluster, whoever made it, and whether any of the objects that
@@ -69,14 +72,12 @@ func (m *Model) Copied(existing *unstructured.Unstructured, wanted ...*unstructu
 		return false, false
 	}
 	for _, want := range wanted {
-		for _, form := range []*unstructured.Unstructured{want, withhold.Hold(want)} { // it may have been released since
-			form = form.DeepCopy()
-			m.copier.stamp(form, existing)
-			labels := form.GetLabels()
-			delete(labels, kube.CopiedLabel)
-			form.SetLabels(labels)
-			same = same || digest(form) == written
-		}
+		form := want.DeepCopy()
+		m.copier.stamp(form, existing)
+		labels := form.GetLabels()
+		delete(labels, kube.CopiedLabel)
+		form.SetLabels(labels)
+		same = same || digest(released(form)) == written
 	}
 	return true, same
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/wire"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
 
 // takenOver begins the label of an object that was there before it was copied over: it is never pruned.
@@ -23,7 +24,7 @@ func (c *copier) stamp(want, existing *unstructured.Unstructured) {
 	delete(labels, kube.CopiedLabel)
 	want.SetLabels(labels)
 	kube.Stamp(want, existing)
-	value := c.mark + digest(want)
+	value := c.mark + digest(released(want))
 	if existing != nil {
 		if was := kube.Copied(existing); was == "" || strings.HasPrefix(was, takenOver) {
 			value = takenOver + value
@@ -32,6 +33,15 @@ func (c *copier) stamp(want, existing *unstructured.Unstructured) {
 	labels = want.GetLabels()
 	labels[kube.CopiedLabel] = value
 	want.SetLabels(labels)
+}
+
+// released is an object as it will be when nothing of it is withheld, so that withholding and releasing do not count as changes.
+func released(obj *unstructured.Unstructured) *unstructured.Unstructured {
+	free, err := withhold.Restore(obj)
+	if err != nil {
+		return obj
+	}
+	return free
 }
 
 // digest tells two versions of an object apart. The values of a Secret are not in it, so that it tells nothing about them.

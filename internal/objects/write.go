@@ -33,12 +33,14 @@ type writer struct {
 	first bool                       // whether it may be put off until everything else is there
 	hasty bool                       // whether an owner that is not remembered counts as one that is not there
 	alone bool                       // whether it is written without owners that are not there
+
+	concerned, active bool // whether something of it may be withheld, and whether the other cluster was active when it was written
 }
 
 // copy writes the object and counts what came of it; existing is what the other cluster has of its name. Only what stops
 // everything is an error.
 func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) error {
-	want, missing, err := w.prepare(ctx, existing)
+	want, missing, err := w.prepare(ctx)
 	if err == nil && len(missing) > 0 && w.first {
 		w.later.owned(w.from, missing, existing == nil)
 		return nil
@@ -67,11 +69,15 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 }
 
 // prepare makes the object as it shall be in the other cluster; missing are owners that are not there (yet).
-func (w *writer) prepare(ctx context.Context, existing *unstructured.Unstructured) (want *unstructured.Unstructured, missing []string, err error) {
-	want = clean.Object(withhold.Restore(w.from))
+func (w *writer) prepare(ctx context.Context) (want *unstructured.Unstructured, missing []string, err error) {
+	free, err := withhold.Restore(w.from)
+	if err != nil {
+		return nil, nil, err
+	}
+	want = clean.Object(free)
 	var owners []any
 	if len(w.from.GetOwnerReferences()) > 0 {
-		if owners, missing, err = w.relate.Owners(ctx, w.from, !w.hasty || existing != nil); err != nil {
+		if owners, missing, err = w.relate.Owners(ctx, w.from, !w.hasty); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -81,14 +87,40 @@ func (w *writer) prepare(ctx context.Context, existing *unstructured.Unstructure
 	if err := w.relate.Fields(ctx, want); err != nil {
 		return nil, nil, err
 	}
-	if existing == nil || withhold.Held(existing) {
-		want = withhold.Hold(want)
-	}
 	return want, missing, nil
 }
 
-// put writes the object, again while the API server is busy.
+// put writes the object, once more when the other cluster has become active meanwhile, or has ceased to be.
 func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
+	for {
+		action, reason, err := w.persist(ctx, want, existing)
+		if err != nil || !w.concerned || w.DryRun {
+			return action, reason, err
+		}
+		active, err := withhold.Active(ctx, w.to)
+		if err != nil || active == w.active {
+			return action, reason, err
+		}
+		if existing, err = w.to.Get(ctx, want); err != nil {
+			return "", "", err
+		}
+	}
+}
+
+// shaped is the object as it shall be there now: with what would act on the world outside withheld, unless the cluster is active.
+func (w *writer) shaped(ctx context.Context, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	held, err := withhold.Hold(ctx, want, w.copier.from.Find)
+	if w.concerned = held != want; err != nil || !w.concerned {
+		return want, err
+	}
+	if w.active, err = withhold.Active(ctx, w.to); err != nil || w.active {
+		return want, err
+	}
+	return held, nil
+}
+
+// persist writes the object, again while the API server is busy.
+func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
 	pause := firstPause
 	for attempt := 1; ; attempt++ {
 		action, reason, err := w.try(ctx, want, existing)
@@ -108,7 +140,14 @@ func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructu
 }
 
 // try creates the object, or changes what is there.
-func (w *writer) try(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
+func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructured) (Action, string, error) {
+	if existing != nil {
+		keepScale(free, existing)
+	}
+	want, err := w.shaped(ctx, free)
+	if err != nil {
+		return "", "", err
+	}
 	if existing == nil {
 		w.stamp(want, nil)
 		if w.DryRun {
@@ -128,8 +167,8 @@ func (w *writer) try(ctx context.Context, want, existing *unstructured.Unstructu
 		if existing, err = w.to.Get(ctx, want); err != nil || existing == nil {
 			return "", "", err // created and gone in the same moment: the next look sees
 		}
+		return w.try(ctx, free, existing)
 	}
-	keepScale(want, existing)
 	w.stamp(want, existing)
 	w.relate.Learn(existing)
 	if same(want, existing) {
@@ -181,6 +220,7 @@ func edited(obj *unstructured.Unstructured) bool {
 
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
 func keepScale(want, existing *unstructured.Unstructured) {
+	existing = released(existing)
 	for m := range kube.Managers(existing) {
 		if m.Subresource != "scale" {
 			continue
@@ -228,20 +268,11 @@ func (c *copier) overwhelmed(err error) bool {
 // same reports whether writing want over existing would change nothing: what was written last was want, and all of it is
 // still there. When in doubt it is false.
 func same(want, existing *unstructured.Unstructured) bool {
-	if want.GetLabels()[kube.CopiedLabel] != kube.Copied(existing) {
+	if want.GetLabels()[kube.CopiedLabel] != kube.Copied(existing) || withhold.Held(want) != withhold.Held(existing) {
 		return false
 	}
-	for key, value := range want.Object {
-		switch {
-		case key == "metadata":
-			continue
-		case key == "data" && isSecret(want): // its digest does not tell values apart
-			if !field.Equal(value, existing.Object[key]) {
-				return false
-			}
-		case !field.Within(value, existing.Object[key]):
-			return false
-		}
+	if !bodyWithin(want, existing) && !bodyWithin(want, clean.Object(existing)) { // the other cluster may have put something beside it
+		return false
 	}
 	if !field.Within(anyMap(want.GetLabels()), anyMap(existing.GetLabels())) || !field.Within(anyMap(want.GetAnnotations()), anyMap(existing.GetAnnotations())) {
 		return false
@@ -250,6 +281,16 @@ func same(want, existing *unstructured.Unstructured) bool {
 	return !slices.ContainsFunc(want.GetOwnerReferences(), func(ref metav1.OwnerReference) bool {
 		return !slices.ContainsFunc(theirs, func(r metav1.OwnerReference) bool { return r.UID == ref.UID })
 	})
+}
+
+// bodyWithin reports whether all of an object but its metadata is contained in another.
+func bodyWithin(want, in *unstructured.Unstructured) bool {
+	for key, value := range want.Object {
+		if key != "metadata" && !field.Within(value, in.Object[key]) {
+			return false
+		}
+	}
+	return true
 }
 
 func anyMap(texts map[string]string) any {

@@ -16,6 +16,7 @@ const (
 	checkTimeout   = 30 * time.Second
 	jobTimeout     = 2 * time.Minute
 	drain          = 30 * time.Second
+	handOver       = 10 * time.Minute
 )
 
 // Rendered is what a unit's manifests became.
@@ -193,7 +194,7 @@ func withShiftDefaults(s spec.Shift, live string) spec.Shift {
 	if len(s.Steps) == 0 || live == "" {
 		s.Steps = []int{100}
 	}
-	s.Drain = spec.Duration(s.Drain.Or(drain))
+	s.HandOver, s.Drain = spec.Duration(s.HandOver.Or(handOver)), spec.Duration(s.Drain.Or(drain))
 	s.Checks = withDefaults(s.Checks)
 	return s
 }

@@ -112,7 +112,11 @@ func (l *steps) move() {
 	if p.Copy != nil {
 		l.then("sync", "copy what has changed in %s since", p.Previous)
 	}
-	l.then("hand-over", "CronJobs run in %s only", p.Generation)
+	if p.Previous == "" {
+		l.then("hand-over", "CronJobs, Jobs and singletons run in %s", p.Generation)
+	} else {
+		l.then("hand-over", "CronJobs, Jobs and singletons run in %s only, once those of %s have ended, within %s", p.Generation, p.Previous, short(p.Shift.HandOver))
+	}
 	if p.Previous != "" && len(p.Routes) > 0 {
 		l.then("drain", "wait up to %s for what %s still answers", short(p.Shift.Drain), p.Previous)
 	}

@@ -67,7 +67,7 @@ func (r *run) cross(ctx workflow.Context) error {
 	err := r.unless(ctx, []string{Abort, SwitchBack}, inOrder(
 		r.shift,    // in weighted steps, each watched
 		r.sync,     // the following ends, with what is left of it
-		r.handOver, // CronJobs run in the new generation only
+		r.handOver, // CronJobs, Jobs and singletons run in the new generation only
 		r.drain,    // what the old one still answers comes to its end
 		r.settle,   // the new generation is live, its versions are good
 	))

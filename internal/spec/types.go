@@ -259,6 +259,7 @@ type Shift struct {
 	Steps    []int    `json:"steps,omitempty"`   // shares of the new generation in percent, ascending, the last 100; [100] unless set
 	Interval Duration `json:"interval,omitzero"` // how long each step is watched
 	Checks   []Check  `json:"checks,omitempty"`  // must hold throughout each step; one that does not moves the users back
+	HandOver Duration `json:"handOver,omitzero"` // bound on the wait for Jobs and singletons of the old generation to end; past it the users are moved back; 10m unless set
 	Drain    Duration `json:"drain,omitzero"`    // bound on the wait for requests under way in the old generation; 30s unless set
 }
 

@@ -5,6 +5,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/bundle"
 	"github.com/crossfade-dev/crossfade/internal/cluster"
@@ -27,7 +30,8 @@ type Server struct {
 	Access    cluster.Access // as a member of system:masters
 	dir       string
 	arguments []string // of kube-apiserver
-	etcd, api *exec.Cmd
+
+	etcd, api, controllers *exec.Cmd
 }
 
 // Start starts an API server that keeps everything in a directory, with a kubeconfig there whose one context has the given name. It
@@ -87,6 +91,30 @@ func (s *Server) serve(ctx context.Context) error {
 	if s.api, err = s.run("kube-apiserver", s.arguments...); err != nil {
 		return err
 	}
+	return s.await(ctx, "kube-apiserver", func(ctx context.Context, c *kube.Cluster) error { return c.Healthy(ctx) })
+}
+
+// Manage starts the controllers of Kubernetes beside the API server: the kube-controller-manager as it is. It returns when they make
+// what every namespace gets. There are still no nodes, so that no pod ever runs.
+func (s *Server) Manage(ctx context.Context) error {
+	const name = "kube-controller-manager"
+	var err error
+	if s.controllers, err = s.run(name, "--kubeconfig", s.Access.Kubeconfig, "--leader-elect=false", "--secure-port=0",
+		"--service-account-private-key-file", s.file(keyFile), "--root-ca-file", filepath.Join(s.file("certs"), "apiserver.crt"),
+		"--kube-api-qps=200", "--kube-api-burst=400"); err != nil {
+		return err
+	}
+	return s.await(ctx, name, func(ctx context.Context, c *kube.Cluster) error {
+		account, err := c.Find(ctx, schema.GroupKind{Kind: "ServiceAccount"}, "default", "default")
+		if err == nil && account == nil {
+			err = errors.New("there is no default ServiceAccount")
+		}
+		return err
+	})
+}
+
+// await waits until a program does its work.
+func (s *Server) await(ctx context.Context, program string, works func(context.Context, *kube.Cluster) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	c, err := kube.Connect(s.Access)
@@ -96,14 +124,14 @@ func (s *Server) serve(ctx context.Context) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := c.Healthy(ctx)
+		err := works(ctx, c)
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			log, _ := os.ReadFile(s.file("kube-apiserver.log"))
-			return fmt.Errorf("the API server is not ready after %s: %w\n%s", startTimeout, err, log[max(0, len(log)-4000):])
+			log, _ := os.ReadFile(s.file(program + ".log"))
+			return fmt.Errorf("%s is not ready after %s: %w\n%s", program, startTimeout, err, log[max(0, len(log)-4000):])
 		case <-tick.C:
 		}
 	}
@@ -118,7 +146,7 @@ func (s *Server) Restart(ctx context.Context) error {
 // Signal sends a signal to the API server: stopped by SIGSTOP it accepts connections and answers nothing.
 func (s *Server) Signal(signal os.Signal) error { return s.api.Process.Signal(signal) }
 
-// CPU is the processor time that both programs have used so far.
+// CPU is the processor time that the API server and its etcd have used so far.
 func (s *Server) CPU() time.Duration {
 	var all time.Duration
 	for _, cmd := range []*exec.Cmd{s.api, s.etcd} {
@@ -144,8 +172,9 @@ func used(pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// Stop ends both programs. It may be called again.
+// Stop ends all programs. It may be called again.
 func (s *Server) Stop() {
+	end(s.controllers)
 	end(s.api)
 	end(s.etcd)
 }

@@ -71,6 +71,15 @@ func (s *Server) signal(t *testing.T, signal os.Signal) {
 	}
 }
 
+// Manage starts the controllers of Kubernetes beside the API server, until the test ends: the kube-controller-manager as it
+// is. It returns when they make what every namespace gets. There are still no nodes, so that no pod ever runs.
+func (s *Server) Manage(t *testing.T) {
+	t.Helper()
+	if err := s.real.Manage(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -81,14 +81,12 @@ func written(metadata map[string]any) map[string]any {
 	return kept
 }
 
-// cleanService lets the new cluster give addresses and ports, and keeps what somebody chose. The address of the load
-// balancer stays with the old cluster: two Services that claim one address take it from the live one (velero#474).
+// cleanService lets the new cluster give addresses and ports, and keeps what somebody chose.
 func cleanService(obj, original *unstructured.Unstructured) {
 	if field.String(obj, "spec", "clusterIP") != "None" {
 		field.Drop(obj, "spec", "clusterIP")
 		field.Drop(obj, "spec", "clusterIPs")
 	}
-	field.Drop(obj, "spec", "loadBalancerIP")
 	for _, name := range []string{"healthCheckNodePort", "ipFamilies", "ipFamilyPolicy"} {
 		if !field.Chosen(original, "f:spec", "f:"+name) {
 			field.Drop(obj, "spec", name)
@@ -103,12 +101,13 @@ func cleanService(obj, original *unstructured.Unstructured) {
 
 // cleanPod removes what the API server and the scheduler put into a pod: its node, its priority, the volume with its token.
 func cleanPod(obj, _ *unstructured.Unstructured) {
-	for _, name := range []string{"nodeName", "priority", "preemptionPolicy", "ephemeralContainers"} {
+	for _, name := range []string{"nodeName", "priority", "preemptionPolicy", "overhead", "ephemeralContainers"} {
 		field.Drop(obj, "spec", name)
 	}
+	tokens := tokenVolumes(obj)
 	injected := func(item any) bool {
 		name, _ := field.AsMap(item)["name"].(string)
-		return strings.HasPrefix(name, "kube-api-access-") || strings.HasPrefix(name, "default-token-")
+		return tokens[name]
 	}
 	keep(field.Map(obj, "spec"), "volumes", injected)
 	for _, kind := range []string{"containers", "initContainers"} {
@@ -116,6 +115,25 @@ func cleanPod(obj, _ *unstructured.Unstructured) {
 			keep(field.AsMap(c), "volumeMounts", injected)
 		}
 	}
+}
+
+// tokenVolumes are the names of the volumes that the API server gave a pod for its token: kube-api-access-..., and before
+// Kubernetes 1.22 one called after the account, ...-token-.... Somebody's own volume of such a name is mounted elsewhere.
+func tokenVolumes(pod *unstructured.Unstructured) map[string]bool {
+	found := map[string]bool{}
+	for _, kind := range []string{"containers", "initContainers"} {
+		for _, c := range field.List(pod, "spec", kind) {
+			mounts, _ := field.AsMap(c)["volumeMounts"].([]any)
+			for _, m := range mounts {
+				name, _ := field.AsMap(m)["name"].(string)
+				given := strings.HasPrefix(name, "kube-api-access-") || strings.Contains(name, "-token-")
+				if given && field.AsMap(m)["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount" {
+					found[name] = true
+				}
+			}
+		}
+	}
+	return found
 }
 
 // keep removes the items of a list in a map that are unwanted, and the list when none is left.
@@ -136,6 +154,18 @@ func nodePortChosen(original *unstructured.Unstructured, port map[string]any) bo
 	for _, fields := range field.Users(original) {
 		for key, item := range field.Child(fields, "f:spec", "f:ports") {
 			if _, named := field.AsMap(item)["f:nodePort"]; named && field.ItemMatches(key, port) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// itemChosen reports whether somebody put an item into the list at a path of FieldsV1 keys, as opposed to the cluster's components.
+func itemChosen(original *unstructured.Unstructured, item map[string]any, path ...string) bool {
+	for _, fields := range field.Users(original) {
+		for key := range field.Child(fields, path...) {
+			if field.ItemMatches(key, item) {
 				return true
 			}
 		}
@@ -176,11 +206,12 @@ func cleanSecret(obj, _ *unstructured.Unstructured) {
 	}
 }
 
-// cleanServiceAccount forgets the tokens that the old cluster made for the account.
-func cleanServiceAccount(obj, _ *unstructured.Unstructured) {
+// cleanServiceAccount forgets the tokens that the old cluster made for the account, as opposed to those that somebody listed.
+func cleanServiceAccount(obj, original *unstructured.Unstructured) {
 	keep(obj.Object, "secrets", func(s any) bool {
 		name, _ := field.AsMap(s)["name"].(string)
-		return strings.HasPrefix(name, obj.GetName()+"-token-") || strings.HasPrefix(name, obj.GetName()+"-dockercfg-")
+		made := strings.HasPrefix(name, obj.GetName()+"-token-") || strings.HasPrefix(name, obj.GetName()+"-dockercfg-")
+		return made && !itemChosen(original, field.AsMap(s), "f:secrets")
 	})
 }
 

@@ -29,6 +29,8 @@ const (
 	System     Reason = "in a system namespace"
 	Owned      Reason = "made by a controller for another object"
 	Pipeline   Reason = "belongs to a pipeline"
+	Backup     Reason = "restored from a backup"
+	Target     Reason = "left to the other cluster"
 	Excluded   Reason = "excluded by the configuration"
 	Unselected Reason = "not selected"
 	Token      Reason = "a token of the old cluster"
@@ -64,7 +66,9 @@ var neverKinds = map[string][]string{
 	"metrics.k8s.io":            {"NodeMetrics", "PodMetrics"},
 	"cert-manager.io":           {"CertificateRequest"},
 	"acme.cert-manager.io":      {"Order", "Challenge"},
-	"cilium.io":                 {"CiliumEndpoint", "CiliumIdentity", "CiliumNode"},
+	"cilium.io":                 {"CiliumEndpoint", "CiliumEndpointSlice", "CiliumIdentity", "CiliumNode"},
+	"karpenter.sh":              {"NodeClaim"}, // each is a machine of the old cluster
+	"machine.openshift.io":      {"Machine"},
 	"crd.projectcalico.org":     {"IPAMBlock", "IPAMHandle", "BlockAffinity", "ClusterInformation"},
 	"snapshot.storage.k8s.io":   {"VolumeSnapshot", "VolumeSnapshotContent"}, // snapshots restore these
 	"elbv2.k8s.aws":             {"TargetGroupBinding"},
@@ -121,8 +125,8 @@ func (d *Decider) Object(ctx context.Context, resource kube.Resource, obj *unstr
 	switch {
 	case d.owned[ident.Of(obj)] && resource.GroupKind().String() != "Namespace": // see Keep
 		return Pipeline, nil
-	case !d.ownedBySync(resource):
-		return Pipeline, nil
+	case d.owner(resource) != None:
+		return d.owner(resource), nil
 	case MatchesAny(d.rules.Exclude, resource, obj):
 		return Excluded, nil
 	case !d.included(resource, obj):
@@ -157,7 +161,7 @@ func (d *Decider) reachesSystem(resource kube.Resource, obj *unstructured.Unstru
 		return false
 	}
 	return resource.Group == "rbac.authorization.k8s.io" || slices.ContainsFunc(slices.Concat(d.rules.Include, d.rules.Only), func(s spec.Selector) bool {
-		return slices.Contains(s.Namespaces, namespace)
+		return slices.Contains(s.Namespaces, namespace) && matches(s, resource, obj)
 	})
 }
 
@@ -194,12 +198,20 @@ func systemNamed(resource kube.Resource, obj *unstructured.Unstructured) bool {
 		return obj.GetNamespace() == metav1.NamespaceDefault && name == "kubernetes"
 	case "ConfigMap":
 		return name == "kube-root-ca.crt" || name == "openshift-service-ca.crt"
+	case "ServiceAccount":
+		return name == "default" && asMade(obj)
 	case "ClusterRole.rbac.authorization.k8s.io", "ClusterRoleBinding.rbac.authorization.k8s.io", "Role.rbac.authorization.k8s.io", "RoleBinding.rbac.authorization.k8s.io":
 		return strings.HasPrefix(name, "system:") || obj.GetLabels()["kubernetes.io/bootstrapping"] != "" || strings.HasPrefix(name, "kubeadm:")
 	case "PriorityClass.scheduling.k8s.io":
 		return strings.HasPrefix(name, "system-")
 	}
 	return false
+}
+
+// asMade reports whether the account that every namespace gets is as it was made: then it has no field that could tell who made it.
+func asMade(account *unstructured.Unstructured) bool {
+	_, pulls := account.Object["imagePullSecrets"]
+	return !pulls && len(account.GetLabels())+len(account.GetAnnotations())+len(field.Users(account)) == 0
 }
 
 // byKind are the exceptions of single kinds.
@@ -239,7 +251,7 @@ func byKind(resource kube.Resource, obj *unstructured.Unstructured) Reason {
 }
 
 // secret recognises Secrets that mean something only in the old cluster. A token that somebody asked for with a Secret
-// of his own is copied without the token, and issued anew.
+// of his own, whatever its name, is copied without the token, and issued anew.
 func secret(obj *unstructured.Unstructured) Reason {
 	kind := field.String(obj, "type")
 	account := obj.GetAnnotations()["kubernetes.io/service-account.name"]
@@ -248,7 +260,7 @@ func secret(obj *unstructured.Unstructured) Reason {
 		return Helm
 	case kind == "bootstrap.kubernetes.io/token":
 		return Token
-	case kind == "kubernetes.io/service-account-token" && strings.HasPrefix(obj.GetName(), account+"-token-"):
+	case kind == "kubernetes.io/service-account-token" && strings.HasPrefix(obj.GetName(), account+"-token-") && !field.Chosen(obj, "f:type"):
 		return Token
 	case kind == "kubernetes.io/dockercfg" && account != "":
 		return Token
@@ -263,14 +275,16 @@ func finished(job *unstructured.Unstructured) bool {
 	})
 }
 
-// ownedBySync reports whether the configuration leaves the kind to the copy.
-func (d *Decider) ownedBySync(resource kube.Resource) bool {
-	for kind, owner := range d.rules.Owners {
-		if sameKind(kind, resource) && owner != "sync" {
-			return false
-		}
+// byOwner are the reasons not to copy a kind, by who owns it; sync has none.
+var byOwner = map[string]Reason{"git": Pipeline, "backup": Backup, "target": Target}
+
+// owner is who owns a kind according to the configuration; None when it is left to the copy. A kind named with its group goes before
+// the bare one.
+func (d *Decider) owner(resource kube.Resource) Reason {
+	if owner, named := d.rules.Owners[resource.GroupKind().String()]; named {
+		return byOwner[owner]
 	}
-	return true
+	return byOwner[d.rules.Owners[resource.Kind]]
 }
 
 // Asked reports whether the rules ask for an object, whatever else may speak against copying it.

@@ -9,7 +9,7 @@ import (
 
 // MayCopy reports whether the rules let any object of a kind be copied, so that the others need not be read.
 func (d *Decider) MayCopy(resource kube.Resource) bool {
-	return d.Kind(resource) == None && d.ownedBySync(resource) && d.AskedKind(resource)
+	return d.Kind(resource) == None && d.owner(resource) == None && d.AskedKind(resource)
 }
 
 // AskedKind reports whether the rules can ask for an object of a kind.

@@ -12,15 +12,23 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
-	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/recent"
 )
 
-// makers are the kinds of Kubernetes itself whose controllers make the objects that name them as their controller. They run in
-// every cluster.
-var makers = []string{
-	"Deployment.apps", "ReplicaSet.apps", "StatefulSet.apps", "DaemonSet.apps", "ReplicationController", "CronJob.batch", "Job.batch",
-	"Service", "Endpoints", "Node", "Pod", "ServiceAccount", "CertificateSigningRequest.certificates.k8s.io",
+// makers are the kinds of Kubernetes itself, with those of the objects that their controllers make for them. They run in every
+// cluster.
+var makers = map[string][]string{
+	"Deployment.apps":       {"ReplicaSet.apps"},
+	"ReplicaSet.apps":       {"Pod"},
+	"ReplicationController": {"Pod"},
+	"StatefulSet.apps":      {"Pod", "ControllerRevision.apps", "PersistentVolumeClaim"},
+	"DaemonSet.apps":        {"Pod", "ControllerRevision.apps"},
+	"CronJob.batch":         {"Job.batch"},
+	"Job.batch":             {"Pod"},
+	"Service":               {"EndpointSlice.discovery.k8s.io"},
+	"Endpoints":             {"EndpointSlice.discovery.k8s.io"},
+	"Node":                  {"Pod"},
+	"Pod":                   {"PersistentVolumeClaim", "ResourceClaim.resource.k8s.io"},
 }
 
 // rememberedOwners bounds how many answers about owners are kept, and deepest how long a chain of owners is followed.
@@ -62,9 +70,12 @@ func (o *owners) controllerMade(ctx context.Context, obj *unstructured.Unstructu
 		return false, nil
 	}
 	group, err := schema.ParseGroupVersion(ref.APIVersion)
+	if err != nil {
+		return false, nil //nolint:nilerr // an owner that cannot exist makes nothing
+	}
 	kind := schema.GroupKind{Group: group.Group, Kind: ref.Kind}
-	if err != nil || slices.Contains(makers, kind.String()) {
-		return err == nil, nil
+	if slices.Contains(makers[kind.String()], obj.GroupVersionKind().GroupKind().String()) {
+		return true, nil
 	}
 	o.kinds.Store(kind, true)
 	above, err := o.of(ctx, *ref, obj.GetNamespace(), depth)
@@ -126,14 +137,4 @@ func writers(obj *unstructured.Unstructured) []string {
 		return metadata
 	}
 	return body
-}
-
-// Names lists the owners of an object as people read them, for reports.
-func Names(obj *unstructured.Unstructured) []string {
-	var names []string
-	for _, ref := range obj.GetOwnerReferences() {
-		gv, _ := schema.ParseGroupVersion(ref.APIVersion) // a name that does not parse is shown without its group
-		names = append(names, ident.Name(gv.WithKind(ref.Kind).GroupKind(), obj.GetNamespace(), ref.Name))
-	}
-	return names
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/crossfade-dev/crossfade/internal/check"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
@@ -45,9 +47,24 @@ func (t *Toolbox) Provision(ctx context.Context, id ID) error {
 				return err
 			}
 			j.say("adopted what serves the users in %s as %s", j.plan.Cluster.Existing.Live, j.plan.Previous)
+			if err := j.announce(ctx, j.plan.Previous); err != nil {
+				return err
+			}
 		}
-		return provider.Create(ctx, j.plan.Generation, j.say)
+		if err := provider.Create(ctx, j.plan.Generation, j.say); err != nil {
+			return err
+		}
+		return j.announce(ctx, j.plan.Generation)
 	})
+}
+
+// announce tells the programs in a generation which one they run in, and which one is active.
+func (j *job) announce(ctx context.Context, generation string) error {
+	c, err := j.connect(ctx, generation)
+	if err != nil {
+		return err
+	}
+	return withhold.Announce(ctx, c, generation, j.plan.Previous)
 }
 
 // ApplyUnit applies the rendered objects of a unit of priming or of a service to the new generation, waits until they are
@@ -103,7 +120,9 @@ func (j *job) apply(ctx context.Context, u plan.Unit) error {
 	if err != nil {
 		return err
 	}
-	wanted = withhold.All(wanted)
+	if wanted, err = standby(ctx, to, wanted); err != nil {
+		return err
+	}
 	applied, err := to.Apply(ctx, wanted, j.say)
 	if err != nil {
 		return err
@@ -116,6 +135,15 @@ func (j *job) apply(ctx context.Context, u plan.Unit) error {
 		return j.explained(ctx, to, []string{u.Namespace}, err)
 	}
 	return nil
+}
+
+// standby is objects as they are in a cluster now: with what would act on the world outside withheld, unless the cluster is active.
+func standby(ctx context.Context, in *kube.Cluster, objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	active, err := withhold.Active(ctx, in)
+	if err != nil || active {
+		return objs, err
+	}
+	return withhold.All(ctx, objs, in.Find)
 }
 
 // target is the new generation, as checks meet it: routes answer at their pre-live names.

@@ -4,15 +4,21 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 )
 
-// TestProvision makes clusters, and adopts the one that served before the first roll-over.
+// TestProvision makes clusters, and adopts the one that served before the first roll-over. Each is told which one it is.
 func TestProvision(t *testing.T) {
+	server := kubetest.Start(t, "c")
 	existing := func(p *plan.Plan) {
 		p.Cluster = spec.Cluster{Provider: "existing", Existing: &spec.ExistingCluster{Contexts: []string{"a", "b"}, Live: "a"}}
 	}
@@ -39,6 +45,7 @@ func TestProvision(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, tc.edit)
+			b.clusters.access = server.Access
 			delete(b.clusters.standing, "new")
 			if tc.before {
 				b.makeProvider = func(spec.Cluster) (cluster.Provider, error) { return &serving{clusters: b.clusters}, nil }
@@ -48,6 +55,11 @@ func TestProvision(t *testing.T) {
 			story := b.story(t)
 			ok(t, b.Provision(t.Context(), ID{Run: "r1", Name: "provision/cluster", Time: 1}))
 			same(t, "a second run has nothing to tell", story, b.story(t))
+			told := kubetest.Objects(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: active-generation, namespace: crossfade-system}}")[0]
+			found, err := server.Connect(t).Get(t.Context(), told)
+			ok(t, err)
+			same(t, "what it is told", any(map[string]any{"generation": "new", "active": b.plan.Previous, "isActive": "false"}), found.Object["data"])
+			ok(t, server.Connect(t).Delete(t.Context(), told))
 		})
 	}
 }
@@ -155,4 +167,31 @@ func TestApplyUnitNeedsItsObjects(t *testing.T) {
 	if len(releases) != 0 {
 		t.Errorf("nothing was released, but: %+v", releases)
 	}
+}
+
+// TestApplyUnitOnStandby: what acts on the world outside does so only in the generation that is active, however often it is deployed.
+func TestApplyUnitOnStandby(t *testing.T) {
+	server := kubetest.Start(t, "c")
+	c := server.Connect(t)
+	job := kubetest.Objects(t, `{apiVersion: batch/v1, kind: CronJob, metadata: {name: nightly, namespace: default},
+  spec: {schedule: "0 3 * * *", jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: "c:1"}]}}}}}}`)[0]
+	raw, err := render.Encode([]*unstructured.Unstructured{job})
+	ok(t, err)
+	b := newBench(t, func(p *plan.Plan) { p.Services = []plan.Unit{{Name: "web", Timeout: time.Minute}} })
+	b.clusters.access = server.Access
+	b.plan.Services[0].Manifests, err = b.Records.PutBlob(t.Context(), raw)
+	ok(t, err)
+	b.replan(t)
+	deployed := func(time int) bool {
+		t.Helper()
+		ok(t, b.ApplyUnit(t.Context(), ID{Run: "r1", Name: "deploy/web", Time: time}))
+		found, err := c.Get(t.Context(), job)
+		ok(t, err)
+		suspended, _, _ := unstructured.NestedBool(found.Object, "spec", "suspend")
+		return !suspended
+	}
+	same(t, "it runs on standby", false, deployed(1))
+	same(t, "it runs on standby, deployed again", false, deployed(2))
+	ok(t, withhold.HandOver(t.Context(), withhold.Side{}, withhold.Side{Cluster: c}, withhold.Options{Progress: t.Logf}))
+	same(t, "it runs when its generation is active", true, deployed(3))
 }

@@ -56,7 +56,12 @@ func (j *job) copy(ctx context.Context) (objects.Report, error) {
 
 // copying are the options of copies by this plan.
 func (j *job) copying() objects.Options {
-	return objects.Options{Rules: decide.Rules{Copy: j.plan.Copy.Rules, Owned: j.plan.Copy.Owned}, Progress: j.say}
+	return objects.Options{Rules: j.rules(), Progress: j.say}
+}
+
+// rules say what is copied by this plan, and what belongs to its pipelines.
+func (j *job) rules() decide.Rules {
+	return decide.Rules{Copy: j.plan.Copy.Rules, Owned: j.plan.Copy.Owned}
 }
 
 // Follow carries every change of the live generation over to the new one until it is cancelled; FollowEnds records its end.

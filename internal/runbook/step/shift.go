@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
-	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
@@ -96,7 +95,7 @@ func shareOf(p *plan.Plan, generation string, share int) int {
 	}
 }
 
-// HandOver lets CronJobs run in the new generation only: they are stopped in the old one first.
+// HandOver lets the new generation act on the world outside, and the old one no longer: what acts there comes to its end first.
 func (t *Toolbox) HandOver(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "handing over what only one generation may run", "", func(ctx context.Context, j *job) error {
 		return j.handOver(ctx, j.plan.Previous, j.plan.Generation)
@@ -111,10 +110,10 @@ func (t *Toolbox) HandBack(ctx context.Context, id ID) error {
 }
 
 func (j *job) handOver(ctx context.Context, from, to string) error {
-	var source *kube.Cluster
+	source := withhold.Side{Generation: from}
 	if from != "" {
 		var err error
-		if source, err = j.connect(ctx, from); err != nil {
+		if source.Cluster, err = j.connect(ctx, from); err != nil {
 			return err
 		}
 	}
@@ -122,8 +121,12 @@ func (j *job) handOver(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	j.done = "CronJobs run in " + to + " only"
-	return withhold.HandOver(ctx, source, dest, j.say)
+	o := withhold.Options{Limit: j.plan.Shift.HandOver.Or(withhold.DefaultLimit), Progress: j.say}
+	if j.plan.Copy != nil {
+		o.Rules = j.rules()
+	}
+	j.done = "what only one generation may run runs in " + to
+	return withhold.HandOver(ctx, source, withhold.Side{Cluster: dest, Generation: to}, o)
 }
 
 // Drain waits until the old generation answers nothing any more, for at most the plan's bound. What is left then is recorded.

@@ -1,0 +1,106 @@
+package objects_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
+)
+
+// job is the text of a CronJob.
+func job(name, schedule string, suspend bool) string {
+	return fmt.Sprintf("{apiVersion: batch/v1, kind: CronJob, metadata: {name: %s, namespace: shop}, spec: {schedule: %q, suspend: %t, "+
+		"jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: 'c:1'}]}}}}}}", name, schedule, suspend)
+}
+
+// runs reports whether a CronJob is there and not suspended, and on which schedule.
+func runs(t *testing.T, c *kube.Cluster, name string) (running bool, schedule string) {
+	t.Helper()
+	found := get(t, c, job(name, "", false))
+	if found == nil {
+		return false, ""
+	}
+	suspended, _, _ := unstructured.NestedBool(found.Object, "spec", "suspend")
+	schedule, _, _ = unstructured.NestedString(found.Object, "spec", "schedule")
+	return !suspended, schedule
+}
+
+func handOver(t *testing.T, from, to *kube.Cluster) {
+	t.Helper()
+	err := withhold.HandOver(t.Context(), withhold.Side{Cluster: from}, withhold.Side{Cluster: to}, withhold.Options{Limit: time.Second, Progress: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCopyAroundHandOver: who was there first does not matter, only whether the other cluster is active. What was withheld and what
+// was released counts as it was written, so that a copy after a hand-over writes nothing.
+func TestCopyAroundHandOver(t *testing.T) {
+	from, to := kubetest.Start(t, "a"), kubetest.Start(t, "b")
+	a, b := from.Connect(t), to.Connect(t)
+	from.WriteAs(t, "kubectl-create", live)
+	want := func(reason string, written int, running map[string]bool) {
+		t.Helper()
+		if report := copyAll(t, a, b, decide.Rules{}); report.Copied() != written {
+			t.Errorf("%s: a copy has written %d, want %d", reason, report.Copied(), written)
+		}
+		for name, runsHere := range running {
+			if got, _ := runs(t, b, name); got != runsHere {
+				t.Errorf("%s: %s runs in b: %t, want %t", reason, name, got, runsHere)
+			}
+		}
+	}
+	copyAll(t, a, b, decide.Rules{})
+	from.WriteAs(t, "kubectl-edit", job("paused", "0 3 * * *", false))
+	want("one that was suspended in a and runs now", 1, map[string]bool{"nightly": false, "paused": false})
+
+	handOver(t, a, b)
+	want("after the hand-over", 0, map[string]bool{"nightly": true, "paused": true})
+	from.WriteAs(t, "kubectl-create", job("new", "0 4 * * *", false))
+	want("one more in a", 1, map[string]bool{"new": true})
+
+	if running, _ := runs(t, a, "new"); !running {
+		t.Error("the new one was touched in a")
+	}
+	handOver(t, b, a)
+	want("after handing back", 0, map[string]bool{"nightly": false, "paused": false, "new": false})
+}
+
+// TestFollowThroughHandOver: what is carried over while a hand-over goes to and fro is withheld or not as it should be, and never runs in
+// both clusters.
+func TestFollowThroughHandOver(t *testing.T) {
+	from, to := kubetest.Start(t, "a"), kubetest.Start(t, "b")
+	a, b := from.Connect(t), to.Connect(t)
+	from.WriteAs(t, "kubectl-create", live)
+	follow(t, a, b, decide.Rules{}, nil)
+	edit := func(minute int, wantInB bool) {
+		t.Helper()
+		patch := fmt.Sprintf(`{"spec":{"schedule":"%d 3 * * *"}}`, minute)
+		if _, err := a.Patch(t.Context(), kubetest.Objects(t, job("nightly", "", false))[0], []byte(patch)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the change is carried over", func() bool {
+			running, schedule := runs(t, b, "nightly")
+			if inA, _ := runs(t, a, "nightly"); inA && running {
+				t.Fatal("it runs in both")
+			}
+			return running == wantInB && schedule == fmt.Sprintf("%d 3 * * *", minute)
+		})
+	}
+	edit(1, false)
+	from.WriteAs(t, "kubectl-create", job("new", "0 4 * * *", false))
+	eventually(t, "the new one is there", func() bool { return get(t, b, job("new", "", false)) != nil })
+	if running, _ := runs(t, b, "new"); running {
+		t.Error("one that arrives runs before the hand-over")
+	}
+	handOver(t, a, b)
+	edit(2, true)
+	handOver(t, b, a)
+	edit(3, false)
+}
