@@ -28,8 +28,8 @@ import (
 
 // Limits of what one copy has under way at once. The API servers set the pace beyond them.
 const (
-	kindsAtOnce  = 4
-	writesAtOnce = 24 // of each kind
+	kindsAtOnce  = 16 // most kinds have few objects, or none
+	writesAtOnce = 32
 )
 
 // Options say what is copied, and who is told.
@@ -64,6 +64,7 @@ type copier struct {
 	tally    *tally
 	later    *later
 	served   []kube.Resource // by the other cluster; nil when it has to be asked
+	writing  chan struct{}   // has an item for each write under way
 
 	lock    sync.Mutex
 	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on
@@ -73,7 +74,7 @@ type copier struct {
 
 func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier, error) {
 	c := &copier{
-		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{},
+		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{}, writing: make(chan struct{}, writesAtOnce),
 		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{},
 	}
 	c.decide = decide.New(o.Rules, ownersIn(from))
@@ -137,11 +138,11 @@ func (c *copier) run(ctx context.Context) error {
 	return release()
 }
 
-// copyLevel copies kinds that need not wait for one another. What the other cluster serves is asked for anew after a level that may have
-// defined kinds. It returns copies of the other cluster whose originals were not met.
+// copyLevel copies kinds that need not wait for one another. What the other cluster serves is asked for anew when it does not serve all of
+// them, as the levels before may have defined kinds. It returns copies of the other cluster whose originals were not met.
 func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*unstructured.Unstructured, err error) {
 	err = c.insist(ctx, func() (err error) {
-		if c.served == nil {
+		if c.served == nil || slices.ContainsFunc(kinds, c.unknown) {
 			c.served, _, err = c.to.Resources(ctx)
 		}
 		return err
@@ -150,9 +151,6 @@ func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*
 		return nil, err
 	}
 	served := c.served
-	if slices.ContainsFunc(kinds, defines) {
-		c.served = nil
-	}
 	var lock sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(kindsAtOnce)
@@ -172,10 +170,10 @@ func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*
 	return gone, group.Wait()
 }
 
-// defines reports whether objects of a kind bring kinds.
-func defines(resource kube.Resource) bool {
-	kind := resource.GroupKind().String()
-	return kind == "CustomResourceDefinition.apiextensions.k8s.io" || kind == "APIService.apiregistration.k8s.io"
+// unknown reports whether the other cluster did not serve a kind when it was asked.
+func (c *copier) unknown(resource kube.Resource) bool {
+	_, ok := pair.Version(resource, c.served)
+	return !ok
 }
 
 // copyKind copies the objects of one kind, from the beginning again when a cluster goes away and comes back. It returns copies whose
@@ -271,6 +269,8 @@ func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing
 		a.tally.add(obj, Fail, "the other cluster does not serve its kind")
 		return nil
 	}
+	a.writing <- struct{}{}
+	defer func() { <-a.writing }()
 	w := &writer{copier: a.copier, tally: a.tally, from: obj, first: true, hasty: existing == nil}
 	return w.copy(ctx, existing)
 }

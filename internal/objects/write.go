@@ -13,7 +13,6 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
-	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
@@ -231,14 +230,17 @@ func keepScale(want, existing *unstructured.Unstructured) {
 	}
 }
 
-// established waits until a kind that was defined is served, and a namespace is there for what goes into it.
+// servedWithin bounds how long the other cluster may take to serve a kind that was defined.
+const servedWithin = 30 * time.Second
+
+// established waits until a kind that was defined is served.
 func (w *writer) established(ctx context.Context, obj *unstructured.Unstructured) error {
 	if !isDefinition(obj) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, servedWithin)
 	defer cancel()
-	return workload.WaitReady(ctx, w.to, []*unstructured.Unstructured{obj}, func(string, ...any) {})
+	return w.to.AwaitServed(ctx, obj)
 }
 
 func isDefinition(obj *unstructured.Unstructured) bool {
