@@ -10,6 +10,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,6 +66,7 @@ type copier struct {
 	later    *later
 	served   []kube.Resource // by the other cluster; nil when it has to be asked
 	writing  chan struct{}   // has an item for each write under way
+	inactive atomic.Bool     // the other cluster was not active when it was asked last
 
 	lock    sync.Mutex
 	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on

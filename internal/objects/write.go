@@ -97,6 +97,7 @@ func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructu
 			return action, reason, err
 		}
 		active, err := withhold.Active(ctx, w.to)
+		w.inactive.Store(err == nil && !active)
 		if err != nil || active == w.active {
 			return action, reason, err
 		}
@@ -106,15 +107,21 @@ func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructu
 	}
 }
 
-// shaped is the object as it shall be there now: with what would act on the world outside withheld, unless the cluster is active.
-func (w *writer) shaped(ctx context.Context, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// shaped is the object as it shall be there now: with what would act on the world outside withheld, unless the cluster is active. One
+// that is new is withheld also if the cluster was not active when it was asked last: put asks once more when it is there.
+func (w *writer) shaped(ctx context.Context, want, existing *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	held, err := withhold.Hold(ctx, want, w.copier.from.Find)
 	if w.concerned = held != want; err != nil || !w.concerned {
 		return want, err
 	}
+	if existing == nil && w.inactive.Load() {
+		w.active = false
+		return held, nil
+	}
 	if w.active, err = withhold.Active(ctx, w.to); err != nil || w.active {
 		return want, err
 	}
+	w.inactive.Store(true)
 	return held, nil
 }
 
@@ -143,7 +150,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 	if existing != nil {
 		keepScale(free, existing)
 	}
-	want, err := w.shaped(ctx, free)
+	want, err := w.shaped(ctx, free, existing)
 	if err != nil {
 		return "", "", err
 	}
