@@ -6,21 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/bundle"
 	"github.com/crossfade-dev/crossfade/internal/cluster"
+	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/apiserver"
 	"github.com/crossfade-dev/crossfade/internal/tools/bench/crowd"
 	"github.com/crossfade-dev/crossfade/internal/tools/bench/part"
 )
-
-// widths are how many writes at once are tried when objects are written straight; the best counts.
-var widths = []int{8, 16, 32, 64}
-
-// pairs is how often a copy and straight writes are timed in turn.
-const pairs = 3
 
 // lab is two clusters without nodes: one that is full and stays, and one that is made anew for every measurement.
 type lab struct {
@@ -70,7 +64,25 @@ func (l *lab) fresh(ctx context.Context) (cluster.Access, error) {
 	if l.to, err = l.server(ctx, fmt.Sprintf("to-%d", l.made)); err != nil {
 		return cluster.Access{}, err
 	}
-	return l.to.Access, nil
+	return l.to.Access, warm(ctx, l.to.Access)
+}
+
+// warm waits until an API server that has just started serves kinds that are defined in it, which it is slow to do in its first seconds.
+func warm(ctx context.Context, access cluster.Access) error {
+	c, err := kube.Connect(access)
+	if err != nil {
+		return err
+	}
+	definition := crowd.Definition("Trial", "trials")
+	if _, err := c.Create(ctx, definition); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := c.AwaitServed(ctx, definition); err != nil {
+		return err
+	}
+	return c.Delete(ctx, definition)
 }
 
 func (l *lab) close() {
@@ -82,12 +94,17 @@ func (l *lab) close() {
 	_ = os.RemoveAll(l.dir)
 }
 
+// run does a task, and says what processor time it took whom: on a machine that others use, too, it tells more than the clock.
+func (l *lab) run(ctx context.Context, t part.Task) (r part.Result, spent string, err error) {
+	from, to := l.from.CPU(), l.to.CPU()
+	r, err = part.Run(ctx, t)
+	return r, fmt.Sprintf("processor time %s, of the servers %s and %s", show(r.CPU), show(l.from.CPU()-from), show(l.to.CPU()-to)), err
+}
+
 // copy copies the first cluster into the second in a process of its own.
 func (l *lab) copy(ctx context.Context) (part.Result, error) {
-	a, b := l.from.CPU(), l.to.CPU()
-	defer func() { say("servers: %s, %s", l.from.CPU()-a, l.to.CPU()-b) }()
-	r, err := part.Run(ctx, part.Task{Do: "copy", From: l.from.Access, To: l.to.Access, Profile: profile()})
-	say("copied %d, %d were there: %s, %s of processor time, %d MiB", r.Written, r.There, show(r.Took), show(r.CPU), r.PeakRSS>>20)
+	r, spent, err := l.run(ctx, part.Task{Do: "copy", From: l.from.Access, To: l.to.Access})
+	say("copied %d, %d were there: %s; %s; %d MiB", r.Written, r.There, show(r.Took), spent, r.PeakRSS>>20)
 	return r, err
 }
 
@@ -109,10 +126,8 @@ func (l *lab) write(ctx context.Context, dump string, width int) (part.Result, e
 	if err != nil {
 		return part.Result{}, err
 	}
-	a, b := l.from.CPU(), l.to.CPU()
-	defer func() { say("servers: %s, %s", l.from.CPU()-a, l.to.CPU()-b) }()
-	r, err := part.Run(ctx, part.Task{Do: "write", To: to, Dump: dump, Width: width})
-	say("wrote %d straight, %d at once: %s, %s of processor time", r.Written, width, show(r.Took), show(r.CPU))
+	r, spent, err := l.run(ctx, part.Task{Do: "write", To: to, Dump: dump, Width: width})
+	say("wrote %d straight, %d at once: %s; %s", r.Written, width, show(r.Took), spent)
 	return r, err
 }
 
@@ -153,68 +168,3 @@ func (l *lab) kubectl(ctx context.Context, dump string) (time.Duration, error) {
 }
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "  "+format+"\n", args...) }
-
-func profile() string { return os.Getenv("CROSSFADE_BENCH_PROFILE") }
-
-// copying measures what a copy takes.
-func copying(ctx context.Context) ([]number, error) {
-	size := 10000
-	l, err := newLab(ctx, size)
-	if err != nil {
-		return nil, err
-	}
-	defer l.close()
-	first, err := l.copyFresh(ctx)
-	if err != nil {
-		return nil, err
-	}
-	second, err := l.copy(ctx)
-	if err != nil {
-		return nil, err
-	}
-	dump, err := l.dump(ctx)
-	if err != nil {
-		return nil, err
-	}
-	_, _ = first, second
-	best, err := l.best(ctx, dump)
-	if err != nil {
-		return nil, err
-	}
-	var ratios []float64
-	for range pairs {
-		ours, err := l.copyFresh(ctx)
-		if err != nil {
-			return nil, err
-		}
-		straight, err := l.write(ctx, dump, best)
-		if err != nil {
-			return nil, err
-		}
-		ratios = append(ratios, float64(straight.Took)/float64(ours.Took))
-	}
-	slices.Sort(ratios)
-	say("%v", ratios)
-	if false {
-}
-	if _, err := l.kubectl(ctx, dump); err != nil {
-		return nil, err
-	}
-	return nil, nil
-}
-
-// best finds out how many straight writes at once are the fastest.
-func (l *lab) best(ctx context.Context, dump string) (int, error) {
-	var best int
-	var least time.Duration
-	for _, width := range widths {
-		r, err := l.write(ctx, dump, width)
-		if err != nil {
-			return 0, err
-		}
-		if best == 0 || r.Took < least {
-			best, least = width, r.Took
-		}
-	}
-	return best, nil
-}

@@ -215,21 +215,25 @@ func namespace(i int) Object {
 func definitions() []Object {
 	var all []Object
 	for _, k := range kinds() {
-		if k.group != group {
-			continue
+		if k.group == group {
+			all = append(all, Object{
+				Unstructured: Definition(k.kind, k.plural),
+				Resource:     schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"},
+			})
 		}
-		open := map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}
-		all = append(all, Object{
-			Resource: schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"},
-			Unstructured: &unstructured.Unstructured{Object: map[string]any{
-				"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-				"metadata": map[string]any{"name": k.plural + "." + group, "labels": map[string]any{"app.kubernetes.io/managed-by": "bench"}},
-				"spec": map[string]any{
-					"group": group, "scope": "Namespaced", "names": map[string]any{"kind": k.kind, "plural": k.plural},
-					"versions": []any{map[string]any{"name": k.version, "served": true, "storage": true, "schema": map[string]any{"openAPIV3Schema": open}}},
-				},
-			}},
-		})
 	}
 	return all
+}
+
+// Definition makes the definition of a kind of any content.
+func Definition(kind, plural string) *unstructured.Unstructured {
+	open := map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+		"metadata": map[string]any{"name": plural + "." + group, "labels": map[string]any{"app.kubernetes.io/managed-by": "bench"}},
+		"spec": map[string]any{
+			"group": group, "scope": "Namespaced", "names": map[string]any{"kind": kind, "plural": plural},
+			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{"openAPIV3Schema": open}}},
+		},
+	}}
 }

@@ -21,7 +21,7 @@ const seeders = 24
 
 // Seed creates the objects of a crowd in a cluster, as the people and the controllers that such objects are of.
 func Seed(ctx context.Context, access cluster.Access, c crowd.Crowd) error {
-	config, err := restConfig(access)
+	config, err := Config(access)
 	if err != nil {
 		return err
 	}

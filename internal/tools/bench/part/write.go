@@ -24,7 +24,7 @@ type request struct {
 
 // write sends objects to an API server as fast as it takes them: encoded before the clock starts, and what it answers is not read.
 func write(ctx context.Context, t Task) (Result, error) {
-	config, err := restConfig(t.To)
+	config, err := Config(t.To)
 	if err != nil {
 		return Result{}, err
 	}
@@ -97,8 +97,8 @@ func (q request) try(ctx context.Context, client *http.Client) (code int, text s
 	return answer.StatusCode, text, err
 }
 
-// restConfig is a connection that nothing holds back.
-func restConfig(access cluster.Access) (*rest.Config, error) {
+// Config is a connection that nothing holds back.
+func Config(access cluster.Access) (*rest.Config, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: access.Kubeconfig}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: access.Context}).ClientConfig()
 	if err != nil {
