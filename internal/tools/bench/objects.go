@@ -10,7 +10,6 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/bundle"
 	"github.com/crossfade-dev/crossfade/internal/cluster"
-	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/apiserver"
 	"github.com/crossfade-dev/crossfade/internal/tools/bench/crowd"
 	"github.com/crossfade-dev/crossfade/internal/tools/bench/part"
@@ -64,25 +63,7 @@ func (l *lab) fresh(ctx context.Context) (cluster.Access, error) {
 	if l.to, err = l.server(ctx, fmt.Sprintf("to-%d", l.made)); err != nil {
 		return cluster.Access{}, err
 	}
-	return l.to.Access, warm(ctx, l.to.Access)
-}
-
-// warm waits until an API server that has just started serves kinds that are defined in it, which it is slow to do in its first seconds.
-func warm(ctx context.Context, access cluster.Access) error {
-	c, err := kube.Connect(access)
-	if err != nil {
-		return err
-	}
-	definition := crowd.Definition("Trial", "trials")
-	if _, err := c.Create(ctx, definition); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := c.AwaitServed(ctx, definition); err != nil {
-		return err
-	}
-	return c.Delete(ctx, definition)
+	return l.to.Access, nil
 }
 
 func (l *lab) close() {
