@@ -163,8 +163,8 @@ func essence(obj map[string]any) map[string]any {
 	}
 	for _, kind := range []string{"labels", "annotations"} {
 		entries, _ := meta[kind].(map[string]any)
-		for key := range entries {
-			if strings.HasPrefix(key, "crossfade.dev/") || key == "kubectl.kubernetes.io/last-applied-configuration" || key == "deployment.kubernetes.io/revision" ||
+		for key, value := range entries {
+			if strings.HasPrefix(key, "crossfade.dev/") || value == "crossfade-withheld" || key == "kubectl.kubernetes.io/last-applied-configuration" || key == "deployment.kubernetes.io/revision" ||
 				key == "deprecated.daemonset.template.generation" {
 				delete(entries, key)
 			}
@@ -273,6 +273,7 @@ func TestCopy(t *testing.T) {
 	p.writesNothing()
 	t.Run("Follow", func(t *testing.T) { p.follows(t) })
 	t.Run("Corpus", func(t *testing.T) { p.corpus(t) })
+	t.Run("HandOver", func(t *testing.T) { p.handsOver(t) })
 }
 
 // runs waits until all workloads of the fixtures run in a cluster, and its operator has done its work.

@@ -1,4 +1,5 @@
-// Package check finds out whether something holds: an HTTP answer, a program's exit status, a Job in the cluster.
+// Package check finds out whether something holds: an HTTP answer, a program's exit status, a Job in the cluster, the same objects
+// as in the generation before.
 package check
 
 import (
@@ -12,14 +13,17 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
 // How long a check is tried unless it says so itself, and how long one waits between two tries.
 const (
-	defaultTimeout    = 30 * time.Second
-	defaultJobTimeout = 2 * time.Minute
-	retryInterval     = 500 * time.Millisecond
+	defaultTimeout       = 30 * time.Second
+	defaultJobTimeout    = 2 * time.Minute
+	defaultParityTimeout = 5 * time.Minute
+	retryInterval        = 500 * time.Millisecond
 )
 
 // Target is what checks are about. Its strings are what templates can use.
@@ -35,6 +39,8 @@ type Target struct {
 	Dir    string         // the directory of the document; relative paths start there
 	// Route says where to ask for a route's host: the base of the URL, without a path, and the Host header.
 	Route func(host string) (url, hostHeader string, err error)
+	// Original connects to the generation before, and says what of it was to be copied; nil when there is none.
+	Original func(context.Context) (*kube.Cluster, decide.Rules, error)
 }
 
 // Result is a check that holds.
@@ -136,8 +142,11 @@ func newProbe(c spec.Check, t Target) (probe, error) {
 	case c.Job != nil:
 		p.timeout, p.once = c.Timeout.Or(defaultJobTimeout), true
 		p.try, err = jobProbe(p.name, *c.Job, t)
+	case c.Parity != nil:
+		p.timeout = c.Timeout.Or(defaultParityTimeout)
+		p.try, err = parityProbe(*c.Parity, t)
 	default:
-		err = fmt.Errorf("it says neither http, command nor job")
+		err = fmt.Errorf("it says neither http, command, job nor parity")
 	}
 	if err != nil {
 		return p, fault.New(fault.Invalid, "check %s: %w", p.name, err).WithHint("correct the check in the configuration")
@@ -154,6 +163,8 @@ func describe(c spec.Check) string {
 		return "command " + filepath.Base(c.Command.Args[0])
 	case c.Job != nil:
 		return "job " + filepath.Base(c.Job.Manifest)
+	case c.Parity != nil:
+		return "parity"
 	default:
 		return "without a kind"
 	}

@@ -16,7 +16,9 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/check"
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -211,5 +213,42 @@ func TestJob(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// TestParity: a generation that is as the one before holds; one that is not is tried until it is, and then named.
+func TestParity(t *testing.T) {
+	old, next := kubetest.Start(t, "old"), kubetest.Start(t, "next")
+	const settings = "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}, data: {colour: %s}}"
+	old.WriteAs(t, "kubectl-create", fmt.Sprintf(settings, "blue"))
+	from := old.Connect(t)
+	target := check.Target{Environment: "production", Access: next.Access, Original: func(context.Context) (*kube.Cluster, decide.Rules, error) {
+		return from, decide.Rules{Copy: spec.Copy{Exclude: []spec.Selector{{Namespaces: []string{"private"}}}}}, nil
+	}}
+	hold := func(target check.Target, exclude ...spec.Selector) error {
+		c := spec.Check{Name: "parity", Timeout: spec.Duration(3 * time.Second), Parity: &spec.ParityCheck{Exclude: exclude}}
+		_, err := check.Hold(t.Context(), []spec.Check{c}, target, silent)
+		return err
+	}
+	if err := hold(check.Target{}); err != nil {
+		t.Errorf("a first generation: %v", err)
+	}
+	err := hold(target)
+	expect(t, err, fault.Refused, "check parity: old and next differ in 2 of 2 objects: 2 missing; the first is ConfigMap shop/settings: missing")
+	if want := "crossfade diff --from " + old.Access.Kubeconfig + ":old --to " + next.Access.Kubeconfig + ":next --env production shows everything"; fault.HintOf(err) != want {
+		t.Errorf("hint %q, want %q", fault.HintOf(err), want)
+	}
+	next.WriteAs(t, "kubectl-create", fmt.Sprintf(settings, "blue"))
+	if err := hold(target); err != nil {
+		t.Errorf("the same: %v", err)
+	}
+	next.WriteAs(t, "kubectl-edit", fmt.Sprintf(settings, "green"))
+	expect(t, hold(target), fault.Refused, "old and next differ in 1 of 2 objects: 1 different; the first is ConfigMap shop/settings: different, data.colour")
+	if err := hold(target, spec.Selector{Names: []string{"settings"}}); err != nil {
+		t.Errorf("what may differ: %v", err)
+	}
+	old.WriteAs(t, "kubectl-create", "{apiVersion: v1, kind: Namespace, metadata: {name: private}}")
+	if err := hold(target, spec.Selector{Names: []string{"settings"}}); err != nil {
+		t.Errorf("what is not copied: %v", err)
 	}
 }

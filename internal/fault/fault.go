@@ -16,6 +16,7 @@ const (
 	Failed      Code = "failed"      // 1: an act did not succeed, and trying again will not help
 	Unavailable Code = "unavailable" // 1: a peer does not answer now; trying again can help
 	Invalid     Code = "invalid"     // 2: bad usage or configuration
+	Trouble     Code = "trouble"     // 2: what was to be compared could not be
 	Refused     Code = "refused"     // 3: a check or a gate said no
 	Locked      Code = "locked"      // 4: frozen, or locked by another run
 	Interrupted Code = "interrupted" // 5: stopped before the end; the same command resumes
@@ -91,7 +92,7 @@ func ExitStatus(err error) int {
 	switch CodeOf(err) {
 	case "":
 		return 0
-	case Invalid:
+	case Invalid, Trouble:
 		return 2
 	case Refused:
 		return 3

@@ -73,6 +73,19 @@ func (c *Cluster) Resources(ctx context.Context) (served []Resource, missing []s
 	return resources, missing, nil
 }
 
+// OpenAPI returns what the API server publishes about the kinds of a group and version: an OpenAPI v3 document, as JSON.
+func (c *Cluster) OpenAPI(ctx context.Context, gv schema.GroupVersion) ([]byte, error) {
+	path := "/openapi/v3/apis/" + gv.String()
+	if gv.Group == "" {
+		path = "/openapi/v3/api/" + gv.Version
+	}
+	raw, err := c.found.RESTClient().Get().AbsPath(path).SetHeader("Accept", "application/json").DoRaw(ctx)
+	if err != nil {
+		return nil, c.Fault(err, "cannot ask the cluster %s which fields %s has", c.access.Context, gv)
+	}
+	return raw, nil
+}
+
 // stored reports whether objects of the resource can be listed and written: not a subresource, not a review.
 func stored(r metav1.APIResource) bool {
 	verbs := []string(r.Verbs)

@@ -30,7 +30,7 @@ import (
 // Limits of what one copy has under way at once. The API servers set the pace beyond them.
 const (
 	kindsAtOnce  = 16 // most kinds have few objects, or none
-	writesAtOnce = 32
+	writesAtOnce = 24 // of each kind, so that what holds up the writes of one holds up no other
 )
 
 // Options say what is copied, and who is told.
@@ -65,8 +65,9 @@ type copier struct {
 	tally    *tally
 	later    *later
 	served   []kube.Resource // by the other cluster; nil when it has to be asked
-	writing  chan struct{}   // has an item for each write under way
 	inactive atomic.Bool     // the other cluster was not active when it was asked last
+
+	quiescing bool // whether controllers are stopped for the time of the copy
 
 	lock    sync.Mutex
 	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on
@@ -76,7 +77,7 @@ type copier struct {
 
 func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier, error) {
 	c := &copier{
-		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{}, writing: make(chan struct{}, writesAtOnce),
+		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{},
 		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{},
 	}
 	c.decide = decide.New(o.Rules, ownersIn(from))
@@ -271,8 +272,6 @@ func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing
 		a.tally.add(obj, Fail, "the other cluster does not serve its kind")
 		return nil
 	}
-	a.writing <- struct{}{}
-	defer func() { <-a.writing }()
 	w := &writer{copier: a.copier, tally: a.tally, from: obj, first: true, hasty: existing == nil}
 	return w.copy(ctx, existing)
 }

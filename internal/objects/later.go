@@ -184,14 +184,17 @@ func (l *later) failures() []putOff {
 // settleOwners copies the objects whose owners are there by now, and those whose owners those are. Objects that still wait for an owner of
 // a kind whose turn has not come go on waiting.
 func (c *copier) settleOwners(ctx context.Context) error {
-	return c.descend(ctx, c.later.take(), func() *writer { return &writer{copier: c, tally: c.tally, first: true} })
+	return c.descend(ctx, c.later.take(), writer{tally: c.tally, first: true})
 }
 
-// settleRest copies what still waits when every kind has had its turn: objects whose owners are not copied, without those; objects
-// that own each other, one of them first without its owner; and everything that could not be written, once more.
+// settleRest copies what still waits when every kind has had its turn: everything that could not be written, once more, as what it
+// lacked may be there; objects that name others by UID which are not copied, without those; objects that name each other, one of them
+// first without the other; and what could not be written even then, for the last time.
 func (c *copier) settleRest(ctx context.Context) error {
-	alone := func() *writer { return &writer{copier: c, tally: c.tally, alone: true} }
-	if err := c.descend(ctx, c.later.take(), alone); err != nil {
+	if err := c.descend(ctx, c.later.failures(), writer{tally: c.tally, first: true}); err != nil {
+		return err
+	}
+	if err := c.descend(ctx, c.later.take(), writer{tally: c.tally, last: true}); err != nil {
 		return err
 	}
 	var relink []putOff
@@ -200,23 +203,23 @@ func (c *copier) settleRest(ctx context.Context) error {
 		if ref == nil {
 			break
 		}
-		c.tally.note(&c.tally.report.Notes, "%s and %s own each other: it was copied without its owner first", ident.Of(ref), strings.Join(owners, ", "))
+		c.tally.note(&c.tally.report.Notes, "%s and %s name each other by UID: it was copied first, without", ident.Of(ref), strings.Join(owners, ", "))
 		first := putOff{ref: ref}
 		relink = append(relink, first)
-		if err := c.descend(ctx, []putOff{first}, alone); err != nil {
+		if err := c.descend(ctx, []putOff{first}, writer{tally: c.tally}); err != nil {
 			return err
 		}
 	}
 	again := newTally(c.DryRun, nil) // those that succeed were counted when they were first written
-	if err := c.descend(ctx, relink, func() *writer { return &writer{copier: c, tally: again, alone: true} }); err != nil {
+	if err := c.descend(ctx, relink, writer{tally: again}); err != nil {
 		return err
 	}
 	c.tally.merge(again.problems())
-	return c.descend(ctx, c.later.failures(), alone)
+	return c.descend(ctx, c.later.failures(), writer{tally: c.tally, last: true})
 }
 
-// descend copies objects, and then those that waited for them, until nothing more can follow.
-func (c *copier) descend(ctx context.Context, off []putOff, writing func() *writer) error {
+// descend copies objects with a writer like the one given, and then those that waited for them, until nothing more can follow.
+func (c *copier) descend(ctx context.Context, off []putOff, like writer) error {
 	for len(off) > 0 {
 		var lock sync.Mutex
 		var next []putOff
@@ -224,8 +227,9 @@ func (c *copier) descend(ctx context.Context, off []putOff, writing func() *writ
 		group.SetLimit(writesAtOnce)
 		for _, o := range off {
 			group.Go(func() error {
-				w := writing()
-				if err := c.again(each, o, w); err != nil {
+				w := like
+				w.copier = c
+				if err := c.again(each, o, &w); err != nil {
 					return err
 				}
 				if w.first && c.later.waits(o.ref) {
@@ -257,7 +261,8 @@ func (c *copier) keep(off []putOff) {
 // again copies an object that was put off. What is not held of it is read.
 func (c *copier) again(ctx context.Context, o putOff, w *writer) (err error) {
 	if w.from = o.obj; w.from == nil {
-		if w.from, err = c.from.Get(ctx, o.ref); err != nil || w.from == nil { // gone since: there is nothing to copy
+		w.from, err = c.from.Get(ctx, o.ref)
+		if err != nil || w.from == nil || w.from.GetDeletionTimestamp() != nil { // gone since, or soon: there is nothing to copy
 			return c.settled(o.ref, err)
 		}
 	}

@@ -62,8 +62,12 @@ aggregationRule: {clusterRoleSelectors: [{matchLabels: {made: part}}]}
 
 // kindsOf are the plurals of namespaced kinds whose objects controllers make.
 var kindsOf = []schema.GroupVersionResource{
-	{Group: "apps", Version: "v1", Resource: "replicasets"}, {Version: "v1", Resource: "pods"}, {Version: "v1", Resource: "persistentvolumeclaims"},
-	{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}, {Version: "v1", Resource: "secrets"}, {Version: "v1", Resource: "serviceaccounts"},
+	{Group: "apps", Version: "v1", Resource: "replicasets"},
+	{Version: "v1", Resource: "pods"},
+	{Version: "v1", Resource: "persistentvolumeclaims"},
+	{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
+	{Version: "v1", Resource: "secrets"},
+	{Version: "v1", Resource: "serviceaccounts"},
 }
 
 // count counts the objects of a namespace by kind.

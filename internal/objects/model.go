@@ -2,40 +2,62 @@ package objects
 
 import (
 	"context"
+	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
 
-// Model says what a copy would write, for comparing it with what is there. It only reads, and may be used by many goroutines.
+// Model says what a copy from one cluster to another would write, for comparing it with what is there. It only reads, and may be
+// used by many goroutines.
 type Model struct {
 	copier *copier
 	there  *decide.Decider // decides about objects of the other cluster
+	active bool            // nothing is withheld in the other cluster
+	hidden bool            // whether it is active may not be known
 }
 
-// NewModel makes a model of the copy from one cluster to another. An error is one of reading the first cluster.
-func NewModel(ctx context.Context, from, to *kube.Cluster, rules decide.Rules) (*Model, error) {
+// NewModel makes a model of the copy that the rules ask for, of kinds that the first cluster serves. An error is one of reading the clusters.
+func NewModel(ctx context.Context, from, to *kube.Cluster, rules decide.Rules, kinds []kube.Resource) (*Model, error) {
 	c, err := newCopier(ctx, from, to, Options{Rules: rules, Progress: func(string, ...any) {}})
 	if err != nil {
 		return nil, err
 	}
-	return &Model{copier: c, there: decide.New(rules, ownersIn(to))}, nil
+	m := &Model{copier: c, there: c.decide.In(ownersIn(to))}
+	m.active, err = withhold.Active(ctx, to)
+	if m.hidden = apierrors.IsForbidden(err); err != nil && !m.hidden {
+		return nil, err
+	}
+	kinds = slices.DeleteFunc(slices.Clone(kinds), func(r kube.Resource) bool { return !m.MayCopy(r) })
+	return m, c.gather(ctx, kinds)
 }
 
 // MayCopy reports whether any object of a kind is copied.
 func (m *Model) MayCopy(resource kube.Resource) bool { return m.copier.decide.MayCopy(resource) }
 
-// Skips says why an object of the first cluster is not written over existing, its peer or nil; decide.None when it is.
-func (m *Model) Skips(ctx context.Context, resource kube.Resource, obj, existing *unstructured.Unstructured) (decide.Reason, error) {
-	reason, err := m.copier.decide.Object(ctx, resource, obj)
-	if err != nil || reason != decide.None {
-		return reason, err
+// Skips says why an object of the first cluster is not copied; decide.None when it is.
+func (m *Model) Skips(ctx context.Context, resource kube.Resource, obj *unstructured.Unstructured) (decide.Reason, error) {
+	return m.copier.decide.Object(ctx, resource, obj)
+}
+
+// Asks reports whether the rules ask for an object, which does not mean that it is copied.
+func (m *Model) Asks(resource kube.Resource, obj *unstructured.Unstructured) bool {
+	return m.copier.decide.Asked(resource, obj)
+}
+
+// Keeps says why existing stays as it is although obj, its peer in the first cluster, is copied; decide.None when it does not.
+func (m *Model) Keeps(resource kube.Resource, obj, existing *unstructured.Unstructured) decide.Reason {
+	reason := m.copier.decide.Keep(resource, obj, existing)
+	if reason == decide.None && m.copier.policy(obj) == "target" && decide.Edited(existing) {
+		return decide.Changed
 	}
-	return m.copier.decide.Keep(resource, obj, existing), nil
+	return reason
 }
 
 // SkipsThere says why an object of the other cluster is none that a copy could have made; decide.None when it is one.
@@ -46,38 +68,61 @@ func (m *Model) SkipsThere(ctx context.Context, resource kube.Resource, obj *uns
 // Made reports whether a copy from the first cluster made an object of the other, as opposed to having found it there.
 func (m *Model) Made(theirs *unstructured.Unstructured) bool { return m.copier.isOurs(theirs) }
 
-// Want is the object as a copy would write it over existing, but for its labels about the copy. Owners that are not there are
-// left out. scaled tells that its replicas are those that an autoscaler has set in the other cluster.
-func (m *Model) Want(ctx context.Context, obj, existing *unstructured.Unstructured) (want *unstructured.Unstructured, scaled bool, err error) {
-	w := &writer{copier: m.copier, from: obj}
-	want, _, err = w.prepare(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	replicas, _, _ := unstructured.NestedInt64(want.Object, "spec", "replicas")
-	keepScale(want, existing)
-	kept, _, _ := unstructured.NestedInt64(want.Object, "spec", "replicas")
-	if existing != nil && withhold.Held(existing) {
-		want, err = withhold.Hold(ctx, want, m.copier.from.Find)
-	}
-	return want, kept != replicas, err
+// Wanted is an object as a copy would write it over one that is there.
+type Wanted struct {
+	Object   *unstructured.Unstructured // but for its labels about the copy
+	Scaled   bool                       // its replicas are those that an autoscaler has set in the other cluster
+	Copied   bool                       // what is there was written by a copy from the first cluster, whoever had made it
+	Unwanted bool                       // what is there was not copied, and acts on the world outside although the other cluster is not active
+
+	plain, scaled *unstructured.Unstructured // with nothing withheld, and the replicas of the first cluster and of the other
 }
 
-// Copied reports whether existing was written by a copy from the first cluster, whoever made it, and whether any of the objects that
-// are passed is what was written then. They are as Want made them.
-func (m *Model) Copied(existing *unstructured.Unstructured, wanted ...*unstructured.Unstructured) (copied, same bool) {
+// Want is obj as a copy would write it over existing. Owners that are not there are left out.
+func (m *Model) Want(ctx context.Context, obj, existing *unstructured.Unstructured) (Wanted, error) {
+	w := &writer{copier: m.copier, from: obj}
+	plain, _, err := w.prepare(ctx)
+	if err != nil {
+		return Wanted{}, err
+	}
+	scaled := plain.DeepCopy()
+	keepScale(scaled, existing)
+	want := Wanted{Object: scaled, plain: plain, scaled: scaled}
+	want.Scaled = !field.Equal(field.Map(plain, "spec")["replicas"], field.Map(scaled, "spec")["replicas"])
+	_, want.Copied = m.written(existing)
+	if m.active {
+		return want, nil
+	}
+	held, err := withhold.Hold(ctx, scaled, m.copier.from.Find)
+	if err != nil {
+		return Wanted{}, err
+	}
+	if want.Copied && !m.hidden || withhold.Held(existing) {
+		want.Object = held
+	} else {
+		want.Unwanted = held != scaled
+	}
+	return want, nil
+}
+
+// Current reports whether what a copy has written to existing is what it would write now, values of Secrets aside.
+func (m *Model) Current(want Wanted, existing *unstructured.Unstructured) bool {
+	written, copied := m.written(existing)
+	return copied && (m.digest(want.plain, existing) == written || m.digest(want.scaled, existing) == written)
+}
+
+// written is the digest of what a copy from the first cluster has written to an object.
+func (m *Model) written(existing *unstructured.Unstructured) (digest string, copied bool) {
 	label, _ := strings.CutPrefix(kube.Copied(existing), takenOver)
-	written, copied := strings.CutPrefix(label, m.copier.mark)
-	if !copied {
-		return false, false
-	}
-	for _, want := range wanted {
-		form := want.DeepCopy()
-		m.copier.stamp(form, existing)
-		labels := form.GetLabels()
-		delete(labels, kube.CopiedLabel)
-		form.SetLabels(labels)
-		same = same || digest(released(form)) == written
-	}
-	return true, same
+	return strings.CutPrefix(label, m.copier.mark)
+}
+
+// digest is what a copy that wrote the object over existing would put into its label.
+func (m *Model) digest(obj, existing *unstructured.Unstructured) string {
+	obj = obj.DeepCopy()
+	m.copier.stamp(obj, existing)
+	labels := obj.GetLabels()
+	delete(labels, kube.CopiedLabel)
+	obj.SetLabels(labels)
+	return digest(released(obj))
 }

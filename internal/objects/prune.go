@@ -40,7 +40,7 @@ func (c *copier) pruneOne(ctx context.Context, ref *unstructured.Unstructured) (
 	if err != nil || theirs == nil || !c.isOurs(theirs) || theirs.GetDeletionTimestamp() != nil {
 		return false, c.settled(ref, err)
 	}
-	if edited(theirs) {
+	if decide.Edited(theirs) {
 		c.tally.add(theirs, Conflict, "its original is gone, and it was changed here since it was copied")
 		return false, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 )
 
@@ -26,6 +27,21 @@ var immutableWords = []string{"immutable", "cannot change roleRef", "updates to"
 // immutable reports whether an error is about a field that cannot be changed.
 func immutable(err error) bool {
 	return apierrors.IsInvalid(err) && slices.ContainsFunc(immutableWords, func(words string) bool { return strings.Contains(err.Error(), words) })
+}
+
+// ignored reports whether the API server would take a change of an object without a word, and not make it: a Service stays headless,
+// or not.
+func ignored(want, existing *unstructured.Unstructured) bool {
+	headless := func(obj *unstructured.Unstructured) bool { return field.String(obj, "spec", "clusterIP") == "None" }
+	return want.GroupVersionKind().GroupKind().String() == "Service" && headless(want) != headless(existing)
+}
+
+// replace makes an object again, unless that would undo what somebody has changed in it.
+func (w *writer) replace(ctx context.Context, want, existing *unstructured.Unstructured, policy string) (Action, string, error) {
+	if policy != "source" && decide.Edited(existing) {
+		return Conflict, "a field that cannot be changed differs, and it was changed here since it was copied", nil
+	}
+	return Update, "deleted and created again", w.recreate(ctx, want, existing)
 }
 
 // goneWithin bounds how long an object that is deleted to be made again may take to go.

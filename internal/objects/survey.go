@@ -78,11 +78,7 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 // unserved reports the objects of a kind that the other cluster does not serve, or in none of the versions of this one, and that would be
 // copied.
 func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Resource) error {
-	reason := "the other cluster does not serve its kind: install there what defines it, or leave it out with copy.exclude"
-	if i := slices.IndexFunc(theirs, func(t kube.Resource) bool { return t.GroupResource() == r.GroupResource() }); i >= 0 {
-		reason = "the other cluster serves its kind in " + list(theirs[i].Versions) + " only, and this one in " + list(r.Versions) +
-			": convert the objects, or serve one version in both"
-	}
+	reason := WhyUnserved(r, theirs)
 	lost := false
 	for obj, err := range c.from.List(ctx, r.GroupVersionResource, kube.Query{}) {
 		if err != nil {
@@ -104,6 +100,17 @@ func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Re
 		c.Progress("%s cannot be copied: %s", r.GroupResource(), reason)
 	}
 	return nil
+}
+
+// WhyUnserved says why the objects of a kind cannot be copied to a cluster that does not serve it, or not in a version of theirs, and what
+// to do about it.
+func WhyUnserved(r kube.Resource, theirs []kube.Resource) string {
+	i := slices.IndexFunc(theirs, func(t kube.Resource) bool { return t.GroupResource() == r.GroupResource() })
+	if i < 0 {
+		return "the other cluster does not serve its kind: install there what defines it, or leave it out with copy.exclude"
+	}
+	return "the other cluster serves its kind in " + list(theirs[i].Versions) + " only, and this one in " + list(r.Versions) +
+		": convert the objects, or serve one version in both"
 }
 
 // unreadable counts a kind that cannot be listed, and returns what stops everything.

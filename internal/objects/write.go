@@ -13,7 +13,9 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
@@ -31,7 +33,7 @@ type writer struct {
 	from  *unstructured.Unstructured // as it is in its own cluster
 	first bool                       // whether it may be put off until everything else is there
 	hasty bool                       // whether an owner that is not remembered counts as one that is not there
-	alone bool                       // whether it is written without owners that are not there
+	last  bool                       // whether what it names by UID and is not there does not come any more
 
 	concerned, active bool // whether something of it may be withheld, and whether the other cluster was active when it was written
 }
@@ -52,6 +54,9 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	switch {
 	case err == nil:
 		w.tally.add(w.from, action, reason)
+		if w.last && !w.DryRun && len(missing) > 0 {
+			w.tally.note(&w.tally.report.Notes, "%s was copied without %s, which the other cluster does not have", ident.Of(w.from), strings.Join(missing, ", "))
+		}
 		w.accepted()
 		return nil
 	case stops(err) || ctx.Err() != nil:
@@ -67,7 +72,8 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	return nil
 }
 
-// prepare makes the object as it shall be in the other cluster; missing are owners that are not there (yet).
+// prepare makes the object as it shall be in the other cluster; missing are objects that it names by UID, as its
+// owners for one, and that are not there (yet).
 func (w *writer) prepare(ctx context.Context) (want *unstructured.Unstructured, missing []string, err error) {
 	free, err := withhold.Restore(w.from)
 	if err != nil {
@@ -83,10 +89,8 @@ func (w *writer) prepare(ctx context.Context) (want *unstructured.Unstructured, 
 	if len(owners) > 0 {
 		_ = unstructured.SetNestedSlice(want.Object, owners, "metadata", "ownerReferences") // metadata is a map
 	}
-	if err := w.relate.Fields(ctx, want); err != nil {
-		return nil, nil, err
-	}
-	return want, missing, nil
+	others, err := w.relate.Fields(ctx, want)
+	return want, append(missing, others...), err
 }
 
 // put writes the object, once more when the other cluster has become active meanwhile, or has ceased to be.
@@ -107,8 +111,9 @@ func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructu
 	}
 }
 
-// shaped is the object as it shall be there now: with what would act on the world outside withheld, unless the cluster is active. One
-// that is new is withheld also if the cluster was not active when it was asked last: put asks once more when it is there.
+// shaped is the object as it shall be there now. What would act on the world outside is withheld while the other cluster is not active;
+// and also while it is, as long as the original acts, unless both have acted before. One that is new is withheld as well if the cluster
+// was not active when it was asked last: put asks once more when it is there.
 func (w *writer) shaped(ctx context.Context, want, existing *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	held, err := withhold.Hold(ctx, want, w.copier.from.Find)
 	if w.concerned = held != want; err != nil || !w.concerned {
@@ -118,11 +123,15 @@ func (w *writer) shaped(ctx context.Context, want, existing *unstructured.Unstru
 		w.active = false
 		return held, nil
 	}
-	if w.active, err = withhold.Active(ctx, w.to); err != nil || w.active {
-		return want, err
+	w.active, err = withhold.Active(ctx, w.to)
+	if w.inactive.Store(err == nil && !w.active); err != nil || !w.active {
+		return held, err
 	}
-	w.inactive.Store(true)
-	return held, nil
+	original, err := withhold.Hold(ctx, w.from, w.copier.from.Find)
+	if err == nil && original != w.from && (existing == nil || withhold.Held(existing)) {
+		return held, nil
+	}
+	return want, err
 }
 
 // persist writes the object, again while the API server is busy.
@@ -156,6 +165,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 	}
 	if existing == nil {
 		w.stamp(want, nil)
+		want = w.still(want, nil)
 		if w.DryRun {
 			return Create, "", nil
 		}
@@ -176,6 +186,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 		return w.try(ctx, free, existing)
 	}
 	w.stamp(want, existing)
+	want = w.still(want, existing)
 	w.relate.Learn(existing)
 	if same(want, existing) {
 		return Unchanged, "", nil
@@ -186,18 +197,21 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 // change applies the object over what is there, unless somebody has changed it there.
 func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
 	policy := w.policy(want)
-	if policy == "target" && edited(existing) {
-		return Skip, "left as it was changed in the other cluster", nil
+	if policy == "target" && decide.Edited(existing) {
+		return Skip, string(decide.Changed), nil
 	}
 	if w.DryRun {
 		return Update, "", nil
+	}
+	if ignored(want, existing) {
+		return w.replace(ctx, want, existing, policy)
 	}
 	written, err := w.to.Write(ctx, want, existing, policy == "source")
 	switch conflicts := kube.Conflicts(err); {
 	case len(conflicts) > 0:
 		return Conflict, strings.Join(conflicts, "; "), nil
 	case err != nil && immutable(err):
-		return Update, "deleted and created again", w.recreate(ctx, want, existing)
+		return w.replace(ctx, want, existing, policy)
 	case err != nil:
 		return "", "", err
 	case written.GetResourceVersion() == existing.GetResourceVersion():
@@ -207,21 +221,11 @@ func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstru
 }
 
 // policy says who wins where somebody has changed a copied object of a kind.
-func (w *writer) policy(obj *unstructured.Unstructured) string {
-	if policy := w.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
+func (c *copier) policy(obj *unstructured.Unstructured) string {
+	if policy := c.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
 		return policy
 	}
-	return w.Conflicts[obj.GetKind()]
-}
-
-// edited reports whether somebody other than Crossfade and the cluster's components has written something of the object.
-func edited(obj *unstructured.Unstructured) bool {
-	for m := range kube.Managers(obj) {
-		if m.Name != kube.FieldManager && m.Subresource == "" && !kube.IsMachine(m.Name) {
-			return true
-		}
-	}
-	return false
+	return c.Conflicts[obj.GetKind()]
 }
 
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.

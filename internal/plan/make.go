@@ -15,6 +15,7 @@ const (
 	unitTimeout    = 5 * time.Minute
 	checkTimeout   = 30 * time.Second
 	jobTimeout     = 2 * time.Minute
+	parityTimeout  = 5 * time.Minute
 	drain          = 30 * time.Second
 	handOver       = 10 * time.Minute
 )
@@ -206,6 +207,9 @@ func withDefaults(checks []spec.Check) []spec.Check {
 		c := &checks[i]
 		if c.Job != nil {
 			c.Timeout = spec.Duration(c.Timeout.Or(jobTimeout))
+		}
+		if c.Parity != nil {
+			c.Timeout = spec.Duration(c.Timeout.Or(parityTimeout))
 		}
 		c.Timeout = spec.Duration(c.Timeout.Or(checkTimeout))
 		if c.HTTP != nil {

@@ -24,6 +24,9 @@ func checks(at place, list []Check) {
 			at.to("job", "namespace").label(c.Job.Namespace)
 			at.to("job", "manifest").resolve(&c.Job.Manifest, "a file", isFile)
 		}
+		if c.Parity != nil {
+			selectors(at.to("parity", "exclude"), c.Parity.Exclude)
+		}
 	}
 }
 

@@ -217,7 +217,7 @@ func shape() strict.Shape {
 			"Unit":        {"files", "kustomize", "helm"},
 			"ServiceSpec": {"files", "kustomize", "helm"},
 			"Route":       {"service", "backend"},
-			"Check":       {"http", "command", "job"},
+			"Check":       {"http", "command", "job", "parity"},
 			"HTTPCheck":   {"url", "route"},
 		},
 	}

@@ -219,7 +219,8 @@ type Check struct {
 	HTTP    *HTTPCheck    `json:"http,omitempty"`    // a URL
 	Command *CommandCheck `json:"command,omitempty"` // a program on this machine
 	Job     *JobCheck     `json:"job,omitempty"`     // a Job in the cluster
-	Timeout Duration      `json:"timeout,omitzero"`  // 30s unless set; a job's: 2m
+	Parity  *ParityCheck  `json:"parity,omitempty"`  // the objects of the generation before
+	Timeout Duration      `json:"timeout,omitzero"`  // 30s unless set; a job's: 2m, a parity's: 5m
 }
 
 // HTTPCheck asks a URL, or a path of a route. URL, headers and path may use {{.Environment}}, {{.Generation}}, {{.Ingress}}
@@ -245,6 +246,12 @@ type CommandCheck struct {
 type JobCheck struct {
 	Namespace string `json:"namespace,omitempty"` // for a Job that names none
 	Manifest  string `json:"manifest"`            // a file with one Job
+}
+
+// ParityCheck compares the generation with the one before, as crossfade diff does by the environment's rules of copy. Nothing may be
+// different; what is declared to differ is not.
+type ParityCheck struct {
+	Exclude []Selector `json:"exclude,omitempty"` // objects that may differ, besides those that copy.exclude selects
 }
 
 // Gate stands before the shift.

@@ -40,6 +40,7 @@ const (
 	Ended      Reason = "has ended"
 	Aggregated Reason = "served by the API server itself"
 	Theirs     Reason = "the other cluster has its own"
+	Changed    Reason = "left as it was changed in the other cluster"
 )
 
 // Rules say what is copied.
@@ -88,9 +89,13 @@ type Decider struct {
 	rules  Rules
 	owned  map[string]bool
 	owners *owners
+	added  *added
+}
 
+// added are objects that are selected in addition, by name.
+type added struct {
 	lock  sync.RWMutex
-	added map[string]bool // by name: selected in addition
+	names map[string]bool
 }
 
 // New makes a decider. It looks owners up to find out whether a controller makes an object.
@@ -99,7 +104,13 @@ func New(rules Rules, lookup Lookup) *Decider {
 	for _, name := range rules.Owned {
 		owned[name] = true
 	}
-	return &Decider{rules: rules, owned: owned, owners: newOwners(lookup), added: map[string]bool{}}
+	return &Decider{rules: rules, owned: owned, owners: newOwners(lookup), added: &added{names: map[string]bool{}}}
+}
+
+// In decides by the same rules about the objects of another cluster, in which lookup looks owners up. What is added to one is
+// added to both.
+func (d *Decider) In(lookup Lookup) *Decider {
+	return &Decider{rules: d.rules, owned: d.owned, owners: newOwners(lookup), added: d.added}
 }
 
 // Kind says why no object of a kind is copied; None when some may be.
@@ -174,6 +185,8 @@ func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstr
 		return Pipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
 	case kube.Origin(existing) != "":
 		return None
+	case strings.HasPrefix(obj.GetName(), "system:") && resource.Group == "rbac.authorization.k8s.io":
+		return Theirs // an addon's, by its name
 	case slices.Contains(platformKinds, resource.GroupKind().String()) || kube.IsSystemNamespace(namespaceOf(resource, obj)):
 		return Theirs
 	}
@@ -201,7 +214,7 @@ func systemNamed(resource kube.Resource, obj *unstructured.Unstructured) bool {
 	case "ServiceAccount":
 		return name == "default" && asMade(obj)
 	case "ClusterRole.rbac.authorization.k8s.io", "ClusterRoleBinding.rbac.authorization.k8s.io", "Role.rbac.authorization.k8s.io", "RoleBinding.rbac.authorization.k8s.io":
-		return strings.HasPrefix(name, "system:") || obj.GetLabels()["kubernetes.io/bootstrapping"] != "" || strings.HasPrefix(name, "kubeadm:")
+		return obj.GetLabels()["kubernetes.io/bootstrapping"] != "" || strings.HasPrefix(name, "kubeadm:")
 	case "PriorityClass.scheduling.k8s.io":
 		return strings.HasPrefix(name, "system-")
 	}
@@ -312,15 +325,15 @@ func asked(selectors []spec.Selector, resource kube.Resource, obj *unstructured.
 
 // Add selects one more object, because selected ones refer to it. What is left out for another reason stays so.
 func (d *Decider) Add(obj *unstructured.Unstructured) {
-	d.lock.Lock()
-	defer d.lock.Unlock()
-	d.added[ident.Of(obj)] = true
+	d.added.lock.Lock()
+	defer d.added.lock.Unlock()
+	d.added.names[ident.Of(obj)] = true
 }
 
 func (d *Decider) isAdded(obj *unstructured.Unstructured) bool {
-	d.lock.RLock()
-	defer d.lock.RUnlock()
-	return len(d.added) > 0 && d.added[ident.Of(obj)]
+	d.added.lock.RLock()
+	defer d.added.lock.RUnlock()
+	return len(d.added.names) > 0 && d.added.names[ident.Of(obj)]
 }
 
 // MatchesAny reports whether one of the selectors chooses the object.

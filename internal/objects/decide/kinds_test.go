@@ -60,8 +60,12 @@ func TestKeep(t *testing.T) {
 		obj, existing string
 		want          Reason
 	}{
-		"nothing there":      {"it is made", class(""), "", None},
-		"a class":            {"came with the cluster", class(""), class(""), Theirs},
+		"nothing there": {"it is made", class(""), "", None},
+		"a class":       {"came with the cluster", class(""), class(""), Theirs},
+		"an addon's role": {
+			"came with the addon that is there",
+			"{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: 'system:reader'}}", "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: 'system:reader'}}", Theirs,
+		},
 		"a copied class":     {"came with a copy", class(""), class(", " + ours), None},
 		"handed down":        {"a label alone does not show a copy", class(""), class(", labels: {crossfade.dev/origin: created}"), Theirs},
 		"a definition":       {"came with the operator that is there", definition(""), definition(""), Theirs},

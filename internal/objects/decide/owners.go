@@ -120,21 +120,40 @@ func (o *owners) of(ctx context.Context, ref metav1.OwnerReference, namespace st
 // writers are the field managers that wrote something of an object besides its metadata and status; those of its metadata
 // when there is nothing else.
 func writers(obj *unstructured.Unstructured) []string {
-	var body, metadata []string
+	var body, all []string
+	eachWriter(obj, func(manager string, wroteBody bool) {
+		all = append(all, manager)
+		if wroteBody {
+			body = append(body, manager)
+		}
+	})
+	if len(body) == 0 {
+		return all
+	}
+	return body
+}
+
+// eachWriter visits the field managers of an object, without the cluster's components and those that wrote a subresource, and says
+// whether each wrote more than its metadata and status.
+func eachWriter(obj *unstructured.Unstructured, visit func(manager string, body bool)) {
 	for m := range kube.Managers(obj) {
 		if m.Subresource != "" || kube.IsMachine(m.Name) || m.Fields == nil {
 			continue
 		}
-		metadata = append(metadata, m.Name)
+		body := false
 		for key := range m.Fields {
-			if key != "f:metadata" && key != "f:status" {
-				body = append(body, m.Name)
-				break
-			}
+			body = body || key != "f:metadata" && key != "f:status"
 		}
+		visit(m.Name, body)
 	}
-	if len(body) == 0 {
-		return metadata
-	}
-	return body
+}
+
+// Edited reports whether somebody other than Crossfade has changed an object since it was written: people and pipelines anything of
+// it, other programs more than their marks, such as the finalizer of an operator.
+func Edited(obj *unstructured.Unstructured) bool {
+	edited := false
+	eachWriter(obj, func(manager string, body bool) {
+		edited = edited || manager != kube.FieldManager && (body || byPeople(manager))
+	})
+	return edited
 }

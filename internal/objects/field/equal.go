@@ -46,7 +46,7 @@ func Within(want, got any) bool {
 		}
 		for key, value := range w {
 			theirs, there := g[key]
-			if !there && !empty(value) || there && !Within(value, theirs) {
+			if !there && !Empty(value) || there && !Within(value, theirs) {
 				return false
 			}
 		}
@@ -67,7 +67,8 @@ func Within(want, got any) bool {
 	}
 }
 
-func empty(value any) bool {
+// Empty reports whether a value is null, or a map or list with nothing in it.
+func Empty(value any) bool {
 	switch v := value.(type) {
 	case nil:
 		return true

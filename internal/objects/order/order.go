@@ -21,6 +21,10 @@ var after = map[string][]string{
 	"IngressClass":  nil,
 	"RuntimeClass":  nil,
 
+	"VolumeAttributesClass":      nil,
+	"PriorityLevelConfiguration": nil,
+	"FlowSchema":                 {"PriorityLevelConfiguration"},
+
 	"ServiceAccount": {"Namespace"},
 	"ConfigMap":      {"Namespace"},
 	"Secret":         {"ServiceAccount"}, // a token Secret without its account is deleted at once
@@ -32,7 +36,7 @@ var after = map[string][]string{
 	"RoleBinding":        {"Role", "ClusterRole", "ServiceAccount"},
 
 	"PersistentVolume":      {"StorageClass"},
-	"PersistentVolumeClaim": {"Namespace", "StorageClass", "PersistentVolume"},
+	"PersistentVolumeClaim": {"Namespace", "StorageClass", "VolumeAttributesClass", "PersistentVolume"},
 	"Service":               {"Namespace"},
 	"NetworkPolicy":         {"Namespace"},
 
@@ -48,6 +52,9 @@ var after = map[string][]string{
 	"CronJob":     workloadNeeds,
 	"Job":         workloadNeeds,
 	"ReplicaSet":  workloadNeeds,
+	"Pod":         workloadNeeds,
+
+	"ReplicationController": workloadNeeds,
 
 	"HorizontalPodAutoscaler": {"Deployment", "StatefulSet"},
 	"PodDisruptionBudget":     {"Deployment", "StatefulSet"},
@@ -57,6 +64,8 @@ var after = map[string][]string{
 	"APIService":                       allElse,
 	"ValidatingAdmissionPolicy":        allElse,
 	"ValidatingAdmissionPolicyBinding": {"ValidatingAdmissionPolicy"},
+	"MutatingAdmissionPolicy":          allElse,
+	"MutatingAdmissionPolicyBinding":   {"MutatingAdmissionPolicy"},
 	"MutatingWebhookConfiguration":     allElse,
 	"ValidatingWebhookConfiguration":   allElse,
 }
@@ -69,13 +78,13 @@ var (
 		"ResourceQuota", "LimitRange", "PersistentVolumeClaim", "ConfigMap", "Secret", "ServiceAccount", "RoleBinding",
 		"ClusterRoleBinding", "Service", "NetworkPolicy", "PriorityClass", "RuntimeClass",
 	}
-	allElse = []string{"Deployment", "StatefulSet", "DaemonSet", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress", customResource}
+	allElse = []string{"Deployment", "StatefulSet", "DaemonSet", "Pod", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress", customResource}
 )
 
 // builtIn are the API groups of Kubernetes itself; a kind of another group is a custom resource whatever it is called.
 var builtIn = []string{
 	"", "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "apps", "autoscaling", "batch",
-	"networking.k8s.io", "node.k8s.io", "policy", "rbac.authorization.k8s.io", "scheduling.k8s.io", "storage.k8s.io",
+	"flowcontrol.apiserver.k8s.io", "networking.k8s.io", "node.k8s.io", "policy", "rbac.authorization.k8s.io", "scheduling.k8s.io", "storage.k8s.io",
 }
 
 // Levels parts resources so that each level needs only those before it. Definitions of kinds are always the first.

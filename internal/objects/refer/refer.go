@@ -42,7 +42,7 @@ func Of(resource kube.Resource, obj *unstructured.Unstructured) []Ref {
 	if ns := obj.GetNamespace(); ns != "" {
 		f.add("", "Namespace", "", ns)
 	}
-	if strings.Contains(resource.Group, ".") && !strings.HasSuffix(resource.Group, ".k8s.io") {
+	if strings.Contains(resource.Group, ".") { // of Kubernetes' own groups there is none: then the reference leads nowhere
 		f.refs = append(f.refs, Ref{Kind: definitions, Name: resource.GroupResource().String()})
 	}
 	if find := finders[resource.GroupKind().String()]; find != nil {
@@ -62,21 +62,36 @@ var finders = map[string]func(*finder){
 	"StatefulSet.apps": func(f *finder) {
 		template(f)
 		f.add("", "Service", f.here(), field.String(f.obj, "spec", "serviceName"))
+		for _, claim := range items(field.Map(f.obj, "spec")["volumeClaimTemplates"]) {
+			f.class(field.Child(claim, "spec"))
+		}
 	},
 	"CronJob.batch":  func(f *finder) { f.pod("spec", "jobTemplate", "spec", "template", "spec") },
 	"ServiceAccount": account,
 	"PersistentVolumeClaim": func(f *finder) {
-		f.add("storage.k8s.io", "StorageClass", "", field.String(f.obj, "spec", "storageClassName"))
+		f.class(field.Map(f.obj, "spec"))
+		if field.Chosen(f.obj, "f:spec", "f:volumeName") {
+			f.add("", "PersistentVolume", "", field.String(f.obj, "spec", "volumeName"))
+		}
 	},
-	"RoleBinding.rbac.authorization.k8s.io":                       binding,
-	"ClusterRoleBinding.rbac.authorization.k8s.io":                binding,
-	"Ingress.networking.k8s.io":                                   ingress,
-	"HTTPRoute.gateway.networking.k8s.io":                         route,
-	"GRPCRoute.gateway.networking.k8s.io":                         route,
-	"TLSRoute.gateway.networking.k8s.io":                          route,
-	"Gateway.gateway.networking.k8s.io":                           gateway,
-	"HorizontalPodAutoscaler.autoscaling":                         func(f *finder) { f.object(field.Map(f.obj, "spec", "scaleTargetRef")) },
-	"APIService.apiregistration.k8s.io":                           func(f *finder) { f.service(field.Map(f.obj, "spec", "service")) },
+	"PersistentVolume": func(f *finder) {
+		f.class(field.Map(f.obj, "spec"))
+		f.keys(field.Map(f.obj, "spec"))
+	},
+	"RoleBinding.rbac.authorization.k8s.io":        binding,
+	"ClusterRoleBinding.rbac.authorization.k8s.io": binding,
+	"Ingress.networking.k8s.io":                    ingress,
+	"HTTPRoute.gateway.networking.k8s.io":          route,
+	"GRPCRoute.gateway.networking.k8s.io":          route,
+	"TLSRoute.gateway.networking.k8s.io":           route,
+	"TCPRoute.gateway.networking.k8s.io":           route,
+	"UDPRoute.gateway.networking.k8s.io":           route,
+	"Gateway.gateway.networking.k8s.io":            gateway,
+	"HorizontalPodAutoscaler.autoscaling":          func(f *finder) { f.object(field.Map(f.obj, "spec", "scaleTargetRef")) },
+	"APIService.apiregistration.k8s.io":            func(f *finder) { f.service(field.Map(f.obj, "spec", "service")) },
+	"CustomResourceDefinition.apiextensions.k8s.io": func(f *finder) {
+		f.service(field.Map(f.obj, "spec", "conversion", "webhook", "clientConfig", "service"))
+	},
 	"MutatingWebhookConfiguration.admissionregistration.k8s.io":   webhooks,
 	"ValidatingWebhookConfiguration.admissionregistration.k8s.io": webhooks,
 }
@@ -146,10 +161,33 @@ func (f *finder) volume(v map[string]any) {
 	f.named("ConfigMap", field.Child(v, "configMap"), "name")
 	f.named("Secret", field.Child(v, "secret"), "secretName")
 	f.named("PersistentVolumeClaim", field.Child(v, "persistentVolumeClaim"), "claimName")
+	f.class(field.Child(v, "ephemeral", "volumeClaimTemplate", "spec"))
+	f.keys(v)
 	for _, s := range items(field.Child(v, "projected")["sources"]) {
 		f.named("ConfigMap", field.Child(s, "configMap"), "name")
 		f.named("Secret", field.Child(s, "secret"), "name")
 	}
+}
+
+// class adds the storage classes of a claim or a volume.
+func (f *finder) class(spec map[string]any) {
+	name, _ := spec["storageClassName"].(string)
+	f.add("storage.k8s.io", "StorageClass", "", name)
+	attributes, _ := spec["volumeAttributesClassName"].(string)
+	f.add("storage.k8s.io", "VolumeAttributesClass", "", attributes)
+}
+
+// keys adds the Secrets with which volumes of all types are mounted: those of a pod are in its namespace, those of a PersistentVolume
+// say in which they are.
+func (f *finder) keys(volume map[string]any) {
+	for _, source := range volume {
+		for _, key := range []string{"secretRef", "nodePublishSecretRef", "nodeStageSecretRef", "controllerPublishSecretRef", "nodeExpandSecretRef", "controllerExpandSecretRef"} {
+			if ref := field.Child(field.AsMap(source), key); ref != nil {
+				f.object(withDefault(ref, "", "Secret"))
+			}
+		}
+	}
+	f.named("Secret", field.Child(volume, "azureFile"), "secretName")
 }
 
 func (f *finder) environment(container map[string]any) {
@@ -185,15 +223,20 @@ func binding(f *finder) {
 
 func ingress(f *finder) {
 	f.add("networking.k8s.io", "IngressClass", "", field.String(f.obj, "spec", "ingressClassName"))
-	f.named("Service", field.Map(f.obj, "spec", "defaultBackend", "service"), "name")
+	f.backend(field.Map(f.obj, "spec", "defaultBackend"))
 	for _, tls := range items(field.Map(f.obj, "spec")["tls"]) {
 		f.named("Secret", tls, "secretName")
 	}
 	for _, rule := range items(field.Map(f.obj, "spec")["rules"]) {
 		for _, p := range items(field.Child(rule, "http")["paths"]) {
-			f.named("Service", field.Child(p, "backend", "service"), "name")
+			f.backend(field.Child(p, "backend"))
 		}
 	}
+}
+
+func (f *finder) backend(m map[string]any) {
+	f.named("Service", field.Child(m, "service"), "name")
+	f.object(field.Child(m, "resource"))
 }
 
 func route(f *finder) {

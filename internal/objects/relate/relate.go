@@ -3,12 +3,16 @@
 package relate
 
 import (
+	"cmp"
 	"context"
+	"regexp"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
@@ -46,64 +50,76 @@ func (r *Relater) Forget(obj *unstructured.Unstructured) { r.uids.Forget(ident.O
 func (r *Relater) Owners(ctx context.Context, original *unstructured.Unstructured, ask bool) (refs []any, missing []string, err error) {
 	for _, ref := range field.List(original, "metadata", "ownerReferences") {
 		owner := field.AsMap(ref)
-		uid, name, err := r.uid(ctx, owner, original.GetNamespace(), ask)
+		found, err := r.target(ctx, owner, original.GetNamespace(), ask)
 		if err != nil {
 			return nil, nil, err
 		}
-		if uid == "" {
-			missing = append(missing, name)
+		if found.uid == "" {
+			missing = append(missing, found.name)
 			continue
 		}
 		moved := map[string]any{}
 		for key, value := range owner {
 			moved[key] = value
 		}
-		moved["uid"] = uid
+		moved["uid"] = found.uid
 		refs = append(refs, moved)
 	}
 	return refs, missing, nil
 }
 
-// Fields rewrites the references in the body of an object: every map with a kind, a name and a uid, and the fields that the
-// rules name. A reference to an object that is not there loses its UID, as the old one would be wrong. It modifies obj.
-func (r *Relater) Fields(ctx context.Context, obj *unstructured.Unstructured) error {
+// Fields rewrites the references in the body of an object: every map with a kind that the other cluster serves, a name and a UID,
+// and the fields that the rules name. A reference to an object that is not there loses its UID, as the old one would be wrong; the
+// names (ident.Of) of such objects are returned. It modifies obj.
+func (r *Relater) Fields(ctx context.Context, obj *unstructured.Unstructured) (missing []string, err error) {
+	w := &walker{Relater: r, namespace: obj.GetNamespace()}
 	for key, value := range obj.Object {
 		if key == "metadata" || key == "status" {
 			continue
 		}
-		if err := r.walk(ctx, value, obj.GetNamespace()); err != nil {
-			return err
+		if err := w.walk(ctx, value); err != nil {
+			return nil, err
 		}
 	}
 	for _, rule := range r.rules {
 		if rule.Kind == obj.GetKind() || rule.Kind == obj.GroupVersionKind().GroupKind().String() {
-			if err := r.rewrite(ctx, obj, rule); err != nil {
-				return err
+			if err := w.rewrite(ctx, obj, rule); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return nil
+	slices.Sort(w.missing)
+	return slices.Compact(w.missing), nil
 }
 
-func (r *Relater) walk(ctx context.Context, value any, namespace string) error {
+// walker rewrites the references of one object.
+type walker struct {
+	*Relater
+	namespace string   // of the object
+	missing   []string // names of objects that are referred to and are not there
+}
+
+func (w *walker) walk(ctx context.Context, value any) error {
 	switch v := value.(type) {
 	case map[string]any:
 		if isReference(v) {
-			uid, _, err := r.uid(ctx, v, namespace, true)
+			found, err := w.target(ctx, v, w.namespace, true)
 			if err != nil {
 				return err
 			}
-			setOrDrop(v, "uid", uid)
-			delete(v, "resourceVersion")
+			if found.known {
+				w.put(v, "uid", found)
+				delete(v, "resourceVersion")
+			}
 		}
 		for _, below := range v {
-			if err := r.walk(ctx, below, namespace); err != nil {
+			if err := w.walk(ctx, below); err != nil {
 				return err
 			}
 		}
 	case []any:
 		for _, below := range v {
-			if err := r.walk(ctx, below, namespace); err != nil {
+			if err := w.walk(ctx, below); err != nil {
 				return err
 			}
 		}
@@ -111,71 +127,99 @@ func (r *Relater) walk(ctx context.Context, value any, namespace string) error {
 	return nil
 }
 
+// put sets a field to the UID of an object, or removes it when the object is not there.
+func (w *walker) put(m map[string]any, key string, found target) {
+	if found.uid == "" {
+		delete(m, key)
+		w.missing = append(w.missing, found.name)
+		return
+	}
+	m[key] = found.uid
+}
+
 // isReference reports whether a map is of the shape of the API's ObjectReference with a UID.
 func isReference(m map[string]any) bool {
-	for _, key := range []string{"kind", "name", "uid"} {
+	for _, key := range []string{"kind", "name"} {
 		if text, ok := m[key].(string); !ok || text == "" {
 			return false
 		}
 	}
-	return true
+	uid, _ := m["uid"].(string)
+	return uuid.MatchString(uid)
 }
 
+// uuid is what the UIDs of Kubernetes look like: numbers of users, say, are none of them.
+var uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
 // rewrite puts the UID of the object that a rule names into the rule's field.
-func (r *Relater) rewrite(ctx context.Context, obj *unstructured.Unstructured, rule spec.Reference) error {
+func (w *walker) rewrite(ctx context.Context, obj *unstructured.Unstructured, rule spec.Reference) error {
 	path := strings.Split(rule.Field, ".")
 	if field.String(obj, path...) == "" {
 		return nil
 	}
 	name := field.String(obj, strings.Split(rule.Name, ".")...)
 	kind := schema.ParseGroupKind(rule.To)
-	uid, _, err := r.uid(ctx, map[string]any{"apiVersion": kind.Group + "/", "kind": kind.Kind, "name": name}, obj.GetNamespace(), true)
+	found, err := w.target(ctx, map[string]any{"group": kind.Group, "kind": kind.Kind, "name": name}, w.namespace, true)
 	if err != nil {
 		return err
 	}
-	setOrDrop(field.Map(obj, path[:len(path)-1]...), path[len(path)-1], uid)
+	w.put(field.Map(obj, path[:len(path)-1]...), path[len(path)-1], found)
 	return nil
 }
 
-// uid returns the UID of the object that a reference names, "" when it is not there (or, unless ask is set, not remembered), and
-// its name.
-func (r *Relater) uid(ctx context.Context, ref map[string]any, namespace string, ask bool) (uid, name string, err error) {
-	text := func(key string) string { s, _ := ref[key].(string); return s }
-	group, _, _ := strings.Cut(text("apiVersion"), "/")
-	if !strings.Contains(text("apiVersion"), "/") {
-		group = "" // "v1"
-	}
-	if other := text("namespace"); other != "" {
+// target is what a reference means in the other cluster.
+type target struct {
+	name  string // ident.Of
+	uid   string // "" when it is not there
+	known bool   // whether the cluster serves its kind
+}
+
+// target finds what a reference of an object in a namespace names: among what is remembered, or, if ask is set, in the cluster, too.
+func (r *Relater) target(ctx context.Context, ref map[string]any, namespace string, ask bool) (target, error) {
+	kind, name := groupKind(ref), text(ref, "name")
+	if other := text(ref, "namespace"); other != "" {
 		namespace = other
 	}
-	kind := schema.GroupKind{Group: group, Kind: text("kind")}
-	namespaced, known := r.namespaced(kind)
+	namespaced, known, err := r.namespaced(kind)
+	if err != nil {
+		return target{}, err
+	}
 	if !namespaced {
 		namespace = ""
 	}
-	name = ident.Name(kind, namespace, text("name"))
-	uid, _ = r.uids.Get(name)
-	if uid != "" || !known || !ask {
-		return uid, name, nil
+	t := target{name: ident.Name(kind, namespace, name), known: known}
+	t.uid, _ = r.uids.Get(t.name)
+	if t.uid != "" || !known || !ask {
+		return t, nil
 	}
-	found, err := r.cluster.Find(ctx, kind, namespace, text("name"))
+	found, err := r.cluster.Find(ctx, kind, namespace, name)
 	if err != nil || found == nil {
-		return "", name, err
+		return t, err
 	}
-	r.uids.Put(name, string(found.GetUID()))
-	return string(found.GetUID()), name, nil
+	t.uid = string(found.GetUID())
+	r.uids.Put(t.name, t.uid)
+	return t, nil
+}
+
+// groupKind is the kind that a reference names: with an API version, or with a group.
+func groupKind(ref map[string]any) schema.GroupKind {
+	kind := schema.GroupKind{Group: cmp.Or(text(ref, "group"), text(ref, "apiGroup")), Kind: text(ref, "kind")}
+	if group, _, ok := strings.Cut(text(ref, "apiVersion"), "/"); ok {
+		kind.Group = group
+	}
+	return kind
+}
+
+func text(m map[string]any, key string) string {
+	value, _ := m[key].(string)
+	return value
 }
 
 // namespaced says whether the other cluster has the kind in namespaces; an unknown kind is taken to be.
-func (r *Relater) namespaced(kind schema.GroupKind) (namespaced, known bool) {
-	namespaced, err := r.cluster.Namespaced(kind.WithVersion(""))
-	return namespaced || err != nil, err == nil
-}
-
-func setOrDrop(m map[string]any, key, text string) {
-	if text == "" {
-		delete(m, key)
-		return
+func (r *Relater) namespaced(kind schema.GroupKind) (namespaced, known bool, err error) {
+	namespaced, err = r.cluster.Namespaced(kind.WithVersion(""))
+	if fault.Retryable(err) {
+		return false, false, err
 	}
-	m[key] = text
+	return namespaced || err != nil, err == nil, nil
 }

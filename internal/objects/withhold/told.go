@@ -38,6 +38,12 @@ func Active(ctx context.Context, c *kube.Cluster) (bool, error) {
 	return t.isActive, err
 }
 
+// ActiveGeneration is the generation that a cluster is told is active; "" for none, or when nothing was told yet.
+func ActiveGeneration(ctx context.Context, c *kube.Cluster) (string, error) {
+	t, _, err := read(ctx, c)
+	return t.active, err
+}
+
 // Announce tells the cluster of a new generation which one it is, and that another is active; "" for none. A cluster that knows already
 // which generation it is hears nothing new. It may be called again.
 func Announce(ctx context.Context, c *kube.Cluster, generation, active string) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
+	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
@@ -159,6 +160,12 @@ func (j *job) target(ctx context.Context, namespace string) (*kube.Cluster, chec
 	target := check.Target{
 		Run: j.run.ID, Environment: j.plan.Environment, Generation: j.plan.Generation, Previous: j.plan.Previous, Namespace: namespace,
 		Access: status.Access, Route: j.entry(preLive),
+	}
+	if j.plan.Copy != nil {
+		target.Original = func(ctx context.Context) (*kube.Cluster, decide.Rules, error) {
+			from, err := j.connect(ctx, j.plan.Previous)
+			return from, j.copying().Rules, err
+		}
 	}
 	if len(status.Nodes) > 0 {
 		target.Ingress = status.Nodes[0]

@@ -1,6 +1,8 @@
 package step
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"testing"
 	"time"
 
@@ -179,9 +181,11 @@ func TestApplyUnitOnStandby(t *testing.T) {
 	ok(t, err)
 	b := newBench(t, func(p *plan.Plan) { p.Services = []plan.Unit{{Name: "web", Timeout: time.Minute}} })
 	b.clusters.access = server.Access
-	b.plan.Services[0].Manifests, err = b.Records.PutBlob(t.Context(), raw)
-	ok(t, err)
+	sum := sha256.Sum256(raw)
+	b.plan.Services[0].Manifests = "sha256:" + hex.EncodeToString(sum[:])
 	b.replan(t)
+	_, err = b.Records.PutBlob(t.Context(), raw)
+	ok(t, err)
 	deployed := func(time int) bool {
 		t.Helper()
 		ok(t, b.ApplyUnit(t.Context(), ID{Run: "r1", Name: "deploy/web", Time: time}))
