@@ -13,7 +13,8 @@ import (
 var update = flag.Bool("update", false, "write what the commands show into testdata/clusters")
 
 // TestClusters runs the command lines in testdata/clusters, which have two clusters: the contexts blue of $KUBECONFIG and green of
-// $WORK/green. Besides the commands of TestScripts there is one that changes a cluster.
+// green of another kubeconfig. Besides the commands of TestScripts there are two that change a cluster:
+// writes CLUSTER MANAGER FILE and deletes CLUSTER FILE.
 func TestClusters(t *testing.T) {
 	servers := map[string]*kubetest.Server{"blue": kubetest.Start(t, "blue"), "green": kubetest.Start(t, "green")}
 	testscript.Run(t, testscript.Params{
@@ -31,6 +32,11 @@ func TestClusters(t *testing.T) {
 			"exits": exits,
 			"writes": func(ts *testscript.TestScript, _ bool, args []string) {
 				servers[args[0]].WriteAs(t, args[1], ts.ReadFile(args[2]))
+			},
+			"deletes": func(ts *testscript.TestScript, _ bool, args []string) {
+				for _, obj := range kubetest.Objects(t, ts.ReadFile(args[1])) {
+					ts.Check(servers[args[0]].Connect(t).Delete(t.Context(), obj))
+				}
 			},
 		},
 	})

@@ -21,7 +21,7 @@ import (
 
 // Get reads one object by kind, namespace and name of ref. It returns nil and no error when it does not exist.
 func (c *Cluster) Get(ctx context.Context, ref *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	resource, err := c.resource(ref)
+	resource, err := c.resource(c.dynamic, ref)
 	if err != nil {
 		return nil, c.Fault(err, "cannot read %s", ident.Of(ref))
 	}
@@ -59,7 +59,7 @@ func (c *Cluster) Find(ctx context.Context, kind schema.GroupKind, namespace, na
 // force they are taken over. What Crossfade has created rather than applied is brought under apply first, so that fields which
 // are missing in obj now go.
 func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstructured, force bool) (*unstructured.Unstructured, error) {
-	resource, err := c.resource(obj)
+	resource, err := c.resource(c.writing, obj)
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
@@ -76,7 +76,13 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
-	written, err := resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+	apply := func(force bool) (*unstructured.Unstructured, error) {
+		return resource.Patch(ctx, obj.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+	}
+	written, err := apply(force)
+	if aboutOurLabels(err) {
+		written, err = apply(true)
+	}
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
@@ -86,7 +92,7 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 // Patch merges a JSON merge patch (RFC 7386) into an object, or into a subresource of it such as "status", and returns the
 // result. An object that is not there is an error of code fault.Failed.
 func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, patch []byte, subresource ...string) (*unstructured.Unstructured, error) {
-	resource, err := c.resource(ref)
+	resource, err := c.resource(c.writing, ref)
 	if err != nil {
 		return nil, c.Fault(err, "cannot change %s", ident.Of(ref))
 	}
@@ -122,7 +128,7 @@ func (c *Cluster) create(ctx context.Context, obj *unstructured.Unstructured) (*
 	if err != nil {
 		return nil, err
 	}
-	result := c.rest.Post().AbsPath(place...).Param("fieldManager", FieldManager).Param("fieldValidation", metav1.FieldValidationIgnore).
+	result := c.writes.Post().AbsPath(place...).Param("fieldManager", FieldManager).Param("fieldValidation", metav1.FieldValidationIgnore).
 		SetHeader("Accept", identity).SetHeader("Content-Type", runtime.ContentTypeJSON).Body(body).Do(ctx)
 	if err := result.Error(); err != nil {
 		return nil, err
@@ -152,7 +158,7 @@ func (c *Cluster) DeleteAlone(ctx context.Context, ref *unstructured.Unstructure
 }
 
 func (c *Cluster) delete(ctx context.Context, ref *unstructured.Unstructured, propagation metav1.DeletionPropagation) error {
-	resource, err := c.resource(ref)
+	resource, err := c.resource(c.writing, ref)
 	if meta.IsNoMatchError(err) {
 		return nil
 	}
@@ -183,8 +189,8 @@ func (c *Cluster) Namespaced(gvk schema.GroupVersionKind) (bool, error) {
 	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }
 
-// resource is where requests about an object go.
-func (c *Cluster) resource(obj *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+// resource is where requests of a client about an object go.
+func (c *Cluster) resource(client dynamic.Interface, obj *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
 	mapping, err := c.mapping(obj.GroupVersionKind())
 	if err != nil {
 		return nil, err
@@ -193,7 +199,7 @@ func (c *Cluster) resource(obj *unstructured.Unstructured) (dynamic.ResourceInte
 	if err != nil {
 		return nil, err
 	}
-	return c.dynamic.Resource(mapping.Resource).Namespace(namespace), nil
+	return client.Resource(mapping.Resource).Namespace(namespace), nil
 }
 
 // place is where an object is created.

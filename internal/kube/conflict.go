@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -68,7 +69,7 @@ func (c *Cluster) conflicts(ctx context.Context, obj *unstructured.Unstructured)
 	if existing == nil || !hasOtherManagers(existing) {
 		return nil, nil
 	}
-	resource, err := c.resource(obj)
+	resource, err := c.resource(c.writing, obj)
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
@@ -87,6 +88,18 @@ func Conflicts(err error) []string {
 		texts = append(texts, fmt.Sprintf("field %s, set by %s", found.field, found.manager))
 	}
 	return texts
+}
+
+// aboutOurLabels reports whether a conflict is about nothing but Crossfade's own labels. They are nobody else's: an API server that has
+// lost track of an object's managers takes all its fields for somebody's.
+func aboutOurLabels(err error) bool {
+	var status apierrors.APIStatus
+	if !isFieldConflict(err) || !errors.As(err, &status) {
+		return false
+	}
+	return !slices.ContainsFunc(status.Status().Details.Causes, func(cause metav1.StatusCause) bool {
+		return cause.Field != ".metadata.labels."+OriginLabel && cause.Field != ".metadata.labels."+CopiedLabel
+	})
 }
 
 func hasOtherManagers(obj *unstructured.Unstructured) bool {

@@ -36,6 +36,10 @@ const FieldManager = "crossfade"
 // requestTimeout bounds every request, so that an API server that is frozen is noticed instead of waited for.
 const requestTimeout = 10 * time.Second
 
+// writeTimeout bounds a request that writes one object. A webhook may take 30 s (timeoutSeconds, admissionregistration.k8s.io/v1), and
+// the API server then says which: a client that hangs up before never learns it.
+const writeTimeout = 35 * time.Second
+
 // parallel is how many requests one operation has under way at once; the API server sets the pace beyond that.
 const parallel = 8
 
@@ -45,9 +49,11 @@ type Cluster struct {
 	mapper  meta.RESTMapper
 	mapped  sync.Map // of schema.GroupVersionKind to *meta.RESTMapping: the mapper takes its time
 	client  client.Client
-	rest    rest.Interface
 	dynamic dynamic.Interface
-	// watching is dynamic without a bound on the time that a request takes.
+	// writing is dynamic for what webhooks may hold up, watching is without any bound on the time that a request takes.
+	writing  dynamic.Interface
+	rest     rest.Interface // under dynamic
+	writes   rest.Interface // under writing
 	watching dynamic.Interface
 	found    *discovery.DiscoveryClient
 	core     corev1.CoreV1Interface
@@ -78,9 +84,11 @@ func Connect(access cluster.Access) (*Cluster, error) {
 		return nil, unusable(access, err)
 	}
 	c.dynamic = dynamic.New(c.rest)
-	patient, watcher := *config, *httpClient
-	patient.Timeout, watcher.Timeout = 0, 0
-	watching, err := restClient(&patient, &watcher)
+	if c.writes, err = restClient(within(writeTimeout, config, httpClient)); err != nil {
+		return nil, unusable(access, err)
+	}
+	c.writing = dynamic.New(c.writes)
+	watching, err := restClient(within(0, config, httpClient))
 	if err != nil {
 		return nil, unusable(access, err)
 	}
@@ -92,6 +100,13 @@ func Connect(access cluster.Access) (*Cluster, error) {
 		return nil, unusable(access, err)
 	}
 	return c, nil
+}
+
+// within is a connection like the given one whose requests may take so long; 0 for ever.
+func within(bound time.Duration, config *rest.Config, httpClient *http.Client) (*rest.Config, *http.Client) {
+	its, client := *config, *httpClient
+	its.Timeout, client.Timeout = bound, bound
+	return &its, &client
 }
 
 // restClient makes a client for objects of any kind.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -45,12 +46,24 @@ func judge(err error) (fault.Code, string) {
 		return fault.Failed, "the credentials of the context CLUSTER are not, or no longer, valid; log in again"
 	case apierrors.HasStatusCause(err, "NamespaceTerminating"):
 		return fault.Unavailable, "the namespace is being deleted; wait until it is gone"
+	case strings.Contains(err.Error(), "status unknown for quota"):
+		return fault.Unavailable, "the quota was made just now, and CLUSTER has not counted yet what it limits; try again"
+	case strings.Contains(err.Error(), "exceeded quota"):
+		return fault.Failed, "raise the quota in CLUSTER, or delete there what it need not hold"
+	case strings.Contains(err.Error(), "denied the request") || strings.Contains(err.Error(), "denied request"):
+		return fault.Failed, "change the object, or the webhook or policy of CLUSTER that refuses it"
+	case apierrors.IsForbidden(err) && !strings.Contains(err.Error(), `User "`):
+		return fault.Failed, "a rule of CLUSTER refuses the object, whoever writes it; the message says which"
 	case apierrors.IsForbidden(err):
 		return fault.Failed, "the user of the context CLUSTER needs this permission"
 	case isFieldConflict(err):
 		return fault.Failed, ""
 	case isMissingNamespace(err):
 		return fault.Failed, "apply the namespace before: in a step of priming, or with the service's own manifests"
+	case ByWebhook(err):
+		return fault.Unavailable, "see whether what answers for it runs and can be reached from the API server of CLUSTER"
+	case strings.Contains(err.Error(), "database space exceeded"):
+		return fault.Unavailable, "the disk that CLUSTER keeps its objects on is full: make room there (etcdctl compact, defrag, alarm disarm) or give it more"
 	case transientStatus(err):
 		return fault.Unavailable, "the API server of CLUSTER did not do it now; try again"
 	case meta.IsNoMatchError(err) || isMissingKind(err):
@@ -88,6 +101,22 @@ func isNetwork(err error) bool {
 // because of what it answered.
 func Unreachable(err error) bool { return err != nil && isNetwork(err) && !answered(err) }
 
+// ByWebhook reports whether an error came about because a webhook did not answer the API server, of admission or of conversion. It
+// is about some objects then, and no matter of the API server's.
+func ByWebhook(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "failed calling webhook") || strings.Contains(err.Error(), "conversion webhook for"))
+}
+
+// NotServed reports whether an error came about because the API server does not serve a kind.
+func NotServed(err error) bool { return meta.IsNoMatchError(err) || err != nil && isMissingKind(err) }
+
+// RetryAfter is how long the API server asks to be left alone before a request that it had no time for is made again; 0 when it
+// does not say.
+func RetryAfter(err error) time.Duration {
+	seconds, _ := apierrors.SuggestsClientDelay(err)
+	return time.Duration(seconds) * time.Second
+}
+
 func answered(err error) bool {
 	var status apierrors.APIStatus
 	return errors.As(err, &status) && !isTimeout(err)
@@ -122,13 +151,25 @@ func isFieldConflict(err error) bool {
 // Reason is the cause of an error of the API in words a person can use: the API server's own message, or what the network said.
 func Reason(err error) string {
 	if isTimeout(err) {
-		return fmt.Sprintf("the API server did not answer within %s", requestTimeout)
+		return fmt.Sprintf("the API server did not answer within %s", boundOf(err))
 	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Message != "" {
 		return strings.Join(strings.Fields(status.Status().Message), " ")
 	}
 	return oneLine(err)
+}
+
+// boundOf is the bound of a request that was not answered: it is in the request's address.
+func boundOf(err error) time.Duration {
+	if request, ok := errors.AsType[*url.Error](err); ok {
+		if address, err := url.Parse(request.URL); err == nil {
+			if bound, err := time.ParseDuration(address.Query().Get("timeout")); err == nil {
+				return bound
+			}
+		}
+	}
+	return requestTimeout
 }
 
 func isTimeout(err error) bool {

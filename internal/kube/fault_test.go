@@ -44,6 +44,10 @@ const (
 	hintPermit  = "the user of the context blue needs this permission"
 	hintKind    = "the cluster does not serve this kind: its CustomResourceDefinition must be applied before"
 	hintEnding  = "the namespace is being deleted; wait until it is gone"
+	hintQuota   = "raise the quota in blue, or delete there what it need not hold"
+	hintDenied  = "change the object, or the webhook or policy of blue that refuses it"
+	hintRule    = "a rule of blue refuses the object, whoever writes it; the message says which"
+	hintWebhook = "see whether what answers for it runs and can be reached from the API server of blue"
 	hintMissing = "apply the namespace before: in a step of priming, or with the service's own manifests"
 )
 
@@ -115,7 +119,25 @@ func TestFault(t *testing.T) {
 		"a webhook is down": {
 			reason: "the API server answered, though its words are those of a network error",
 			err:    apierrors.NewInternalError(errors.New(`failed calling webhook "check.example.com": dial tcp 10.96.0.9:443: connect: connection refused`)),
-			want:   translated{fault.Unavailable, `Internal error occurred: failed calling webhook "check.example.com": dial tcp 10.96.0.9:443: connect: connection refused`, hintTry, false},
+			want:   translated{fault.Unavailable, `Internal error occurred: failed calling webhook "check.example.com": dial tcp 10.96.0.9:443: connect: connection refused`, hintWebhook, false},
+		},
+		"a conversion webhook is down": {
+			reason: "so the kind can be neither read nor written in this version",
+			err:    apierrors.NewInternalError(errors.New(`conversion webhook for example.com/v1, Kind=Coupon failed: EOF`)),
+			want:   translated{fault.Unavailable, `Internal error occurred: conversion webhook for example.com/v1, Kind=Coupon failed: EOF`, hintWebhook, false},
+		},
+		"the disk is full": {
+			reason: "etcd takes nothing more until somebody makes room",
+			err:    apierrors.NewInternalError(errors.New("etcdserver: mvcc: database space exceeded")),
+			want: translated{
+				fault.Unavailable, "Internal error occurred: etcdserver: mvcc: database space exceeded",
+				"the disk that blue keeps its objects on is full: make room there (etcdctl compact, defrag, alarm disarm) or give it more", false,
+			},
+		},
+		"no answer to a write": {
+			reason: "a write may take longer than other requests",
+			err:    &url.Error{Op: "Post", URL: "https://10.0.0.1/api?timeout=35s", Err: context.DeadlineExceeded},
+			want:   translated{fault.Unavailable, "the API server did not answer within 35s", hintReach, true},
 		},
 		"shutting down": {
 			reason: "503 while another API server takes over",
@@ -139,8 +161,31 @@ func TestFault(t *testing.T) {
 		},
 		"not allowed": {
 			reason: "a role is missing",
-			err:    apierrors.NewForbidden(pods, "a", errors.New("no role")),
-			want:   translated{fault.Failed, `pods "a" is forbidden: no role`, hintPermit, false},
+			err:    apierrors.NewForbidden(pods, "a", errors.New(`User "ann" cannot get resource "pods"`)),
+			want:   translated{fault.Failed, `pods "a" is forbidden: User "ann" cannot get resource "pods"`, hintPermit, false},
+		},
+		"over the quota": {
+			reason: "a 403 too, and no role helps",
+			err:    apierrors.NewForbidden(pods, "a", errors.New("exceeded quota: limit, requested: pods=1, used: pods=3, limited: pods=3")),
+			want:   translated{fault.Failed, `pods "a" is forbidden: exceeded quota: limit, requested: pods=1, used: pods=3, limited: pods=3`, hintQuota, false},
+		},
+		"a quota that counts": {
+			reason: "until its controller has counted, it lets nothing in",
+			err:    apierrors.NewForbidden(pods, "a", errors.New("status unknown for quota: limit, resources: pods")),
+			want: translated{
+				fault.Unavailable, `pods "a" is forbidden: status unknown for quota: limit, resources: pods`,
+				"the quota was made just now, and blue has not counted yet what it limits; try again", false,
+			},
+		},
+		"refused by a webhook": {
+			reason: "a 403 unless the webhook says otherwise",
+			err:    apierrors.NewForbidden(pods, "a", errors.New(`admission webhook "check.example.com" denied the request: no`)),
+			want:   translated{fault.Failed, `pods "a" is forbidden: admission webhook "check.example.com" denied the request: no`, hintDenied, false},
+		},
+		"refused by admission": {
+			reason: "pod security, for one, is nothing about users",
+			err:    apierrors.NewForbidden(pods, "a", errors.New(`violates PodSecurity "restricted:latest"`)),
+			want:   translated{fault.Failed, `pods "a" is forbidden: violates PodSecurity "restricted:latest"`, hintRule, false},
 		},
 		"a namespace that ends": {
 			reason: "a 403 too, but one that passes",

@@ -2,10 +2,12 @@ package kube_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
@@ -146,5 +148,32 @@ func TestFrozenServer(t *testing.T) {
 	server.Thaw(t)
 	if _, err := c.Apply(t.Context(), kubetest.Objects(t, shop), silent); err != nil {
 		t.Errorf("after it went on: %v", err)
+	}
+}
+
+// TestWriteAfterLoss: an API server that has lost track of who manages an object takes what Crossfade has written for somebody else's. Its
+// labels are its own all the same, and everything else is a conflict.
+func TestWriteAfterLoss(t *testing.T) {
+	c := kubetest.Start(t, "a").Connect(t)
+	obj := func(colour, digest string) *unstructured.Unstructured {
+		text := "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: default, labels: {%s: created, %s: %q}}, data: {colour: %s}}"
+		return kubetest.Objects(t, fmt.Sprintf(text, kube.OriginLabel, kube.CopiedLabel, digest, colour))[0]
+	}
+	if _, err := c.Create(t.Context(), obj("blue", "1")); err != nil {
+		t.Fatal(err)
+	}
+	lose := func() *unstructured.Unstructured {
+		lost, err := c.Patch(t.Context(), obj("blue", ""), []byte(`{"metadata":{"managedFields":[{}]}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lost
+	}
+	if written, err := c.Write(t.Context(), obj("blue", "2"), lose(), false); err != nil || kube.Copied(written) != "2" {
+		t.Errorf("the labels alone differ: %v, %v", written, err)
+	}
+	_, err := c.Write(t.Context(), obj("red", "3"), lose(), false)
+	if diff := cmp.Diff("field .data.colour, set by before-first-apply", strings.Join(kube.Conflicts(err)[:1], "")); diff != "" {
+		t.Errorf("a field differs (-want +got):\n%s", diff)
 	}
 }

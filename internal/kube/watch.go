@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,7 +20,7 @@ type Change struct {
 
 // Watch tells of every change of a resource since a version, in order, and returns the version to go on from. It ends without an error
 // when the connection does; with ErrExpired when the API server no longer knows the version, so that only a list can tell what
-// has changed; with ErrNotWatched when the resource is not served any more.
+// has changed; with an error that is NotServed when the resource is not served any more.
 func (c *Cluster) Watch(ctx context.Context, gvr schema.GroupVersionResource, version string, tell func(Change)) (string, error) {
 	w, err := c.watching.Resource(gvr).Watch(ctx, metav1.ListOptions{ResourceVersion: version, AllowWatchBookmarks: true})
 	if err != nil {
@@ -51,19 +50,12 @@ func (c *Cluster) Watch(ctx context.Context, gvr schema.GroupVersionResource, ve
 	}
 }
 
-// ErrExpired and ErrNotWatched are why a watch cannot go on.
-var (
-	ErrExpired    = fault.New(fault.Unavailable, "the API server no longer knows what has changed since")
-	ErrNotWatched = fault.New(fault.Failed, "the resource is not served any more")
-)
+// ErrExpired is why a watch cannot go on without a list.
+var ErrExpired = fault.New(fault.Unavailable, "the API server no longer knows what has changed since")
 
 func (c *Cluster) watchError(gvr schema.GroupVersionResource, err error) error {
-	status, answered := err.(apierrors.APIStatus) //nolint:errorlint // as client-go returns it
-	switch {
-	case apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
+	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 		return ErrExpired
-	case answered && status.Status().Code == http.StatusNotFound:
-		return ErrNotWatched
 	}
 	return c.Fault(err, "cannot watch %s", gvr.GroupResource())
 }

@@ -73,12 +73,15 @@ type copier struct {
 	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on
 	left    map[refer.Ref]string            // what copied objects refer to and is not copied, and one that refers to it
 	refused int                             // writes in a row that the other cluster was not able to do
+	wrote   int                             // objects written
+	changed map[string]bool                 // kinds of which the other cluster makes something else than is written
 }
 
 func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier, error) {
+	o.Tell = inTurn(o.Tell)
 	c := &copier{
 		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{},
-		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{},
+		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{}, changed: map[string]bool{},
 	}
 	c.decide = decide.New(o.Rules, ownersIn(from))
 	err := c.insist(ctx, func() (err error) {
@@ -86,6 +89,19 @@ func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier,
 		return err
 	})
 	return c, err
+}
+
+// inTurn is a Tell that may be used by many goroutines.
+func inTurn(tell func(Decision)) func(Decision) {
+	if tell == nil {
+		return nil
+	}
+	var lock sync.Mutex
+	return func(d Decision) {
+		lock.Lock()
+		defer lock.Unlock()
+		tell(d)
+	}
 }
 
 // ownersIn looks up the owners of objects of a cluster.
@@ -109,7 +125,7 @@ func (c *copier) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.insist(ctx, func() error { return c.gather(ctx, resources) }); err != nil {
+	if err := c.gather(ctx, resources); err != nil {
 		return err
 	}
 	release, err := c.quiesce(ctx)
@@ -179,27 +195,35 @@ func (c *copier) unknown(resource kube.Resource) bool {
 	return !ok
 }
 
-// copyKind copies the objects of one kind, from the beginning again when a cluster goes away and comes back. It returns copies whose
-// originals were not met.
+// copyKind copies the objects of one kind. One that cannot be read is in the report, and stops nothing. It returns copies whose originals
+// were not met.
 func (c *copier) copyKind(ctx context.Context, resource kube.Resource, served bool) (gone []*unstructured.Unstructured, err error) {
+	gone, err = c.tryKind(ctx, resource, served)
+	if err != nil && !c.ends(ctx, err) {
+		c.tally.failKind(resource, err)
+		return nil, nil
+	}
+	return gone, err
+}
+
+// tryKind is copyKind without the report. The kind is copied from the beginning again when a cluster goes away and comes back.
+func (c *copier) tryKind(ctx context.Context, resource kube.Resource, served bool) (gone []*unstructured.Unstructured, err error) {
 	attempt := newAttempt(c)
 	err = c.insist(ctx, func() error {
 		attempt.again()
-		err := attempt.copy(ctx, resource, served)
-		if err != nil && !stops(err) && ctx.Err() == nil {
-			attempt.tally.failKind(resource.GroupResource().String(), err.Error())
-			attempt.gone, err = nil, nil
-		}
-		return err
+		return attempt.copy(ctx, resource, served)
 	})
 	attempt.end()
-	c.lock.Lock()
-	c.began[resource.GroupResource()] = attempt.began
-	c.lock.Unlock()
-	if n := attempt.tally.copied(); err == nil && n > 0 && !c.DryRun {
+	if n := attempt.tally.copied(); n > 0 && !c.DryRun {
 		c.Progress("copied %d %s", n, resource.GroupResource())
 	}
-	return attempt.gone, err
+	if err != nil {
+		return nil, err
+	}
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.began[resource.GroupResource()] = attempt.began
+	return attempt.gone, nil
 }
 
 // attempt is one try at one kind. Its counts are merged into those of the copy at the end.
@@ -258,8 +282,12 @@ func (a *attempt) copy(ctx context.Context, resource kube.Resource, served bool)
 // one decides about one object and copies it.
 func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing *unstructured.Unstructured, served bool) error {
 	reason, err := a.decide.Object(ctx, resource, obj)
-	if err != nil {
+	if passes(err) {
 		return err
+	}
+	if err != nil {
+		a.tally.fail(obj, err)
+		return nil
 	}
 	if reason == decide.None {
 		reason = a.decide.Keep(resource, obj, existing)

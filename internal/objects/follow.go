@@ -88,7 +88,7 @@ type change struct {
 // run watches and works until ctx ends.
 func (f *follower) run(ctx context.Context, o Following) error {
 	f.group, ctx = errgroup.WithContext(ctx)
-	f.group.Go(func() error { return f.watchAll(ctx) })
+	f.group.Go(func() error { return f.insist(ctx, func() error { return f.watchAll(ctx) }) })
 	for range followers {
 		f.group.Go(func() error {
 			for f.next(ctx) {
@@ -143,20 +143,19 @@ func (f *follower) begin(r schema.GroupResource) bool {
 func (f *follower) watch(ctx context.Context, r kube.Resource) error {
 	version, pause := f.listedAt(r), shortestPause
 	for ctx.Err() == nil {
+		was, err := version, error(nil)
 		if version == "" {
-			if err := f.relist(ctx, r); err != nil {
-				return err
-			}
+			err = f.relist(ctx, r)
 			version = f.listedAt(r)
+		} else {
+			version, err = f.from.Watch(ctx, r.GroupVersionResource, version, func(c kube.Change) { f.add(r, c) })
 		}
-		was := version
-		var err error
-		version, err = f.from.Watch(ctx, r.GroupVersionResource, version, func(c kube.Change) { f.add(r, c) })
 		switch {
 		case errors.Is(err, kube.ErrExpired):
 			f.Progress("listing %s again: %v", r.GroupResource(), err)
+			f.forget(r)
 			version = ""
-		case errors.Is(err, kube.ErrNotWatched):
+		case kube.NotServed(err):
 			f.unwatch(r)
 			return nil
 		case err == nil && version != was:
@@ -182,9 +181,14 @@ func (f *follower) listedAt(r kube.Resource) string {
 }
 
 func (f *follower) unwatch(r kube.Resource) {
+	f.forget(r)
 	f.guard.Lock()
 	defer f.guard.Unlock()
 	delete(f.watched, r.GroupResource())
+}
+
+// forget has a kind listed anew.
+func (f *follower) forget(r kube.Resource) {
 	f.lock.Lock()
 	defer f.lock.Unlock()
 	delete(f.began, r.GroupResource())
@@ -192,16 +196,17 @@ func (f *follower) unwatch(r kube.Resource) {
 
 // relist copies a kind anew: only differences are written, and what is gone is deleted.
 func (f *follower) relist(ctx context.Context, r kube.Resource) error {
-	return f.insist(ctx, func() error {
-		gone, err := f.copyKind(ctx, r, true)
-		if err != nil {
-			return err
-		}
-		if err := f.settleRest(ctx); err != nil {
-			return err
-		}
-		return f.prune(ctx, gone)
-	})
+	gone, err := f.tryKind(ctx, r, true)
+	if err == nil {
+		err = f.insist(ctx, func() error { return f.settleRest(ctx) })
+	}
+	if err == nil {
+		err = f.insist(ctx, func() error { return f.prune(ctx, gone) })
+	}
+	if err != nil {
+		f.forget(r)
+	}
+	return err
 }
 
 // add notes a change to be carried over.
@@ -298,7 +303,7 @@ func (f *follower) carry(ctx context.Context, c change, tries int) (done, wrote 
 		}
 		return true, action == Create || action == Update, err
 	case !stops(err) && tries == hopefulTries:
-		f.tally.add(c.Object, Fail, err.Error())
+		f.tally.fail(c.Object, err)
 		f.Progress("cannot carry over %s: %v", ident.Of(c.Object), err)
 	}
 	return false, false, err

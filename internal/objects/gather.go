@@ -26,23 +26,11 @@ func (c *copier) gather(ctx context.Context, resources []kube.Resource) error {
 	}
 	g := &gatherer{copier: c, kinds: kinds, seen: map[string]bool{}}
 	for _, r := range resources {
-		for obj, err := range c.from.List(ctx, r.GroupVersionResource, kube.Query{}) {
-			if err != nil {
-				if stops(err) {
-					return err
-				}
-				break // it is reported when its turn comes
-			}
-			reason, err := c.decide.Object(ctx, r, obj)
-			if err != nil {
-				return err
-			}
-			if reason == decide.None {
-				g.follow(r, obj)
-			}
-		}
+		if err := c.insist(ctx, func() error { return g.kind(ctx, r) }); err != nil && c.ends(ctx, err) {
+			return err
+		} // a kind that cannot be read is reported when its turn comes
 	}
-	return g.close(ctx)
+	return c.insist(ctx, func() error { return g.close(ctx) })
 }
 
 // gatherer follows references from the selected objects outwards.
@@ -59,6 +47,23 @@ type outward struct {
 	by string
 }
 
+// kind finds what the selected objects of a kind refer to.
+func (g *gatherer) kind(ctx context.Context, r kube.Resource) error {
+	for obj, err := range g.from.List(ctx, r.GroupVersionResource, kube.Query{}) {
+		if err != nil {
+			return err
+		}
+		reason, err := g.decide.Object(ctx, r, obj)
+		if passes(err) {
+			return err
+		}
+		if err == nil && reason == decide.None {
+			g.follow(r, obj)
+		}
+	}
+	return nil
+}
+
 func (g *gatherer) follow(r kube.Resource, obj *unstructured.Unstructured) {
 	for _, ref := range refer.Of(r, obj) {
 		if name := ref.String(); !g.seen[name] {
@@ -68,34 +73,41 @@ func (g *gatherer) follow(r kube.Resource, obj *unstructured.Unstructured) {
 	}
 }
 
-// close decides about every reference, and about those of what comes in through them.
+// close decides about every reference, and about those of what comes in through them. It may be called again after an error.
 func (g *gatherer) close(ctx context.Context) error {
 	for len(g.open) > 0 {
-		ref := g.open[0]
+		if err := g.settle(ctx, g.open[0]); err != nil {
+			return err
+		}
 		g.open = g.open[1:]
-		resource, known := g.kinds[ref.Kind.String()]
-		if !known {
-			continue
-		}
-		obj, err := g.from.Find(ctx, ref.Kind, ref.Namespace, ref.Name)
-		if err != nil {
-			return err
-		}
-		if obj == nil {
-			continue // it is missing in its own cluster, too
-		}
-		reason, err := g.decide.Object(ctx, resource, obj)
-		if err != nil {
-			return err
-		}
-		switch {
-		case reason == decide.None:
-		case reason == decide.Unselected && (g.WithReferences || ref.Needed()):
-			g.decide.Add(obj)
-			g.follow(resource, obj)
-		default:
-			g.outside(ref)
-		}
+	}
+	return nil
+}
+
+func (g *gatherer) settle(ctx context.Context, ref outward) error {
+	resource, known := g.kinds[ref.Kind.String()]
+	if !known {
+		return nil
+	}
+	obj, err := g.from.Find(ctx, ref.Kind, ref.Namespace, ref.Name)
+	if err == nil && obj == nil {
+		return nil // it is missing in its own cluster, too
+	}
+	reason := decide.None
+	if err == nil {
+		reason, err = g.decide.Object(ctx, resource, obj)
+	}
+	switch {
+	case passes(err):
+		return err
+	case err != nil: // who may not read it cannot copy it
+		g.outside(ref)
+	case reason == decide.None:
+	case reason == decide.Unselected && (g.WithReferences || ref.Needed()):
+		g.decide.Add(obj)
+		g.follow(resource, obj)
+	default:
+		g.outside(ref)
 	}
 	return nil
 }
@@ -112,11 +124,15 @@ func (c *copier) missing(ctx context.Context) error {
 	refs := slices.SortedFunc(maps.Keys(c.left), func(a, b refer.Ref) int { return strings.Compare(a.String(), b.String()) })
 	for _, ref := range refs {
 		found, err := c.to.Find(ctx, ref.Kind, ref.Namespace, ref.Name)
-		if err != nil {
+		if passes(err) {
 			return err
 		}
+		if err != nil {
+			c.tally.remark(&c.tally.report.Missing, "%s perhaps, which %s refers to: %v", ref, c.left[ref], err)
+			continue
+		}
 		if found == nil {
-			c.tally.note(&c.tally.report.Missing, "%s, which %s refers to", ref, c.left[ref])
+			c.tally.remark(&c.tally.report.Missing, "%s, which %s refers to", ref, c.left[ref])
 		}
 	}
 	return nil

@@ -31,7 +31,9 @@ func TestHardCases(t *testing.T) {
 		{"refused", testRefused},
 		{"related", testRelated},
 		{"quiesced", testQuiesced},
+		{"served", testServed},
 		{"stack", testStack},
+		{"leaving", testLeaving},
 		{"gone", testGone},
 		{"nothing else is deleted", testNothingElseIsDeleted},
 	} {
@@ -57,10 +59,14 @@ func (p *clusters) decided(t *testing.T, prefix string, rules decide.Rules) (obj
 	return p.decidedWith(t, prefix, options(rules))
 }
 
+// decidedWith is decided with options; those may have a function of their own that is told.
 func (p *clusters) decidedWith(t *testing.T, prefix string, o objects.Options) (objects.Report, map[string]string) {
 	t.Helper()
-	found := map[string]string{}
+	found, tell := map[string]string{}, o.Tell
 	o.Tell = func(d objects.Decision) {
+		if tell != nil {
+			tell(d)
+		}
 		_, name, _ := strings.Cut(d.Object, " ")
 		if strings.HasPrefix(name, prefix) {
 			found[d.Object] = strings.TrimSpace(string(d.Action) + " " + d.Reason)
@@ -131,3 +137,8 @@ func covers(t *testing.T, what string, want, got map[string]string) {
 
 // names selects objects of every kind by name.
 func names(patterns ...string) spec.Selector { return spec.Selector{Names: patterns} }
+
+func object(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	return kubetest.Objects(t, text)[0]
+}

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ type later struct {
 	lock    sync.Mutex
 	waiting map[string]*waiting          // by name
 	after   map[string]map[*waiting]bool // by name of owner: who waits for it
-	again   []putOff
+	again   map[string]*unstructured.Unstructured
 	whole   int // objects that are held with their content
 }
 
@@ -100,7 +101,19 @@ func (l *later) leave(name string, w *waiting) {
 func (l *later) failed(obj *unstructured.Unstructured) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
-	l.again = append(l.again, putOff{ref: reference(obj)})
+	if l.again == nil {
+		l.again = map[string]*unstructured.Unstructured{}
+	}
+	l.again[ident.Of(obj)] = reference(obj)
+}
+
+// settled tells that an object is there after all: it was tried again because a cluster had gone away.
+func (l *later) settled(obj *unstructured.Unstructured) {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	if len(l.again) > 0 {
+		delete(l.again, ident.Of(obj))
+	}
 }
 
 // take removes and returns the objects that wait for none of those that wait themselves, in order of name.
@@ -176,7 +189,10 @@ func (l *later) cycle() (*unstructured.Unstructured, []string) {
 func (l *later) failures() []putOff {
 	l.lock.Lock()
 	defer l.lock.Unlock()
-	again := l.again
+	again := make([]putOff, 0, len(l.again))
+	for _, name := range slices.Sorted(maps.Keys(l.again)) {
+		again = append(again, putOff{ref: l.again[name]})
+	}
 	l.again = nil
 	return again
 }
@@ -203,7 +219,7 @@ func (c *copier) settleRest(ctx context.Context) error {
 		if ref == nil {
 			break
 		}
-		c.tally.note(&c.tally.report.Notes, "%s and %s name each other by UID: it was copied first, without", ident.Of(ref), strings.Join(owners, ", "))
+		c.tally.remark(&c.tally.report.Notes, "%s and %s name each other by UID: it was copied first, without", ident.Of(ref), strings.Join(owners, ", "))
 		first := putOff{ref: ref}
 		relink = append(relink, first)
 		if err := c.descend(ctx, []putOff{first}, writer{tally: c.tally}); err != nil {

@@ -67,7 +67,7 @@ func (c *copier) settled(obj *unstructured.Unstructured, err error) error {
 	if err == nil || stops(err) {
 		return err
 	}
-	c.tally.add(obj, Fail, err.Error())
+	c.tally.fail(obj, err)
 	return nil
 }
 

@@ -24,9 +24,11 @@ func operator(kind, name string, replicas int) string {
 // come with the copy, and have their replicas again at the end; also when a copy was stopped in between.
 func testQuiesced(t *testing.T, p *clusters) {
 	namespace := "{apiVersion: v1, kind: Namespace, metadata: {name: quiet}}"
-	p.from.WriteAs(t, "kubectl-create", strings.Join([]string{namespace, operator("Deployment", "both", 3), operator("StatefulSet", "comes", 2), operator("Deployment", "other", 1),
+	p.from.WriteAs(t, "kubectl-create", strings.Join([]string{
+		namespace, operator("Deployment", "both", 3), operator("StatefulSet", "comes", 2), operator("Deployment", "other", 1),
 		"{apiVersion: v1, kind: ConfigMap, metadata: {name: early, namespace: quiet}}",
-		"{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: late, namespace: quiet}, spec: {minAvailable: 1, selector: {matchLabels: {app: both}}}}"}, "\n---\n"))
+		"{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: late, namespace: quiet}, spec: {minAvailable: 1, selector: {matchLabels: {app: both}}}}",
+	}, "\n---\n"))
 	p.to.WriteAs(t, "kubectl-create", strings.Join([]string{namespace, operator("Deployment", "both", 3), operator("StatefulSet", "there", 4)}, "\n---\n"))
 	selected := within("quiet")
 	selected.Quiesce = []spec.Selector{{Namespaces: []string{"quiet"}, Names: []string{"both", "comes", "there"}}}

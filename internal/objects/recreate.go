@@ -85,6 +85,21 @@ func (w *writer) recreate(ctx context.Context, want, existing *unstructured.Unst
 	return nil
 }
 
+// leaves returns when an object of the other cluster that is being deleted is out of the way of one that shall be made there. What
+// others are in is waited for, as nothing can be made in it; anything else is to be tried again.
+func (w *writer) leaves(ctx context.Context, existing *unstructured.Unstructured) error {
+	holds := isDefinition(existing) || existing.GroupVersionKind().GroupKind().String() == "Namespace"
+	switch {
+	case w.DryRun:
+		return nil
+	case holds && w.first:
+		w.Progress("waiting until %s is gone, which is being deleted", ident.Of(existing))
+		return w.goes(ctx, existing)
+	}
+	return fault.New(fault.Unavailable, "%s is being deleted in the other cluster, with finalizers %v", ident.Of(existing), existing.GetFinalizers()).
+		WithHint("copy again when it is gone; the controllers that its finalizers name let it go")
+}
+
 // goes waits until an object that was deleted is gone.
 func (w *writer) goes(ctx context.Context, obj *unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeout(ctx, goneWithin)
@@ -101,8 +116,8 @@ func (w *writer) goes(ctx context.Context, obj *unstructured.Unstructured) error
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Failed, "%s was deleted to be made again, and is still there after %s", ident.Of(obj), goneWithin).
-				WithHint("see what holds it: its finalizers name the controller that must let it go")
+			return fault.New(fault.Failed, "%s is being deleted in the other cluster, and still there after %s, with finalizers %v", ident.Of(obj), goneWithin, obj.GetFinalizers()).
+				WithHint("see why the controllers that its finalizers name do not let it go")
 		case <-tick.C:
 		}
 	}

@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,8 +9,10 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 )
@@ -37,8 +40,9 @@ type Decision struct {
 
 // Problem is an object that is not as it should be, and why.
 type Problem struct {
-	Object string `json:"object"`
+	Object string `json:"object"` // ident.Of, or a resource of which nothing could be read
 	Error  string `json:"error"`
+	Hint   string `json:"hint,omitempty"` // what to do about it
 }
 
 // maxProblems bounds how many problems are reported one by one.
@@ -96,7 +100,7 @@ func (r Report) Err() error {
 	if r.Failed > 0 {
 		first := r.Failures[0]
 		return fault.New(fault.Failed, "cannot copy %d of %d objects; the first is %s: %s", r.Failed, all, first.Object, first.Error).
-			WithHint("correct the objects where they come from, or leave them out with copy.exclude; the report names them all")
+			WithHint("%s", cmp.Or(first.Hint, "correct the objects where they come from, or leave them out with copy.exclude")+"; the report names them all")
 	}
 	if r.Conflicted > 0 {
 		first := r.Conflicts[0]
@@ -119,11 +123,25 @@ func newTally(dryRun bool, tell func(Decision)) *tally {
 
 // add counts an object for which something was decided.
 func (t *tally) add(obj *unstructured.Unstructured, action Action, reason string) {
-	d := Decision{Object: ident.Of(obj), Action: action, Reason: reason}
+	t.note(obj.GroupVersionKind().GroupKind(), Decision{Object: ident.Of(obj), Action: action, Reason: reason}, "")
+}
+
+// fail counts an object that could not be copied.
+func (t *tally) fail(obj *unstructured.Unstructured, err error) {
+	t.note(obj.GroupVersionKind().GroupKind(), Decision{Object: ident.Of(obj), Action: Fail, Reason: err.Error()}, fault.HintOf(err))
+}
+
+// failKind counts a whole kind that could not be read.
+func (t *tally) failKind(resource kube.Resource, err error) {
+	t.note(resource.GroupKind(), Decision{Object: resource.GroupResource().String(), Action: Fail, Reason: err.Error()}, fault.HintOf(err))
+}
+
+// note counts what was decided about an object of a kind, and tells of it.
+func (t *tally) note(kind schema.GroupKind, d Decision, hint string) {
 	t.lock.Lock()
 	defer t.lock.Unlock()
 	r := &t.report
-	switch action {
+	switch d.Action {
 	case Create:
 		r.Created++
 	case Update:
@@ -133,45 +151,32 @@ func (t *tally) add(obj *unstructured.Unstructured, action Action, reason string
 	case Unchanged:
 		r.Unchanged++
 	case Skip:
-		r.Skipped[reason]++
+		r.Skipped[d.Reason]++
 	case Conflict:
 		r.Conflicted++
-		r.Conflicts = appendProblem(r.Conflicts, d)
+		r.Conflicts = appendProblem(r.Conflicts, d, hint)
 	case Fail:
 		r.Failed++
-		r.FailedByKind[obj.GroupVersionKind().GroupKind().String()]++
-		r.Failures = appendProblem(r.Failures, d)
+		r.FailedByKind[kind.String()]++
+		r.Failures = appendProblem(r.Failures, d, hint)
 	}
 	if t.tell != nil {
 		t.tell(d)
 	}
 }
 
-func appendProblem(list []Problem, d Decision) []Problem {
+func appendProblem(list []Problem, d Decision, hint string) []Problem {
 	if len(list) >= maxProblems {
 		return list
 	}
-	return append(list, Problem{Object: d.Object, Error: d.Reason})
+	return append(list, Problem{Object: d.Object, Error: d.Reason, Hint: hint})
 }
 
 func (t *tally) skip(obj *unstructured.Unstructured, reason decide.Reason) {
 	t.add(obj, Skip, string(reason))
 }
 
-// failKind counts a whole kind that could not be read or is not served.
-func (t *tally) failKind(kind, reason string) {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	t.report.Failed++
-	t.report.FailedByKind[kind]++
-	d := Decision{Object: kind, Action: Fail, Reason: reason}
-	t.report.Failures = appendProblem(t.report.Failures, d)
-	if t.tell != nil {
-		t.tell(d)
-	}
-}
-
-func (t *tally) note(list *[]string, format string, args ...any) {
+func (t *tally) remark(list *[]string, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	t.lock.Lock()
 	defer t.lock.Unlock()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
@@ -23,7 +25,7 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 		return nil, err
 	}
 	for _, group := range missing {
-		c.tally.note(&c.tally.report.NotServed, "%s of the first cluster, whose own API server does not answer", group)
+		c.tally.remark(&c.tally.report.NotServed, "%s of the first cluster, whose own API server does not answer", group)
 	}
 	brought, err := c.definitions(ctx, ours, theirs)
 	if err != nil {
@@ -45,7 +47,8 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 	return copied, nil
 }
 
-// definitions are the resources that definitions bring which will be copied.
+// definitions are the resources that definitions bring which will be copied: that the other cluster does not serve, or in other
+// versions because an earlier copy brought them before they changed.
 func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) ([]string, error) {
 	i := slices.IndexFunc(ours, func(r kube.Resource) bool {
 		return r.GroupKind().String() == "CustomResourceDefinition.apiextensions.k8s.io"
@@ -63,16 +66,45 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 			return nil, nil //nolint:nilerr // one who may not read definitions copies none; their kind is reported in its turn
 		}
 		reason, err := c.decide.Object(ctx, resource, obj)
+		if passes(err) {
+			return nil, err
+		}
+		if err != nil || reason != decide.None && reason != decide.Unselected { // one that selected objects need is selected with them
+			continue // what cannot be decided is reported when its turn comes
+		}
+		comes, err := c.comes(ctx, resource, obj, ours, theirs)
 		if err != nil {
 			return nil, err
 		}
-		name := field.String(obj, "spec", "names", "plural") + "." + field.String(obj, "spec", "group")
-		comes := reason == decide.None || reason == decide.Unselected // one that selected objects need is selected with them
-		if comes && !slices.ContainsFunc(theirs, func(r kube.Resource) bool { return r.GroupResource().String() == name }) {
-			brought = append(brought, name)
+		if comes {
+			brought = append(brought, defined(obj))
 		}
 	}
 	return brought, nil
+}
+
+// defined is the resource that a definition defines, as schema.GroupResource writes it.
+func defined(definition *unstructured.Unstructured) string {
+	return field.String(definition, "spec", "names", "plural") + "." + field.String(definition, "spec", "group")
+}
+
+// comes reports whether copying a definition changes how the other cluster serves its kind.
+func (c *copier) comes(ctx context.Context, resource kube.Resource, definition *unstructured.Unstructured, ours, theirs []kube.Resource) (bool, error) {
+	at := func(all []kube.Resource) int {
+		return slices.IndexFunc(all, func(r kube.Resource) bool { return r.GroupResource().String() == defined(definition) })
+	}
+	here, there := at(ours), at(theirs)
+	if here < 0 || there < 0 {
+		return there < 0, nil
+	}
+	if _, common := pair.Version(ours[here], theirs); common {
+		return false, nil
+	}
+	existing, err := c.to.Get(ctx, definition)
+	if err != nil {
+		return false, err
+	}
+	return c.decide.Keep(resource, definition, existing) == decide.None, nil
 }
 
 // unserved reports the objects of a kind that the other cluster does not serve, or in none of the versions of this one, and that would be
@@ -85,8 +117,12 @@ func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Re
 			return c.unreadable(r, err)
 		}
 		why, err := c.decide.Object(ctx, r, obj)
-		if err != nil {
+		if passes(err) {
 			return err
+		}
+		if err != nil {
+			c.tally.fail(obj, err)
+			continue
 		}
 		if why != decide.None {
 			c.tally.skip(obj, why)
@@ -96,7 +132,7 @@ func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Re
 		c.tally.add(obj, Fail, reason)
 	}
 	if lost {
-		c.tally.note(&c.tally.report.NotServed, "%s", r.GroupResource())
+		c.tally.remark(&c.tally.report.NotServed, "%s", r.GroupResource())
 		c.Progress("%s cannot be copied: %s", r.GroupResource(), reason)
 	}
 	return nil
@@ -113,12 +149,12 @@ func WhyUnserved(r kube.Resource, theirs []kube.Resource) string {
 		": convert the objects, or serve one version in both"
 }
 
-// unreadable counts a kind that cannot be listed, and returns what stops everything.
+// unreadable counts a kind that cannot be listed, and returns what may pass.
 func (c *copier) unreadable(r kube.Resource, err error) error {
-	if stops(err) {
+	if passes(err) {
 		return err
 	}
-	c.tally.failKind(r.GroupResource().String(), err.Error())
+	c.tally.failKind(r, err)
 	return nil
 }
 

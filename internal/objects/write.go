@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
@@ -18,12 +19,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
-)
-
-// attempts is how often a write is tried while the API server says "not now", with doubling pauses from firstPause.
-const (
-	attempts   = 5
-	firstPause = 100 * time.Millisecond
 )
 
 // writer brings one object into the other cluster.
@@ -55,11 +50,12 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	case err == nil:
 		w.tally.add(w.from, action, reason)
 		if w.last && !w.DryRun && len(missing) > 0 {
-			w.tally.note(&w.tally.report.Notes, "%s was copied without %s, which the other cluster does not have", ident.Of(w.from), strings.Join(missing, ", "))
+			w.tally.remark(&w.tally.report.Notes, "%s was copied without %s, which the other cluster does not have", ident.Of(w.from), strings.Join(missing, ", "))
 		}
-		w.accepted()
+		w.later.settled(w.from)
+		w.accepted(action)
 		return nil
-	case stops(err) || ctx.Err() != nil:
+	case w.ends(ctx, err):
 		return err
 	case w.overwhelmed(err):
 		return fault.New(fault.Unavailable, "the cluster %s %w: %w", w.to.Access().Context, errOverwhelmed, err).
@@ -67,7 +63,7 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	case w.first:
 		w.later.failed(w.from)
 	default:
-		w.tally.add(w.from, Fail, err.Error())
+		w.tally.fail(w.from, err)
 	}
 	return nil
 }
@@ -134,18 +130,24 @@ func (w *writer) shaped(ctx context.Context, want, existing *unstructured.Unstru
 	return want, err
 }
 
-// persist writes the object, again while the API server is busy.
-func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
-	pause := firstPause
+// persist writes the object, again while the API server is busy or the connection breaks.
+func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstructured) (action Action, reason string, err error) {
+	most, pause := attempts, firstPause
+	if w.first {
+		most = firstAttempts
+	}
 	for attempt := 1; ; attempt++ {
-		action, reason, err := w.try(ctx, want, existing)
-		if err == nil || !fault.Retryable(err) || stops(err) || attempt == attempts || w.first && attempt > 1 {
+		began := time.Now()
+		if action, reason, err = w.try(ctx, want, existing); err == nil || attempt == most || time.Since(began) > slowTry {
 			return action, reason, err
+		}
+		if !fault.Retryable(err) || kube.Unreachable(err) && w.away(ctx) {
+			return "", "", err
 		}
 		select {
 		case <-ctx.Done():
 			return "", "", err
-		case <-time.After(pause):
+		case <-time.After(max(pause, kube.RetryAfter(err))):
 		}
 		pause *= 2
 		if existing, err = w.to.Get(ctx, want); err != nil {
@@ -156,6 +158,12 @@ func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstr
 
 // try creates the object, or changes what is there.
 func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructured) (Action, string, error) {
+	if existing != nil && existing.GetDeletionTimestamp() != nil {
+		if err := w.leaves(ctx, existing); err != nil {
+			return "", "", err
+		}
+		existing = nil
+	}
 	if existing != nil {
 		keepScale(free, existing)
 	}
@@ -214,10 +222,33 @@ func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstru
 		return w.replace(ctx, want, existing, policy)
 	case err != nil:
 		return "", "", err
-	case written.GetResourceVersion() == existing.GetResourceVersion():
+	case written.GetResourceVersion() == existing.GetResourceVersion() || sameContent(written, existing):
+		w.kept(want, written)
 		return Unchanged, "", nil
 	}
 	return Update, "", w.established(ctx, want)
+}
+
+// sameContent reports whether two versions of an object differ in nothing but what the API server notes about writes.
+func sameContent(a, b *unstructured.Unstructured) bool {
+	a, b = a.DeepCopy(), b.DeepCopy()
+	for _, obj := range []*unstructured.Unstructured{a, b} {
+		obj.SetManagedFields(nil)
+		obj.SetResourceVersion("")
+	}
+	return field.Equal(a.Object, b.Object)
+}
+
+// kept notes, once for each kind, that the other cluster makes something else of objects than is written.
+func (w *writer) kept(want, written *unstructured.Unstructured) {
+	kind := want.GroupVersionKind().GroupKind().String()
+	w.lock.Lock()
+	known := w.changed[kind]
+	w.changed[kind] = true
+	w.lock.Unlock()
+	if !known {
+		w.tally.remark(&w.tally.report.Notes, "%s is not kept as it is written: the other cluster makes something else of it, by a webhook perhaps; there may be more of its kind", ident.Of(want))
+	}
 }
 
 // policy says who wins where somebody has changed a copied object of a kind.
@@ -244,14 +275,34 @@ func keepScale(want, existing *unstructured.Unstructured) {
 // servedWithin bounds how long the other cluster may take to serve a kind that was defined.
 const servedWithin = 30 * time.Second
 
-// established waits until a kind that was defined is served.
+// established waits until a kind that was defined is served, in every version that its definition says.
 func (w *writer) established(ctx context.Context, obj *unstructured.Unstructured) error {
 	if !isDefinition(obj) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, servedWithin)
 	defer cancel()
-	return w.to.AwaitServed(ctx, obj)
+	if err := w.to.AwaitServed(ctx, obj); err != nil {
+		return err
+	}
+	kind := schema.GroupKind{Group: field.String(obj, "spec", "group"), Kind: field.String(obj, "spec", "names", "kind")}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for _, v := range field.List(obj, "spec", "versions") {
+		name, _ := field.AsMap(v)["name"].(string)
+		for served := field.AsMap(v)["served"] == true; served; {
+			_, err := w.to.Namespaced(kind.WithVersion(name))
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return err
+			case <-tick.C:
+			}
+		}
+	}
+	return nil
 }
 
 func isDefinition(obj *unstructured.Unstructured) bool {
@@ -259,17 +310,27 @@ func isDefinition(obj *unstructured.Unstructured) bool {
 }
 
 // accepted notes that the other cluster takes writes.
-func (c *copier) accepted() {
+func (c *copier) accepted(action Action) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.refused = 0
+	if action == Create || action == Update {
+		c.wrote++
+	}
+}
+
+// written is how many objects were written so far.
+func (c *copier) written() int {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	return c.wrote
 }
 
 // overwhelmed notes an error, and reports whether the other cluster is unable to write anything, as opposed to this object: what an
 // API server cannot do, and no webhook kept it from doing, many times in a row.
 func (c *copier) overwhelmed(err error) bool {
 	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Code < 500 || strings.Contains(err.Error(), "webhook") {
+	if !errors.As(err, &status) || status.Status().Code < 500 || kube.ByWebhook(err) {
 		return false
 	}
 	c.lock.Lock()

@@ -26,13 +26,19 @@ type Server struct {
 // test with -short, and when the lab bundle is not built, except in CI, where that is an error.
 func Start(t *testing.T, name string) *Server {
 	t.Helper()
+	return StartIn(t, t.TempDir(), name)
+}
+
+// StartIn is Start that keeps everything in a directory, the data of etcd in its directory etcd.
+func StartIn(t *testing.T, dir, name string) *Server {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs a Kubernetes API server")
 	}
 	if _, err := bundle.Program("kube-apiserver"); err != nil && os.Getenv("CI") == "" {
 		t.Skip(err)
 	}
-	real, err := apiserver.Start(t.Context(), t.TempDir(), name)
+	real, err := apiserver.Start(t.Context(), dir, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +81,19 @@ func (s *Server) signal(t *testing.T, signal os.Signal) {
 // is. It returns when they make what every namespace gets. There are still no nodes, so that no pod ever runs.
 func (s *Server) Manage(t *testing.T) {
 	t.Helper()
-	if err := s.real.Manage(t.Context()); err != nil {
-		t.Fatal(err)
+	s.Revive(t, apiserver.Controllers)
+	account := Objects(t, "{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: default}}")[0]
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline, c := time.Now().Add(startTimeout), s.Connect(t); ; <-tick.C {
+		if found, err := c.Get(t.Context(), account); err != nil {
+			t.Fatal(err)
+		} else if found != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the controllers do not work after %s\n%s", startTimeout, s.real.Log(apiserver.Controllers))
+		}
 	}
 }
 

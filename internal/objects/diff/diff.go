@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,7 +23,8 @@ import (
 // Limits of what one comparison has under way at once.
 const (
 	kindsAtOnce   = 4
-	objectsAtOnce = 8 // of each kind
+	objectsAtOnce = 8    // of each kind
+	lookedAtAgain = 1000 // differences of each kind: among more, one that is no longer true does not matter
 )
 
 // Compare finds out what is not the same in two clusters, of what the rules have copied from the first to the second. It only reads.
@@ -107,7 +109,8 @@ type comparer struct {
 // compareKind compares the objects of one kind. What cannot be read is trouble; only what stops everything is an error.
 func (c *comparer) compareKind(ctx context.Context, k kind, found *collector) error {
 	part := newCollector("", "")
-	err := c.walk(ctx, k, part)
+	w := walk{comparer: c, kind: k, found: part}
+	err := w.run(ctx)
 	if kube.Unreachable(err) || ctx.Err() != nil {
 		return err
 	}
@@ -140,28 +143,36 @@ func in(c *kube.Cluster, err error) error {
 	return &inCluster{error: err, context: c.Access().Context}
 }
 
-// walk goes through the objects of both clusters side by side.
-func (c *comparer) walk(ctx context.Context, k kind, found *collector) error {
+// walk goes through the objects of one kind in both clusters side by side.
+type walk struct {
+	*comparer
+	kind  kind
+	found *collector
+	again atomic.Int32 // differences that were looked at again
+}
+
+func (w *walk) run(ctx context.Context) error {
 	group, judging := errgroup.WithContext(ctx)
 	group.SetLimit(objectsAtOnce)
-	judge := func(obj, existing *unstructured.Unstructured) {
-		group.Go(func() error { return c.judge(judging, k, obj, existing, found) })
-	}
 	theirs := pair.None()
-	if k.to {
-		theirs = pair.New(c.to.List(judging, k.resource.GroupVersionResource, kube.Query{}))
+	if w.kind.to {
+		theirs = pair.New(w.to.List(judging, w.kind.resource.GroupVersionResource, kube.Query{}))
 	}
 	defer theirs.Close()
+	judge := func(obj, existing *unstructured.Unstructured) {
+		doubtful := !theirs.Ordered()
+		group.Go(func() error { return w.judge(judging, obj, existing, doubtful) })
+	}
 	theirs.Alone = func(existing *unstructured.Unstructured) { judge(nil, existing) }
-	err := c.each(judging, k, func(obj *unstructured.Unstructured) error {
+	err := w.each(judging, func(obj *unstructured.Unstructured) error {
 		existing, err := theirs.Find(obj)
 		if err == nil {
 			judge(obj, existing)
 		}
-		return in(c.to, err)
+		return in(w.to, err)
 	})
 	if err == nil {
-		err = in(c.to, theirs.Rest())
+		err = in(w.to, theirs.Rest())
 	}
 	if judged := group.Wait(); judged != nil {
 		return judged // it comes first: it is why the lists were cut off
@@ -170,13 +181,13 @@ func (c *comparer) walk(ctx context.Context, k kind, found *collector) error {
 }
 
 // each visits the objects of the first cluster.
-func (c *comparer) each(ctx context.Context, k kind, visit func(*unstructured.Unstructured) error) error {
-	if !k.from {
+func (w *walk) each(ctx context.Context, visit func(*unstructured.Unstructured) error) error {
+	if !w.kind.from {
 		return nil
 	}
-	for obj, err := range c.from.List(ctx, k.resource.GroupVersionResource, kube.Query{}) {
+	for obj, err := range w.from.List(ctx, w.kind.resource.GroupVersionResource, kube.Query{}) {
 		if err != nil {
-			return in(c.from, err)
+			return in(w.from, err)
 		}
 		if err := visit(obj); err != nil {
 			return err

@@ -15,7 +15,7 @@ import (
 // Reasons of exceptions that come of what a copy is.
 const (
 	withheld  = "withheld until the switch"
-	handed    = "withheld in the first cluster since the switch"
+	handed    = "withheld in the first cluster"
 	atWork    = "withheld in neither cluster"
 	autoscale = "scaled in the other cluster since it was copied"
 )
@@ -30,18 +30,18 @@ type verdict struct {
 }
 
 // judge compares an object of the first cluster with that of the other. Either may be nil, and neither is modified. What is not the same is
-// looked at once more, as lists are not read at one moment.
-func (c *comparer) judge(ctx context.Context, k kind, obj, existing *unstructured.Unstructured, found *collector) error {
-	v, err := c.look(ctx, k, obj, existing)
-	if err == nil && v.difference != nil && k.from && k.to {
-		if obj, existing, err = c.again(ctx, obj, existing); err == nil {
-			v, err = c.look(ctx, k, obj, existing)
+// looked at once more, as the lists are not read at one moment, and as a peer may be missed in a list that is doubtful.
+func (w *walk) judge(ctx context.Context, obj, existing *unstructured.Unstructured, doubtful bool) error {
+	v, err := w.look(ctx, w.kind, obj, existing)
+	if err == nil && v.difference != nil && w.kind.from && w.kind.to && (doubtful || w.again.Add(1) <= lookedAtAgain) {
+		if obj, existing, err = w.readAgain(ctx, obj, existing); err == nil {
+			v, err = w.look(ctx, w.kind, obj, existing)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	found.with(func(r *Report) {
+	w.found.with(func(r *Report) {
 		if v.skipped != decide.None {
 			r.NotCopied[string(v.skipped)]++
 		}
@@ -56,8 +56,8 @@ func (c *comparer) judge(ctx context.Context, k kind, obj, existing *unstructure
 	return nil
 }
 
-// again reads both objects as they are now.
-func (c *comparer) again(ctx context.Context, obj, existing *unstructured.Unstructured) (ours, theirs *unstructured.Unstructured, err error) {
+// readAgain reads both objects as they are now.
+func (c *comparer) readAgain(ctx context.Context, obj, existing *unstructured.Unstructured) (ours, theirs *unstructured.Unstructured, err error) {
 	ref := obj
 	if ref == nil {
 		ref = existing

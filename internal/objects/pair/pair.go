@@ -34,10 +34,12 @@ type Peers struct {
 	// Alone is told of objects of the other cluster that were not asked for. It may be nil.
 	Alone func(*unstructured.Unstructured)
 
-	next func() (*unstructured.Unstructured, error, bool)
-	stop func()
-	head *unstructured.Unstructured
-	done bool
+	next       func() (*unstructured.Unstructured, error, bool)
+	stop       func()
+	head       *unstructured.Unstructured
+	done       bool
+	asked, met string // keys of the latest objects of either cluster
+	disordered bool
 }
 
 // New walks the list of the other cluster. The peers must be closed.
@@ -54,6 +56,8 @@ func (p *Peers) Close() { p.stop() }
 
 // Find returns the peer of obj; nil, without an error, when there is none. An error is one of the other cluster's list.
 func (p *Peers) Find(obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	p.disordered = p.disordered || key(obj) < p.asked
+	p.asked = key(obj)
 	for {
 		if err := p.fetch(); err != nil || p.done {
 			return nil, err
@@ -80,6 +84,9 @@ func (p *Peers) Rest() error {
 	}
 }
 
+// Ordered reports whether the objects of both clusters have come in the order of their keys so far, so that no peer was missed.
+func (p *Peers) Ordered() bool { return !p.disordered }
+
 // fetch puts the next object of the other cluster at the head, unless one is there.
 func (p *Peers) fetch() error {
 	if p.done || p.head != nil {
@@ -90,6 +97,10 @@ func (p *Peers) fetch() error {
 		return err
 	}
 	p.head, p.done = head, !ok
+	if ok {
+		p.disordered = p.disordered || key(head) < p.met
+		p.met = key(head)
+	}
 	return nil
 }
 

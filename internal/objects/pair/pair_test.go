@@ -36,6 +36,9 @@ func TestPeers(t *testing.T) {
 				t.Fatalf("peer of %s: %v", name, found)
 			}
 		}
+		if !p.Ordered() {
+			t.Fatal("both lists are in order")
+		}
 	})
 }
 
@@ -45,4 +48,36 @@ func named(name string) *unstructured.Unstructured {
 	obj.SetNamespace(namespace)
 	obj.SetName(name)
 	return obj
+}
+
+func TestPeersOutOfOrder(t *testing.T) {
+	tests := map[string]struct {
+		reason       string
+		ours, theirs []string
+		want         bool
+	}{
+		"in order": {reason: "both are", ours: []string{"a/a", "a/b"}, theirs: []string{"a/a", "a/c"}, want: true},
+		"ours":     {reason: "the first cluster's are not", ours: []string{"a/b", "a/a"}, theirs: []string{"a/a", "a/b"}},
+		"theirs":   {reason: "the other cluster's are not", ours: []string{"a/a", "a/b"}, theirs: []string{"a/b", "a/a"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := New(func(yield func(*unstructured.Unstructured, error) bool) {
+				for _, name := range test.theirs {
+					if !yield(named(name), nil) {
+						return
+					}
+				}
+			})
+			defer p.Close()
+			for _, name := range test.ours {
+				if _, err := p.Find(named(name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := p.Rest(); err != nil || p.Ordered() != test.want {
+				t.Errorf("%s: %v, ordered %t", test.reason, err, p.Ordered())
+			}
+		})
+	}
 }

@@ -194,10 +194,16 @@ func (p *pair) neverBoth(t *testing.T) func(*http.Request) {
 	}
 }
 
-// TestHandOver hands over and back, twice each: what is there the second time is left as it is.
+// TestHandOver hands over between two clusters to and fro; nothing ever acts in both.
 func TestHandOver(t *testing.T) {
 	p := newPair(t)
 	p.gate.after = p.neverBoth(t)
+	t.Run("ThereAndBack", func(t *testing.T) { thereAndBack(t, p) })
+	t.Run("Killed", func(t *testing.T) { killed(t, p) })
+}
+
+// thereAndBack hands over and back, twice each: what is there the second time is left as it is.
+func thereAndBack(t *testing.T, p *pair) {
 	for _, sides := range [][2]string{{"a", "b"}, {"b", "a"}, {"a", "b"}} {
 		for range 2 {
 			if err := p.handOver(t, sides[0], sides[1]); err != nil {
@@ -212,12 +218,9 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-// TestHandOverKilled kills a hand-over at each of its changes. The next call completes it; the other way round, it undoes it; and
-// nothing ever acts in both clusters.
-func TestHandOverKilled(t *testing.T) {
-	p := newPair(t)
-	p.gate.after = p.neverBoth(t)
-	active, standby := "a", "b"
+// killed kills a hand-over at each of its changes. The next call completes it; the other way round, it undoes it.
+func killed(t *testing.T, p *pair) {
+	active, standby := "b", "a"
 	for n := 1; ; n++ {
 		p.gate.open(n)
 		err := p.handOver(t, active, standby)
@@ -263,6 +266,7 @@ func (p *pair) wantNobody(t *testing.T, reason string) {
 // nothing acts, until the same call goes on or the opposite one undoes.
 func TestHandOverWaits(t *testing.T) {
 	p := newPair(t)
+	t.Run("Schedules", func(t *testing.T) { schedules(t, p) })
 	a := p.servers["a"]
 	run := func(name string) string {
 		owner := p.get(t, "a", "batch/CronJob shop/nightly")
@@ -345,9 +349,8 @@ func (p *pair) text(t *testing.T, name string) string {
 	return ""
 }
 
-// TestHandOverSchedules: schedules that were run in one cluster are not run again in the other.
-func TestHandOverSchedules(t *testing.T) {
-	p := newPair(t)
+// schedules: those that were run in one cluster are not run again in the other.
+func schedules(t *testing.T, p *pair) {
 	p.create(t, "b", []*unstructured.Unstructured{p.named(t, "batch/CronJob shop/nightly", "new")})
 	p.servers["a"].SetStatus(t, withStatus(p.text(t, "batch/CronJob shop/nightly"), "{lastScheduleTime: '2026-01-02T03:00:00Z'}"))
 	begin := time.Now().Truncate(time.Second)

@@ -30,7 +30,7 @@ func (t *Toolbox) Aside(ctx context.Context, environment, generation, previous s
 	}
 	p := &plan.Plan{
 		Environment: environment, Generation: generation, Previous: previous,
-		Cluster: last.Cluster, Routes: last.Routes, Shift: last.Shift,
+		Cluster: last.Cluster, Routes: last.Routes, Shift: last.Shift, Copy: last.Copy,
 	}
 	return p, nil
 }

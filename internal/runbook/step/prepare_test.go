@@ -81,13 +81,13 @@ func TestAside(t *testing.T) {
 	ctx := t.Context()
 	_, err := b.Aside(ctx, "staging", "new", "old")
 	wantRefusal(t, "an environment without a roll-over", err, fault.Invalid, "environment staging has had no roll-over")
-	b.plan.Shift.Drain = 7
+	b.plan.Shift.Drain, b.plan.Copy = 7, &plan.Copy{Owned: []string{"ConfigMap shop/settings"}}
 	b.begin(t, "r2")
 	ok(t, b.Begin(ctx, Start{Run: "r3", Operation: "retire", Plan: plan.Plan{Environment: "production"}}))
 	got, err := b.Aside(ctx, "production", "new", "old")
 	ok(t, err)
 	same(t, "the plan", &plan.Plan{
-		Environment: "production", Generation: "new", Previous: "old", Cluster: b.plan.Cluster, Routes: b.plan.Routes, Shift: b.plan.Shift,
+		Environment: "production", Generation: "new", Previous: "old", Cluster: b.plan.Cluster, Routes: b.plan.Routes, Shift: b.plan.Shift, Copy: b.plan.Copy,
 	}, got)
 }
 
