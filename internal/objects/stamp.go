@@ -3,7 +3,6 @@ package objects
 import (
 	"crypto/sha256"
 	"encoding/hex"
-
 	"maps"
 	"slices"
 	"strings"
