@@ -2,6 +2,7 @@
 package docs
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,6 +85,27 @@ func TestLinks(t *testing.T) {
 	}
 	if found < 10 {
 		t.Errorf("found %d links to files, want at least 10", found)
+	}
+}
+
+// TestOutput holds what the page about differences shows to what the program writes in its own tests.
+func TestOutput(t *testing.T) {
+	page, err := os.ReadFile("concepts/diff.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("../internal/cli/testdata/clusters/causes.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?ms)^```text\n(.*?)^```$").FindAllSubmatch(page, -1)
+	for _, m := range blocks {
+		if !bytes.Contains(script, m[1]) {
+			t.Errorf("the program does not write this:\n%s", m[1])
+		}
+	}
+	if len(blocks) < 7 {
+		t.Errorf("found %d outputs, want at least 7: are they still marked as text?", len(blocks))
 	}
 }
 

@@ -2,46 +2,130 @@ package objects
 
 import (
 	"fmt"
-	"strings"
+	"maps"
+	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"pgregory.net/rapid"
+
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 )
 
-func waiter(name, text string) *unstructured.Unstructured {
-	obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"a": text}}}
+// config is a ConfigMap of a name; its name in reports is "ConfigMap shop/NAME".
+func config(name string) *unstructured.Unstructured {
+	obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "data": map[string]any{"large": "content"}}}
 	obj.SetNamespace("shop")
 	obj.SetName(name)
 	return obj
 }
 
-// TestHeld: of objects that wait some are held with their content, so that memory does not grow with their number or their size.
-func TestHeld(t *testing.T) {
+func namesOf(off []putOff) []string {
+	var found []string
+	for _, o := range off {
+		found = append(found, o.ref.GetName())
+	}
+	return found
+}
+
+func TestLater(t *testing.T) {
 	l := &later{}
-	for i := range heldWhole + 10 {
-		l.owned(waiter(fmt.Sprintf("a-%05d", i), "x"), []string{"ConfigMap shop/owner"}, true)
+	if l.take() != nil && len(l.take()) > 0 || l.waits(config("a")) || len(l.arrived("ConfigMap shop/a")) > 0 {
+		t.Error("something waits before anything was put off")
 	}
-	l.owned(waiter("a-00000", "y"), []string{"ConfigMap shop/owner"}, false) // is put off once more
-	if l.whole != heldWhole {
-		t.Errorf("%d objects are held, want %d", l.whole, heldWhole)
+	l.owned(config("b"), []string{"ConfigMap shop/a"}, false)
+	l.owned(config("c"), []string{"ConfigMap shop/a", "ConfigMap shop/b"}, false)
+	l.owned(config("c"), []string{"ConfigMap shop/a", "ConfigMap shop/b"}, false) // put off again by another try
+	l.owned(config("d"), []string{"Secret shop/never"}, false)
+	if !l.waits(config("b")) || l.waits(config("a")) {
+		t.Error("b waits, a does not")
 	}
-	held := 0
-	for _, o := range l.arrived("ConfigMap shop/owner") {
-		if o.obj != nil {
-			held++
+	if _, has := l.waiting["ConfigMap shop/b"].ref.Object["data"]; has {
+		t.Error("the content of what waits is kept")
+	}
+	steps := []struct {
+		reason string
+		got    []string
+		want   []string
+	}{
+		{"b waits for a alone, c for b too", namesOf(l.arrived("ConfigMap shop/a")), []string{"b"}},
+		{"nobody waits for a any more", namesOf(l.arrived("ConfigMap shop/a")), nil},
+		{"what waits for none of those that wait", namesOf(l.take()), []string{"c", "d"}},
+		{"nothing is left", namesOf(l.take()), nil},
+	}
+	for _, step := range steps {
+		if diff := cmp.Diff(step.want, step.got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step.reason, diff)
 		}
-		if wantAbsent := o.ref.GetName() != "a-00000"; o.absent != wantAbsent {
-			t.Errorf("%s: absent %v", o.ref.GetName(), o.absent)
+	}
+	l.failed(config("f"))
+	if diff := cmp.Diff([]string{"f"}, namesOf(l.failures())); diff != "" || len(l.failures()) > 0 {
+		t.Errorf("failures (-want +got):\n%s", diff)
+	}
+}
+
+// TestLaterLetsEverythingGo: whoever waits for whom, in circles too, each that waits comes out once, and after those it waits for
+// unless they wait for it in turn.
+func TestLaterLetsEverythingGo(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		count := rapid.IntRange(1, 12).Draw(r, "objects")
+		name := func(i int) string { return fmt.Sprintf("n%02d", i) }
+		needs := map[string][]string{}
+		l := &later{}
+		for i := range count {
+			for _, j := range rapid.SliceOfNDistinct(rapid.IntRange(0, count+2), 0, 3, rapid.ID[int]).Draw(r, "waits for") {
+				if i != j {
+					needs[name(i)] = append(needs[name(i)], name(j)) // some of which never come
+				}
+			}
+			if owners := needs[name(i)]; len(owners) > 0 {
+				var missing []string
+				for _, owner := range owners {
+					missing = append(missing, ident.Of(config(owner)))
+				}
+				l.owned(config(name(i)), missing, false)
+			}
 		}
-		if _, has := o.ref.Object["data"]; has {
-			t.Errorf("the reference to %s has content", o.ref.GetName())
+		waiting := maps.Clone(needs)
+		come := map[string]bool{}
+		broken := map[string]bool{}
+		follow := func(off []putOff) {
+			for len(off) > 0 {
+				var next []putOff
+				for _, o := range off {
+					ref := o.ref
+					if come[ref.GetName()] {
+						r.Fatalf("%s comes twice", ref.GetName())
+					}
+					for _, need := range needs[ref.GetName()] {
+						if _, waits := waiting[need]; waits && !come[need] && !broken[ref.GetName()] {
+							r.Fatalf("%s comes before %s", ref.GetName(), need)
+						}
+					}
+					come[ref.GetName()] = true
+					next = append(next, l.arrived(ident.Of(ref))...)
+				}
+				off = next
+			}
 		}
-	}
-	if held != heldWhole || l.whole != 0 || len(l.waiting) != 0 {
-		t.Errorf("%d came with their content, %d are still held, %d wait", held, l.whole, len(l.waiting))
-	}
-	l.owned(waiter("large", strings.Repeat("x", 1<<20)), []string{"ConfigMap shop/owner"}, true)
-	if taken := l.take(); len(taken) != 1 || taken[0].obj != nil {
-		t.Errorf("a large object is held: %v", taken)
-	}
+		follow(l.take())
+		for {
+			ref, owners := l.cycle()
+			if ref == nil {
+				break
+			}
+			if len(owners) == 0 {
+				r.Fatalf("%s waits for nothing", ref.GetName())
+			}
+			broken[ref.GetName()] = true
+			follow([]putOff{{ref: ref}})
+		}
+		if diff := cmp.Diff(slices.Sorted(maps.Keys(needs)), slices.Sorted(maps.Keys(come))); diff != "" {
+			r.Fatalf("(-waited +came):\n%s", diff)
+		}
+		if len(l.waiting)+len(l.after) > 0 {
+			r.Fatalf("left: %v, %v", l.waiting, l.after)
+		}
+	})
 }

@@ -22,7 +22,10 @@ var precious = []string{
 }
 
 // immutableWords are how the API says that a field cannot be changed, in its own validation and in rules of definitions.
-var immutableWords = []string{"immutable", "cannot change roleRef", "updates to", "may not be changed", "may not change", "cannot be changed", "must not be changed"}
+var immutableWords = []string{
+	"immutable", "cannot change roleRef", "updates to", "may not be changed", "may not change", "cannot be changed", "must not be changed", "must not change",
+	"cannot be modified", "may not be modified", "oldSelf",
+}
 
 // immutable reports whether an error is about a field that cannot be changed.
 func immutable(err error) bool {

@@ -1,6 +1,7 @@
 package objects_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -39,12 +40,33 @@ func handOver(t *testing.T, from, to *kube.Cluster) {
 	}
 }
 
+// front is an Ingress of which nothing is withheld but that its host is published.
+const front = "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: front, namespace: shop}, spec: " +
+	"{rules: [{host: shop.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}}"
+
+// hold withholds an object that is there.
+func hold(t *testing.T, c *kube.Cluster, text string) {
+	t.Helper()
+	found := get(t, c, text)
+	held, err := withhold.Hold(t.Context(), found, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	annotations, err := json.Marshal(held.GetAnnotations())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Patch(t.Context(), found, []byte(`{"metadata":{"annotations":`+string(annotations)+`}}`)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestCopyAroundHandOver: who was there first does not matter, only whether the other cluster is active. What was withheld and what
 // was released counts as it was written, so that a copy after a hand-over writes nothing.
 func TestCopyAroundHandOver(t *testing.T) {
 	from, to := kubetest.Start(t, "a"), kubetest.Start(t, "b")
 	a, b := from.Connect(t), to.Connect(t)
-	from.WriteAs(t, "kubectl-create", live)
+	from.WriteAs(t, "kubectl-create", live+"---\n"+front)
 	want := func(reason string, written int, running map[string]bool) {
 		t.Helper()
 		if report := copyAll(t, a, b, decide.Rules{}); report.Copied() != written {
@@ -66,6 +88,12 @@ func TestCopyAroundHandOver(t *testing.T) {
 	want("one more that runs in a", 1, map[string]bool{"new": false})
 	handOver(t, a, b) // once more
 	want("after that was handed over", 0, map[string]bool{"nightly": true, "new": true})
+
+	hold(t, b, front) // as one writes who was late
+	want("what is withheld in b against its being active", 1, nil)
+	if found := get(t, b, front); withhold.Held(found) {
+		t.Errorf("it is not released: %v", found.GetAnnotations())
+	}
 
 	handOver(t, b, a)
 	want("after handing back", 0, map[string]bool{"nightly": false, "paused": false, "new": false})

@@ -286,23 +286,32 @@ func (w *writer) established(ctx context.Context, obj *unstructured.Unstructured
 		return err
 	}
 	kind := schema.GroupKind{Group: field.String(obj, "spec", "group"), Kind: field.String(obj, "spec", "names", "kind")}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
 	for _, v := range field.List(obj, "spec", "versions") {
-		name, _ := field.AsMap(v)["name"].(string)
-		for served := field.AsMap(v)["served"] == true; served; {
-			_, err := w.to.Namespaced(kind.WithVersion(name))
-			if err == nil {
-				break
-			}
-			select {
-			case <-ctx.Done():
+		if version := field.AsMap(v); version["served"] == true {
+			name, _ := version["name"].(string)
+			if err := w.serves(ctx, kind.WithVersion(name)); err != nil {
 				return err
-			case <-tick.C:
 			}
 		}
 	}
 	return nil
+}
+
+// serves waits until the other cluster serves a kind in a version.
+func (w *writer) serves(ctx context.Context, kind schema.GroupVersionKind) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := w.to.Namespaced(kind)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 func isDefinition(obj *unstructured.Unstructured) bool {

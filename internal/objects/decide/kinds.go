@@ -9,7 +9,14 @@ import (
 
 // MayCopy reports whether the rules let any object of a kind be copied, so that the others need not be read.
 func (d *Decider) MayCopy(resource kube.Resource) bool {
-	return d.Kind(resource) == None && d.owner(resource) == None && d.AskedKind(resource)
+	return d.Kind(resource) == None && d.owner(resource) == None && d.AskedKind(resource) && !excludedKind(d.rules.Exclude, resource)
+}
+
+// excludedKind reports whether selectors choose every object of a kind.
+func excludedKind(selectors []spec.Selector, resource kube.Resource) bool {
+	return slices.ContainsFunc(selectors, func(s spec.Selector) bool {
+		return len(s.Namespaces)+len(s.Names)+len(s.Labels) == 0 && slices.ContainsFunc(s.Kinds, func(kind string) bool { return sameKind(kind, resource) })
+	})
 }
 
 // AskedKind reports whether the rules can ask for an object of a kind.

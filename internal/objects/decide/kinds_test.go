@@ -31,6 +31,8 @@ func TestMayCopy(t *testing.T) {
 		"one of two":           {"the second asks for it", in(spec.Selector{Kinds: []string{"Secret"}}, spec.Selector{Names: []string{"a"}}), config, true},
 		"namespace":            {"objects of the cluster are in none", in(spec.Selector{Namespaces: []string{"shop"}}), role, false},
 		"any namespace":        {"none is one of all", in(spec.Selector{Namespaces: []string{"*"}}), role, true},
+		"excluded":             {"no object of it is copied", Rules{Copy: spec.Copy{Exclude: []spec.Selector{{Kinds: []string{"ConfigMap"}}}}}, config, false},
+		"excluded in part":     {"others of it are", Rules{Copy: spec.Copy{Exclude: []spec.Selector{{Kinds: []string{"ConfigMap"}, Names: []string{"a"}}}}}, config, true},
 		"narrowed":             {"both must ask for it", Rules{Copy: spec.Copy{Include: []spec.Selector{{Kinds: []string{"ConfigMap"}}}}, Only: []spec.Selector{{Kinds: []string{"Secret"}}}}, config, false},
 		"with references":      {"what is asked for may refer to it", Rules{Copy: spec.Copy{WithReferences: true, Include: []spec.Selector{{Kinds: []string{"Secret"}}}}}, config, true},
 		"their namespace":      {"comes with what is in it", in(spec.Selector{Kinds: []string{"Secret"}}), namespace, true},

@@ -134,6 +134,7 @@ type inCluster struct {
 	context string
 }
 
+// Unwrap returns what the cluster answered.
 func (e *inCluster) Unwrap() error { return e.error }
 
 func in(c *kube.Cluster, err error) error {

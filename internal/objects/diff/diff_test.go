@@ -3,6 +3,7 @@ package diff
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
@@ -26,13 +28,6 @@ import (
 type clusters struct {
 	from, to *kubetest.Server
 	a, b     *kube.Cluster
-}
-
-func start(t *testing.T) clusters {
-	t.Helper()
-	c := clusters{from: kubetest.Start(t, "blue"), to: kubetest.Start(t, "green")}
-	c.a, c.b = c.from.Connect(t), c.to.Connect(t)
-	return c
 }
 
 // only are rules for one namespace.
@@ -143,7 +138,7 @@ spec: {type: NodePort, selector: {app: web}, ports: [{name: a, port: 80}, {name:
 ---
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: tool, namespace: NS}
+metadata: {name: tool, namespace: NS, annotations: {note: x}}
 spec:
   selector: {matchLabels: {app: tool}}
   template:
@@ -170,15 +165,29 @@ const (
 	held        = "except batch/CronJob NS/nightly: withheld until the switch"
 )
 
-// TestCompare edits what was copied, in either cluster, and says what is named then.
-func TestCompare(t *testing.T) {
-	c := start(t)
+// TestClusters compares two real clusters, whose cases have a namespace each.
+func TestClusters(t *testing.T) {
+	c := clusters{from: kubetest.Start(t, "blue"), to: kubetest.Start(t, "green")}
+	c.a, c.b = c.from.Connect(t), c.to.Connect(t)
+	t.Run("Edits", c.edits)
+	t.Run("Kinds", c.kinds)
+	t.Run("Random", c.random)
+	t.Run("Again", c.again)
+	t.Run("Brought", c.brought)
+	t.Run("Forbidden", c.forbidden)
+	t.Run("Frozen", c.frozen)
+}
+
+// edits changes what was copied, in either cluster, and says what is named then.
+func (c clusters) edits(t *testing.T) {
 	tests := map[string]struct {
 		reason       string
 		before       string // in the other cluster, before the copy
 		never        bool   // there is no copy
 		inA, inB     string // merged in after it
+		byB          string // merged in by a controller
 		goneA, goneB string // deleted after it
+		scaleB       bool
 		conflicts    map[string]string
 		want         []string
 	}{
@@ -194,6 +203,12 @@ func TestCompare(t *testing.T) {
 				"changed ConfigMap NS/settings", `  data.shape:  -> "round" by kubectl-edit`,
 				"changed ServiceAccount NS/worker", `  automountServiceAccountToken:  -> false by kubectl-edit`, held,
 			},
+		},
+		"added by a controller": {
+			reason: "it is of that cluster",
+			inA:    "{apiVersion: v1, kind: ServiceAccount, metadata: {name: worker, namespace: NS}, automountServiceAccountToken: false}",
+			byB:    "{apiVersion: v1, kind: ServiceAccount, metadata: {name: worker, namespace: NS}, imagePullSecrets: [{name: a}]}",
+			want:   []string{"behind ServiceAccount NS/worker", "  automountServiceAccountToken: false -> ", held},
 		},
 		"removed there": {
 			reason: "nobody is known for what is not there", inB: aConfigMap + "{size: null}}",
@@ -256,6 +271,20 @@ func TestCompare(t *testing.T) {
 			reason: "it was there before, and was completed", before: aConfigMap + "{colour: blue}}", inB: aConfigMap + `{size: "2"}}`,
 			want: []string{"changed ConfigMap NS/settings", `  data.size: "1" -> "2" by kubectl-edit`, held},
 		},
+		"scaled": {
+			reason: "whoever scales it there goes on to", scaleB: true,
+			want: []string{"except apps/Deployment NS/tool: scaled in the other cluster since it was copied", held},
+		},
+		"scaled and edited": {
+			reason: "a copy of it is none of the replicas", scaleB: true,
+			inB:  "{apiVersion: apps/v1, kind: Deployment, metadata: {name: tool, namespace: NS, annotations: {note: null}}}",
+			want: []string{"changed apps/Deployment NS/tool", `  metadata.annotations.note: "x" -> `, "except apps/Deployment NS/tool: scaled in the other cluster since it was copied", held},
+		},
+		"being deleted": {
+			reason: "what is about to go is not there", goneB: aConfigMap + "{}}",
+			inB:  "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NS, finalizers: [shop.example.com/wait]}}",
+			want: []string{"missing ConfigMap NS/settings (it is being deleted there)", held},
+		},
 		"released by hand": {
 			reason: "it runs in both", inB: "{apiVersion: batch/v1, kind: CronJob, metadata: {name: nightly, namespace: NS, annotations: {crossfade.dev/withheld: null}}, spec: {suspend: false}}",
 			want: []string{
@@ -288,8 +317,15 @@ func TestCompare(t *testing.T) {
 			if !test.never {
 				c.copy(t, rules)
 			}
+			if test.scaleB {
+				if _, err := c.b.Patch(t.Context(), kubetest.Objects(t, in(aDeployment+"{}}"))[0], []byte(`{"spec":{"replicas":3}}`), "scale"); err != nil {
+					t.Fatal(err)
+				}
+				c.copy(t, rules)
+			}
 			c.from.WriteAs(t, "kubectl-edit", in(test.inA))
 			c.to.WriteAs(t, "kubectl-edit", in(test.inB))
+			c.to.WriteAs(t, "kube-controller-manager", in(test.byB))
 			c.delete(t, c.a, in(test.goneA))
 			c.delete(t, c.b, in(test.goneB))
 			report := c.compare(t, rules)
@@ -311,9 +347,8 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCompareKinds: kinds that only one cluster serves, or serves otherwise, and what each of them brings by itself.
-func TestCompareKinds(t *testing.T) {
-	c := start(t)
+// kinds: some that only one cluster serves, or serves otherwise, and what each of them brings by itself.
+func (c clusters) kinds(t *testing.T) {
 	definition := func(name, more string) string {
 		return fmt.Sprintf(`
 apiVersion: apiextensions.k8s.io/v1
@@ -328,7 +363,7 @@ spec:
 `, strings.ToLower(name), name, more)
 	}
 	c.from.WriteAs(t, "kubectl-create", definition("Coupon", "")+"---"+definition("Gift", "")+"---\n{apiVersion: v1, kind: Namespace, metadata: {name: kinds}}")
-	c.to.WriteAs(t, "kubectl-create", definition("Coupon", ", mode: {type: object, default: {}, properties: {speed: {type: string, default: slow}}}, old: {type: string, default: x}")+
+	c.to.WriteAs(t, "kubectl-create", definition("Coupon", ", mode: {type: object, default: {}, properties: {speed: {type: string, default: slow}}}, old: {type: string, default: x}, extra: {type: string}")+
 		"---"+definition("Sale", ""))
 	await(t, c.a, "Coupon", "Gift")
 	await(t, c.b, "Coupon", "Sale")
@@ -360,6 +395,12 @@ spec:
 	c.to.WriteAs(t, "kubectl-edit", coupon+"{mode: {speed: fast}}}")
 	check("unless somebody has set another value", "changed shop.example.com/Coupon kinds/ten", `  spec.mode.speed:  -> "fast" by kubectl-edit`, "  spec.percent: 20 -> 10")
 
+	five := strings.Replace(coupon, "ten", "five", 1)
+	c.from.WriteAs(t, "kubectl-create", five+"{percent: 5}}")
+	c.to.WriteAs(t, "kubectl-create", five+"{percent: 5, extra: x}}")
+	rules.Exclude = []spec.Selector{{Names: []string{"ten"}}}
+	check("what the first cluster's API does not have cannot be the same in an object that was made in both")
+
 	rules.Exclude = []spec.Selector{{Kinds: []string{"Coupon"}}}
 	c.from.WriteAs(t, "kubectl-create", "{apiVersion: shop.example.com/v1, kind: Gift, metadata: {name: a, namespace: kinds}}")
 	c.to.WriteAs(t, "kubectl-create", "{apiVersion: shop.example.com/v1, kind: Sale, metadata: {name: b, namespace: kinds}, spec: {percent: 1}}")
@@ -369,9 +410,8 @@ spec:
 		"extra shop.example.com/Sale kinds/b by kubectl-create")
 }
 
-// TestCompareForbidden: kinds that may not be read are trouble by name, and the rest is compared.
-func TestCompareForbidden(t *testing.T) {
-	c := start(t)
+// forbidden: kinds that may not be read are trouble by name, and the rest is compared.
+func (c clusters) forbidden(t *testing.T) {
 	c.from.WriteAs(t, "kubectl-create", strings.ReplaceAll(shop, "NS", "shop"))
 	c.copy(t, only("shop"))
 	c.to.WriteAs(t, "kubectl-edit", strings.ReplaceAll(aConfigMap+"{colour: green}}", "NS", "shop"))
@@ -411,9 +451,59 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: viewer}]
 	if err := report.Err(); fault.CodeOf(err) != fault.Trouble || fault.ExitStatus(err) != 2 {
 		t.Errorf("got %v", err)
 	}
+}
+
+// frozen: a cluster that does not answer is no trouble with kinds.
+func (c clusters) frozen(t *testing.T) {
 	c.from.Freeze(t)
-	if _, err := Compare(t.Context(), c.a, c.b, rules); fault.CodeOf(err) != fault.Unavailable {
-		t.Errorf("a cluster that does not answer: %v", err)
+	if _, err := Compare(t.Context(), c.a, c.b, only("shop")); fault.CodeOf(err) != fault.Unavailable {
+		t.Errorf("got %v", err)
+	}
+}
+
+// again: what a list has not shown is looked for before it is told.
+func (c clusters) again(t *testing.T) {
+	c.from.WriteAs(t, "kubectl-create", strings.ReplaceAll(shop, "NS", "again"))
+	c.copy(t, only("again"))
+	resource := kube.Resource{GroupVersionResource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, Kind: "ConfigMap", Namespaced: true}
+	model, err := objects.NewModel(t.Context(), c.a, c.b, decide.Rules{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	obj, err := c.a.Get(t.Context(), kubetest.Objects(t, strings.ReplaceAll(aConfigMap+"{}}", "NS", "again"))[0])
+	if err != nil || obj == nil {
+		t.Fatal(obj, err)
+	}
+	for name, test := range map[string]struct {
+		before int32 // differences that were looked at again
+		doubt  bool
+		want   int
+	}{"first": {}, "late": {before: lookedAtAgain, want: 1}, "late, in disorder": {before: lookedAtAgain, doubt: true}} {
+		for _, pair := range [][2]*unstructured.Unstructured{{obj, nil}, {nil, obj}} {
+			w := walk{comparer: &comparer{from: c.a, to: c.b, model: model}, kind: kind{resource: resource, from: true, to: true}, found: newCollector("", "")}
+			w.again.Store(test.before)
+			if err := w.judge(t.Context(), pair[0], pair[1], test.doubt); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.found.result().Count(); got != test.want {
+				t.Errorf("%s: %d differences, want %d", name, got, test.want)
+			}
+		}
+	}
+}
+
+// brought: what comes with a cluster is no difference, whether or not the other one has the like.
+func (c clusters) brought(t *testing.T) {
+	class := "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: class-%s}, provisioner: %s}"
+	c.from.WriteAs(t, "kubectl-create", fmt.Sprintf(class, "both", "a"))
+	c.to.WriteAs(t, "kubectl-create", fmt.Sprintf(class, "both", "b")+"\n---\n"+fmt.Sprintf(class, "theirs", "b"))
+	report := c.compare(t, decide.Rules{Only: []spec.Selector{{Names: []string{"class-*"}}}})
+	want := []string{
+		"except storage.k8s.io/StorageClass class-both: the other cluster has its own", `  provisioner: "a" -> "b" by kubectl-create`,
+		"except storage.k8s.io/StorageClass class-theirs: the other cluster has its own",
+	}
+	if diff := cmp.Diff(want, lines(report)); diff != "" || report.Compared != 2 {
+		t.Errorf("compared %d (-want +got):\n%s", report.Compared, diff)
 	}
 }
 
@@ -434,4 +524,30 @@ func viewer(t *testing.T, s *kubetest.Server) *kube.Cluster {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// TestServed: what does not answer is trouble, but for metrics, which nobody copies.
+func TestServed(t *testing.T) {
+	group := func(name string) string {
+		return `{"metadata": {"name": "` + name + `"}, "versions": [{"version": "v1", "freshness": "Stale", "resources": []}]}`
+	}
+	answer := func(groups ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+			fmt.Fprintf(w, `{"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": [%s]}`, strings.Join(groups, ","))
+		}
+	}
+	server := kubetest.Answer(t, map[string]http.HandlerFunc{
+		"/api":  answer(`{"metadata": {"name": ""}, "versions": [{"version": "v1", "freshness": "Current", "resources": [{"resource": "secrets", "responseKind": {"group": "", "version": "v1", "kind": "Secret"}, "scope": "Namespaced", "verbs": ["create", "list", "patch"]}]}]}`),
+		"/apis": answer(group("metrics.k8s.io"), group("custom.metrics.k8s.io"), group("shop.example.com")),
+	})
+	found := newCollector("", "")
+	resources, err := served(t.Context(), server.Connect(t), found)
+	if err != nil || len(resources) != 1 {
+		t.Errorf("served: %v, %v", resources, err)
+	}
+	want := []Trouble{{Kind: "shop.example.com/v1", Cluster: "canned", Error: "its own API server does not answer"}}
+	if diff := cmp.Diff(want, found.result().Trouble); diff != "" {
+		t.Errorf("trouble (-want +got):\n%s", diff)
+	}
 }

@@ -26,10 +26,9 @@ spec:
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
 `
 
-// TestRandomObjects copies objects of random content: then nothing is different. One of the copies is edited at random: then exactly that
+// random copies objects of random content: then nothing is different. One of the copies is edited at random: then exactly that
 // field is named, with who has edited it, and no value of a Secret.
-func TestRandomObjects(t *testing.T) {
-	c := start(t)
+func (c clusters) random(t *testing.T) {
 	c.from.WriteAs(t, "kubectl-create", knots)
 	await(t, c.a, "Knot")
 	round := 0

@@ -177,11 +177,19 @@ func published(obj *unstructured.Unstructured) bool {
 
 func isSingleton(_ *unstructured.Unstructured, singleton bool) bool { return singleton }
 
+// byKind are the rules by kind, each in order.
+var byKind = func() map[string][]rule {
+	index := map[string][]rule{}
+	for _, r := range rules {
+		for _, kind := range r.kinds {
+			index[kind] = append(index[kind], r)
+		}
+	}
+	return index
+}()
+
 // rulesOf are the rules for a kind, in order.
-func rulesOf(kind schema.GroupKind) []rule {
-	name := kind.String()
-	return slices.DeleteFunc(slices.Clone(rules), func(r rule) bool { return !slices.Contains(r.kinds, name) })
-}
+func rulesOf(kind schema.GroupKind) []rule { return byKind[kind.String()] }
 
 // placeOf is the position of a kind's first rule, and whether the kind does work of its own; -1 for a kind of which nothing is withheld.
 func placeOf(kind schema.GroupKind) (place int, acts bool) {

@@ -1,0 +1,243 @@
+package objects
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+)
+
+func object(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	return kubetest.Objects(t, text)[0]
+}
+
+// written is the metadata of an object that was copied, with its digest.
+func written(digest, rest string) string {
+	return "{name: a, namespace: shop, labels: {crossfade.dev/copied: " + digest + ", app: web}, annotations: {note: x}" + rest +
+		", managedFields: [{manager: crossfade, operation: Update, fieldsV1: {'f:metadata': {'f:labels': {'f:crossfade.dev/copied': {}}}}}]}"
+}
+
+// TestSame says when nothing need be written.
+func TestSame(t *testing.T) {
+	config := func(metadata, body string) string {
+		return "{apiVersion: v1, kind: ConfigMap, metadata: " + metadata + body + "}"
+	}
+	const owner = ", ownerReferences: [{apiVersion: v1, kind: Pod, name: p, uid: u}]"
+	tests := map[string]struct {
+		reason         string
+		want, existing string
+		same           bool
+	}{
+		"the same":         {"it was written like this", config(written("x-1", ""), ", data: {a: b}"), config(written("x-1", ""), ", data: {a: b}"), true},
+		"another digest":   {"something else was written last, perhaps with more fields", config(written("x-1", ""), ", data: {a: b}"), config(written("x-2", ""), ", data: {a: b}"), false},
+		"changed there":    {"somebody has written over it", config(written("x-1", ""), ", data: {a: b}"), config(written("x-1", ""), ", data: {a: c}"), false},
+		"removed there":    {"somebody has removed it", config(written("x-1", ""), ", data: {a: b}"), config(written("x-1", ""), ""), false},
+		"more there":       {"what is beside it is not ours", config(written("x-1", ""), ", data: {a: b}"), config(written("x-1", ""), ", data: {a: b, c: d}"), true},
+		"empty":            {"the API keeps no empty maps", config(written("x-1", ""), ", data: {}"), config(written("x-1", ""), ""), true},
+		"a label":          {"somebody has changed a label", config(written("x-1", ""), ""), config(strings.Replace(written("x-1", ""), "app: web", "app: db", 1), ""), false},
+		"an annotation":    {"somebody has removed an annotation", config(written("x-1", ""), ""), config(strings.Replace(written("x-1", ""), "note: x", "other: x", 1), ""), false},
+		"owners":           {"the same own it", config(written("x-1", owner), ""), config(written("x-1", owner), ""), true},
+		"owner lost":       {"it was orphaned", config(written("x-1", owner), ""), config(written("x-1", ""), ""), false},
+		"owner replaced":   {"its owner is another by now", config(written("x-1", owner), ""), config(written("x-1", strings.Replace(owner, "uid: u", "uid: v", 1)), ""), false},
+		"label by another": {"a digest that was handed down is none", config(written("x-1", ""), ""), strings.Replace(config(written("x-1", ""), ""), "manager: crossfade", "manager: kube-controller-manager", 1), false},
+		"secret value":     {"digests do not tell values of Secrets apart", "{apiVersion: v1, kind: Secret, metadata: " + written("x-1", "") + ", data: {a: eA==}}", "{apiVersion: v1, kind: Secret, metadata: " + written("x-1", "") + ", data: {a: eQ==}}", false},
+		"secret and more": {
+			"a token that the other cluster has put beside it", "{apiVersion: v1, kind: Secret, metadata: " + written("x-1", "") + ", data: {a: eA==}}",
+			"{apiVersion: v1, kind: Secret, metadata: " + written("x-1", "") + ", data: {a: eA==, token: eQ==}}", true,
+		},
+		"token volume": {
+			"the API server gives every pod one", "{apiVersion: v1, kind: Pod, metadata: " + written("x-1", "") + ", spec: {containers: [{name: a, volumeMounts: [{name: data, mountPath: /data}]}], volumes: [{name: data}]}}",
+			`{apiVersion: v1, kind: Pod, metadata: ` + written("x-1", "") + `, spec: {nodeName: n, containers: [{name: a, volumeMounts: [{name: data, mountPath: /data}, {name: kube-api-access-x, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}]}],
+			  volumes: [{name: data}, {name: kube-api-access-x}]}}`, true,
+		},
+		"another volume": {
+			"somebody has put it there", "{apiVersion: v1, kind: Pod, metadata: " + written("x-1", "") + ", spec: {volumes: [{name: data}]}}",
+			"{apiVersion: v1, kind: Pod, metadata: " + written("x-1", "") + ", spec: {volumes: [{name: data}, {name: more}]}}", false,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			want, existing := object(t, test.want), object(t, test.existing)
+			before := existing.DeepCopy()
+			if same(want, existing) != test.same {
+				t.Errorf("%s: want %t", test.reason, test.same)
+			}
+			if diff := cmp.Diff(before.Object, existing.Object); diff != "" {
+				t.Errorf("what is there was changed by looking:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestStamp: a copy says what it is of; what was there before, or has been touched since by a copy from elsewhere, is known by it.
+func TestStamp(t *testing.T) {
+	c := &copier{mark: "a-"}
+	stamped := func(obj, existing *unstructured.Unstructured) *unstructured.Unstructured {
+		obj = obj.DeepCopy()
+		c.stamp(obj, existing)
+		return obj
+	}
+	config := object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, data: {a: b}}")
+	first := stamped(config, nil)
+	label := first.GetLabels()[kube.CopiedLabel]
+	if !strings.HasPrefix(label, "a-") || first.GetLabels()[kube.OriginLabel] != kube.OriginCreated {
+		t.Errorf("created: %v", first.GetLabels())
+	}
+	if again := stamped(first, nil); again.GetLabels()[kube.CopiedLabel] != label {
+		t.Error("a stamp counts in the digest")
+	}
+	over := stamped(config, config)
+	if got := over.GetLabels(); got[kube.CopiedLabel] != "over-"+label[:2]+strings.TrimPrefix(got[kube.CopiedLabel], "over-a-") || got[kube.OriginLabel] != kube.OriginTaken {
+		t.Errorf("taken over: %v", got)
+	}
+	if other := stamped(object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, data: {a: c}}"), nil); other.GetLabels()[kube.CopiedLabel] == label {
+		t.Error("another content has the same digest")
+	}
+	if len(label) > 63 || len(over.GetLabels()[kube.CopiedLabel]) > 63 {
+		t.Error("too long for a label")
+	}
+	secret := func(value string) string {
+		return stamped(object(t, "{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: shop}, data: {key: "+value+"}}"), nil).GetLabels()[kube.CopiedLabel]
+	}
+	if secret("eA==") != secret("eQ==") {
+		t.Error("the digest of a Secret tells something about its values")
+	}
+}
+
+func TestImmutable(t *testing.T) {
+	invalid := func(text string) error {
+		return fmt.Errorf("cannot apply: %w", &apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity, Message: text}})
+	}
+	tests := map[string]struct {
+		err  error
+		want bool
+	}{
+		"a field":                  {invalid(`Deployment.apps "web" is invalid: spec.selector: Invalid value: {}: field is immutable`), true},
+		"a stateful set":           {invalid(`updates to statefulset spec for fields other than 'replicas' are forbidden`), true},
+		"a role":                   {invalid(`roleRef: Invalid value: cannot change roleRef`), true},
+		"a pod":                    {invalid(`pod updates may not change fields other than`), true},
+		"a rule":                   {invalid(`Shop.example.com "a" is invalid: spec.size: Invalid value: 2: failed rule: self == oldSelf`), true},
+		"another way":              {invalid(`spec.name: Forbidden: cannot be modified`), true},
+		"another mistake":          {invalid(`spec.replicas: Invalid value: -1: must be greater than or equal to 0`), false},
+		"not of the API":           {errors.New("field is immutable"), false},
+		"of a webhook, not a rule": {&apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonForbidden, Message: "immutable"}}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := immutable(test.err); got != test.want {
+				t.Errorf("%v: got %t", test.err, got)
+			}
+		})
+	}
+}
+
+// TestOverwhelmed: a cluster that takes no writes at all is noticed after some in a row; objects that are refused, and webhooks that
+// fail, say nothing about the others.
+func TestOverwhelmed(t *testing.T) {
+	failure := func(code int32, text string) error {
+		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: code, Message: text}}
+	}
+	c := &copier{}
+	for i := range refusedLimit {
+		for _, err := range []error{failure(422, "invalid"), failure(403, "forbidden"), failure(500, "failed calling webhook"), errors.New("x")} {
+			if c.overwhelmed(err) {
+				t.Fatalf("%v: taken for a full disk", err)
+			}
+		}
+		if got := c.overwhelmed(failure(500, "etcdserver: mvcc: database space exceeded")); got != (i == refusedLimit-1) {
+			t.Fatalf("after %d: %t", i+1, got)
+		}
+	}
+	c.accepted(Unchanged)
+	if c.overwhelmed(failure(500, "etcdserver: mvcc: database space exceeded")) {
+		t.Error("a write in between does not count")
+	}
+}
+
+func TestBacking(t *testing.T) {
+	hooks := object(t, `{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, metadata: {name: a}, webhooks: [
+	  {clientConfig: {service: {namespace: n1, name: a}}}, {clientConfig: {service: {namespace: n1, name: a}}, failurePolicy: Fail},
+	  {clientConfig: {service: {namespace: n1, name: b}}, failurePolicy: Ignore}, {clientConfig: {url: 'https://x'}}]}`)
+	api := object(t, "{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: a}, spec: {service: {namespace: n1, name: c}}}")
+	local := object(t, "{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: a}, spec: {group: apps}}")
+	got := [][]service{backing(hooks), backing(api), backing(local), backing(config("a"))}
+	want := [][]service{{{"n1", "a", true}, {"n1", "b", false}}, {{"n1", "c", false}}, nil, nil}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(service{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWhyUnserved(t *testing.T) {
+	resource := func(versions ...string) kube.Resource {
+		return kube.Resource{GroupVersionResource: schema.GroupVersionResource{Group: "example.com", Resource: "shops"}, Kind: "Shop", Versions: versions}
+	}
+	other := kube.Resource{GroupVersionResource: schema.GroupVersionResource{Resource: "shops"}, Versions: []string{"v1"}}
+	for want, theirs := range map[string][]kube.Resource{
+		"the other cluster does not serve its kind: install there what defines it, or leave it out with copy.exclude":                                {other},
+		"the other cluster serves its kind in v3 only, and this one in v2, v1 and v1beta1: convert the objects, or serve one version in both":        {other, resource("v3")},
+		"the other cluster serves its kind in v4 and v3 only, and this one in v2, v1 and v1beta1: convert the objects, or serve one version in both": {resource("v4", "v3")},
+	} {
+		if got := WhyUnserved(resource("v2", "v1", "v1beta1"), theirs); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	told := 0
+	total := newTally(false, func(Decision) { told++ })
+	part := newTally(false, nil)
+	if err := total.result().Err(); err != nil || total.result().Summary() != "0 created, 0 updated, 0 unchanged" {
+		t.Errorf("nothing yet: %v, %s", err, total.result().Summary())
+	}
+	for i := range 150 {
+		part.add(config(fmt.Sprintf("c-%03d", i)), Conflict, "field .data.a, set by kubectl")
+		total.add(config(fmt.Sprintf("c-%03d", i)), Conflict, "field .data.a, set by kubectl")
+	}
+	total.merge(part.result())
+	report := total.result()
+	if fault.CodeOf(report.Err()) != fault.Failed || !strings.HasPrefix(report.Err().Error(), "300 of 300 objects were changed in the other cluster and left so; the first is ConfigMap shop/c-000: field .data.a") {
+		t.Errorf("conflicts: %v", report.Err())
+	}
+	for _, action := range []Action{Create, Create, Update, Delete, Unchanged, Fail} {
+		total.add(config("a"), action, "why")
+	}
+	total.skip(config("a"), "because")
+	total.skip(config("b"), "because")
+	total.failKind(kube.Resource{GroupVersionResource: schema.GroupVersionResource{Resource: "secrets"}, Kind: "Secret"}, fault.New(fault.Failed, "cannot list secrets").WithHint("ask for it"))
+	for range 3 {
+		total.remark(&total.report.Notes, "%s", "once")
+	}
+	report = total.result()
+	want := Report{
+		Created: 2, Updated: 1, Deleted: 1, Unchanged: 1, Skipped: map[string]int{"because": 2}, Failed: 2, FailedByKind: map[string]int{"ConfigMap": 1, "Secret": 1},
+		Failures: []Problem{{Object: "ConfigMap shop/a", Error: "why"}, {Object: "secrets", Error: "cannot list secrets", Hint: "ask for it"}}, Conflicted: 300, Conflicts: report.Conflicts, Notes: []string{"once"},
+	}
+	if diff := cmp.Diff(want, report); diff != "" || len(report.Conflicts) != maxProblems {
+		t.Errorf("%d conflicts named (-want +got):\n%s", len(report.Conflicts), diff)
+	}
+	if got := report.Summary(); got != "2 created, 1 updated, 1 unchanged, 1 deleted, 2 not to be copied, 300 in conflict, 2 failed" {
+		t.Errorf("summary: %s", got)
+	}
+	if err := report.Err(); fault.CodeOf(err) != fault.Failed || err.Error() != "cannot copy 2 of 306 objects; the first is ConfigMap shop/a: why" || fault.HintOf(err) == "" {
+		t.Errorf("%v", err)
+	}
+	if told != 159 {
+		t.Errorf("told of %d objects", told)
+	}
+	if got := newTally(true, nil).result().Summary(); got != "would be: 0 created, 0 updated, 0 unchanged" {
+		t.Errorf("dry run: %s", got)
+	}
+}
