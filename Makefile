@@ -1,7 +1,7 @@
 # build   bin/crossfade, and the programs it runs beside itself
 # demo    all set-up, then the main job on real clusters, with a report
 # test    all set-up, then every test
-# bench   the numbers to hold, side by side; BENCH=name picks one
+# bench   the numbers to hold, side by side; BENCH=name picks one, OBJECTS=n is the size of the clusters that are copied
 # lint    format, vet, staticcheck
 .PHONY: build bundles setup demo test bench lint clean
 SHELL := /bin/bash
@@ -11,6 +11,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X github.com/crossfade-dev/crossfade/internal/cli.Version=$(VERSION)
 LINT := go tool -modfile=internal/tools/lint/go.mod
 BENCH ?= all
+OBJECTS ?= 10000
 
 build: bundles
 	@echo "building bin/crossfade (a minute the first time)"
@@ -31,7 +32,7 @@ test: setup build
 	@hack/test
 
 bench: setup build
-	@go run ./internal/tools/bench -only '$(BENCH)' -out bench.json
+	@go run ./internal/tools/bench -only '$(BENCH)' -objects $(OBJECTS) -out bench.json
 
 lint:
 	@test -z "$$($(LINT) gofumpt -l . | tee /dev/stderr)"

@@ -2,14 +2,13 @@ package kube
 
 import (
 	"context"
-	"errors"
-	"iter"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -18,10 +17,8 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/wire"
 )
-
-// page is how many objects one request lists, so that memory does not grow with the cluster.
-const page = 250
 
 // Get reads one object by kind, namespace and name of ref. It returns nil and no error when it does not exist.
 func (c *Cluster) Get(ctx context.Context, ref *unstructured.Unstructured) (*unstructured.Unstructured, error) {
@@ -58,53 +55,6 @@ func (c *Cluster) Find(ctx context.Context, kind schema.GroupKind, namespace, na
 	return c.Get(ctx, ref)
 }
 
-// Query says what List lists.
-type Query struct {
-	Namespace string                       // every namespace when empty
-	Labels    string                       // a label selector; everything when empty
-	Fields    string                       // a field selector
-	Began     func(resourceVersion string) // told once, before the first object: a watch from there misses nothing
-}
-
-// List yields the objects of a resource, a page at a time. An error ends it. A list that lasts so long that the API server
-// has forgotten where it began goes on with what is there now.
-func (c *Cluster) List(ctx context.Context, gvr schema.GroupVersionResource, q Query) iter.Seq2[*unstructured.Unstructured, error] {
-	return func(yield func(*unstructured.Unstructured, error) bool) {
-		options := metav1.ListOptions{LabelSelector: q.Labels, FieldSelector: q.Fields, Limit: page}
-		for {
-			list, err := c.dynamic.Resource(gvr).Namespace(q.Namespace).List(ctx, options)
-			if token := inconsistentContinue(err); token != "" {
-				options.Continue = token
-				continue
-			}
-			if err != nil {
-				yield(nil, c.Fault(err, "cannot list %s", gvr.GroupResource()))
-				return
-			}
-			if q.Began != nil && options.Continue == "" {
-				q.Began(list.GetResourceVersion())
-			}
-			for i := range list.Items {
-				if !yield(&list.Items[i], nil) {
-					return
-				}
-			}
-			if options.Continue = list.GetContinue(); options.Continue == "" {
-				return
-			}
-		}
-	}
-}
-
-// inconsistentContinue returns the token with which a list whose own has expired may go on (410 Gone, API conventions,
-// "Retrieving large results sets in chunks").
-func inconsistentContinue(err error) string {
-	if status, ok := errors.AsType[*apierrors.StatusError](err); ok && apierrors.IsResourceExpired(err) {
-		return status.ErrStatus.Continue
-	}
-	return ""
-}
-
 // Write applies one object server-side as Crossfade and returns what the API server made of it. Writing what is there already
 // changes nothing. Fields that others have set to another value are a conflict (see Conflicts), and nothing is written; with
 // force they are taken over. What Crossfade has created rather than applied is brought under apply first, so that fields which
@@ -128,7 +78,7 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 			return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 		}
 	}
-	body, err := applyBody(obj)
+	body, err := wire.Encode(obj.Object)
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
@@ -161,22 +111,46 @@ func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, pat
 	return obj, nil
 }
 
-// Create creates an object and returns what the API server made of it; nil, without an error, when one of its name is there
-// already.
+// identity is what Create asks for: the metadata of what was created, where the API server can leave out the rest.
+const identity = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+
+// Create creates an object and returns who it is: its kind, namespace, name, uid and version. It returns nil, without an error, when one
+// of its name is there already. Fields that the API server does not know are left out without a word.
 func (c *Cluster) Create(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	resource, err := c.resource(c.writing, obj)
-	if err != nil {
-		return nil, c.Fault(err, "cannot create %s", ident.Of(obj))
-	}
-	created, err := c.write(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Create(ctx, obj, metav1.CreateOptions{FieldManager: FieldManager})
-	})
+	created, err := c.write(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) { return c.create(ctx, obj) })
 	if apierrors.IsAlreadyExists(err) {
 		return nil, nil //nolint:nilnil // nil means: there is one, and that is documented
 	}
 	if err != nil {
 		return nil, c.Fault(err, "cannot create %s", ident.Of(obj))
 	}
+	return created, nil
+}
+
+func (c *Cluster) create(ctx context.Context, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	place, err := c.place(obj)
+	if err != nil {
+		return nil, err
+	}
+	body, err := wire.Encode(obj.Object)
+	if err != nil {
+		return nil, err
+	}
+	result := c.writes.Post().AbsPath(place...).Param("fieldManager", FieldManager).Param("fieldValidation", metav1.FieldValidationIgnore).
+		SetHeader("Accept", identity).SetHeader("Content-Type", runtime.ContentTypeJSON).Body(body).Do(ctx)
+	if err := result.Error(); err != nil {
+		return nil, err
+	}
+	answer, err := result.Raw()
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := wire.Identity(answer)
+	if err != nil {
+		return nil, err
+	}
+	created := &unstructured.Unstructured{Object: map[string]any{"metadata": metadata}}
+	created.SetGroupVersionKind(obj.GroupVersionKind())
 	return created, nil
 }
 
@@ -218,7 +192,7 @@ func (c *Cluster) delete(ctx context.Context, ref *unstructured.Unstructured, pr
 // Namespaced reports whether the kind lives in namespaces. A kind that the cluster does not serve is an error of code
 // fault.Failed.
 func (c *Cluster) Namespaced(gvk schema.GroupVersionKind) (bool, error) {
-	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	mapping, err := c.mapping(gvk)
 	if err != nil {
 		return false, c.Fault(err, "cannot find the kind %s", gvk.GroupKind())
 	}
@@ -245,17 +219,48 @@ func (c *Cluster) write(ctx context.Context, request func(context.Context) (*uns
 
 // resource is where requests of a client about an object go.
 func (c *Cluster) resource(client dynamic.Interface, obj *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
-	gvk := obj.GroupVersionKind()
-	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	mapping, err := c.mapping(obj.GroupVersionKind())
 	if err != nil {
 		return nil, err
 	}
-	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
-		return client.Resource(mapping.Resource), nil
+	namespace, err := namespaceOf(mapping, obj)
+	if err != nil {
+		return nil, err
 	}
-	if obj.GetNamespace() == "" {
-		return nil, fault.New(fault.Invalid, "cannot find %s: it names no namespace", ident.Of(obj)).
+	return client.Resource(mapping.Resource).Namespace(namespace), nil
+}
+
+// place is where an object is created.
+func (c *Cluster) place(obj *unstructured.Unstructured) ([]string, error) {
+	mapping, err := c.mapping(obj.GroupVersionKind())
+	if err != nil {
+		return nil, err
+	}
+	namespace, err := namespaceOf(mapping, obj)
+	return collection(mapping.Resource, namespace), err
+}
+
+// namespaceOf is the namespace of an object, "" when its kind has none.
+func namespaceOf(mapping *meta.RESTMapping, obj *unstructured.Unstructured) (string, error) {
+	namespace := obj.GetNamespace()
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		return "", nil
+	}
+	if namespace == "" {
+		return "", fault.New(fault.Invalid, "cannot find %s: it names no namespace", ident.Of(obj)).
 			WithHint("set metadata.namespace, or the namespace of the unit")
 	}
-	return client.Resource(mapping.Resource).Namespace(obj.GetNamespace()), nil
+	return namespace, nil
+}
+
+// mapping says where objects of a kind are. A kind that is served stays where it is.
+func (c *Cluster) mapping(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
+	if known, ok := c.mapped.Load(gvk); ok {
+		return known.(*meta.RESTMapping), nil
+	}
+	mapping, err := c.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err == nil {
+		c.mapped.Store(gvk, mapping)
+	}
+	return mapping, err
 }

@@ -133,24 +133,46 @@ func (c *Cluster) waitServed(ctx context.Context, objs []*unstructured.Unstructu
 		if !utils.IsCRD(obj) {
 			continue
 		}
-		group, _, _ := unstructured.NestedString(obj.Object, "spec", "group")
-		kind, _, _ := unstructured.NestedString(obj.Object, "spec", "names", "kind")
-		err := poll(ctx, 100*time.Millisecond, func(context.Context) (bool, error) {
-			_, err := c.mapper.RESTMapping(schema.GroupKind{Group: group, Kind: kind})
-			if meta.IsNoMatchError(err) {
-				return false, nil
-			}
-			return err == nil, err
-		})
-		if ctx.Err() != nil {
-			return fault.New(fault.Failed, "cannot use the kind %s.%s: the API server did not begin to serve it in time", kind, group)
-		}
-		if err != nil {
-			return c.Fault(err, "cannot use the kind %s.%s", kind, group)
+		if err := c.AwaitServed(ctx, obj); err != nil {
+			return err
 		}
 	}
 	return nil
 }
+
+// AwaitServed waits until the kind that a CustomResourceDefinition defines is served, and until ctx ends at the longest; give it a
+// deadline. A definition whose names are taken, or a kind that is not served in time, is an error of code fault.Failed.
+func (c *Cluster) AwaitServed(ctx context.Context, definition *unstructured.Unstructured) error {
+	group, _, _ := unstructured.NestedString(definition.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(definition.Object, "spec", "names", "kind")
+	err := poll(ctx, servedInterval, func(ctx context.Context) (bool, error) {
+		found, err := c.Get(ctx, definition)
+		if err != nil || found == nil {
+			return false, err
+		}
+		switch state := StateOf(found); {
+		case state.Failed:
+			return false, fault.New(fault.Failed, "cannot use the kind %s.%s: %s", kind, group, state.Why)
+		case !state.Ready:
+			return false, nil
+		}
+		_, err = c.mapper.RESTMapping(schema.GroupKind{Group: group, Kind: kind})
+		if meta.IsNoMatchError(err) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if ctx.Err() != nil {
+		return fault.New(fault.Failed, "cannot use the kind %s.%s: the API server did not begin to serve it in time", kind, group)
+	}
+	if err != nil {
+		return c.Fault(err, "cannot use the kind %s.%s", kind, group)
+	}
+	return nil
+}
+
+// servedInterval is how often it is looked whether a kind is served: everything waits for that, mostly for less than a second.
+const servedInterval = 50 * time.Millisecond
 
 // poll observes until the condition holds, an error comes or ctx ends; it observes at once, and then at the interval.
 func poll(ctx context.Context, interval time.Duration, observe func(context.Context) (bool, error)) error {

@@ -103,8 +103,8 @@ func aboutOurLabels(err error) bool {
 }
 
 func hasOtherManagers(obj *unstructured.Unstructured) bool {
-	for _, entry := range obj.GetManagedFields() {
-		if entry.Manager != FieldManager && entry.Subresource != "status" {
+	for m := range Managers(obj) {
+		if m.Name != FieldManager && m.Subresource != "status" {
 			return true
 		}
 	}

@@ -5,6 +5,7 @@ package kube
 import (
 	"context"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube/wire"
 )
 
 // FieldManager is the name under which Crossfade owns fields of objects (KEP-555).
@@ -45,10 +47,13 @@ const parallel = 8
 type Cluster struct {
 	access  cluster.Access
 	mapper  meta.RESTMapper
+	mapped  sync.Map // of schema.GroupVersionKind to *meta.RESTMapping: the mapper takes its time
 	client  client.Client
 	dynamic dynamic.Interface
 	// writing is dynamic for what webhooks may hold up, watching is without any bound on the time that a request takes.
 	writing  dynamic.Interface
+	rest     rest.Interface // under dynamic
+	writes   rest.Interface // under writing
 	watching dynamic.Interface
 	found    *discovery.DiscoveryClient
 	core     corev1.CoreV1Interface
@@ -75,16 +80,19 @@ func Connect(access cluster.Access) (*Cluster, error) {
 	if c.client, err = client.New(config, client.Options{HTTPClient: httpClient, Mapper: c.mapper}); err != nil {
 		return nil, unusable(access, err)
 	}
-	if c.dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
+	if c.rest, err = restClient(config, httpClient); err != nil {
 		return nil, unusable(access, err)
 	}
-	for bound, patient := range map[time.Duration]*dynamic.Interface{writeTimeout: &c.writing, 0: &c.watching} {
-		its, client := *config, *httpClient
-		its.Timeout, client.Timeout = bound, bound
-		if *patient, err = dynamic.NewForConfigAndClient(&its, &client); err != nil {
-			return nil, unusable(access, err)
-		}
+	c.dynamic = dynamic.New(c.rest)
+	if c.writes, err = restClient(within(writeTimeout, config, httpClient)); err != nil {
+		return nil, unusable(access, err)
 	}
+	c.writing = dynamic.New(c.writes)
+	watching, err := restClient(within(0, config, httpClient))
+	if err != nil {
+		return nil, unusable(access, err)
+	}
+	c.watching = dynamic.New(watching)
 	if c.found, err = discovery.NewDiscoveryClientForConfigAndClient(config, &asking); err != nil {
 		return nil, unusable(access, err)
 	}
@@ -92,6 +100,21 @@ func Connect(access cluster.Access) (*Cluster, error) {
 		return nil, unusable(access, err)
 	}
 	return c, nil
+}
+
+// within is a connection like the given one whose requests may take so long; 0 for ever.
+func within(bound time.Duration, config *rest.Config, httpClient *http.Client) (*rest.Config, *http.Client) {
+	its, client := *config, *httpClient
+	its.Timeout, client.Timeout = bound, bound
+	return &its, &client
+}
+
+// restClient makes a client for objects of any kind.
+func restClient(config *rest.Config, httpClient *http.Client) (rest.Interface, error) {
+	config = dynamic.ConfigFor(config)
+	config.NegotiatedSerializer = wire.Serializer(config.NegotiatedSerializer)
+	config.APIPath = "/"
+	return rest.UnversionedRESTClientForConfigAndClient(config, httpClient)
 }
 
 // Access returns what the cluster was connected with.
@@ -152,6 +175,7 @@ func restConfig(access cluster.Access) (*rest.Config, error) {
 	config.Timeout = requestTimeout
 	config.UserAgent = FieldManager
 	config.WarningHandler = rest.NoWarnings{}
+	config.DisableCompression = true // it costs more than it saves: what is read goes out again to another cluster as it is
 	return config, nil
 }
 

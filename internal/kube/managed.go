@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"iter"
 	"slices"
 	"strings"
 
@@ -17,11 +18,47 @@ func IsMachine(manager string) bool {
 	return slices.ContainsFunc(machines, func(prefix string) bool { return strings.HasPrefix(manager, prefix) })
 }
 
+// Manager is who has written fields of an object, by one operation (KEP-555).
+type Manager struct {
+	Name        string
+	Operation   string         // "Apply" or "Update"
+	Subresource string         // "" for the object itself
+	Fields      map[string]any // FieldsV1; nil for none
+}
+
+// Managers yields the managers of an object's fields, straight from the object as the API has given it.
+func Managers(obj *unstructured.Unstructured) iter.Seq[Manager] {
+	return func(yield func(Manager) bool) {
+		metadata, _ := obj.Object["metadata"].(map[string]any)
+		entries, _ := metadata["managedFields"].([]any)
+		for _, e := range entries {
+			entry, _ := e.(map[string]any)
+			var m Manager
+			m.Name, _ = entry["manager"].(string)
+			m.Operation, _ = entry["operation"].(string)
+			m.Subresource, _ = entry["subresource"].(string)
+			m.Fields, _ = entry["fieldsV1"].(map[string]any)
+			if !yield(m) {
+				return
+			}
+		}
+	}
+}
+
 // MadeByCluster reports whether only components of the cluster have written an object, status aside. An object that does
 // not tell who wrote it is taken to be somebody's.
 func MadeByCluster(obj *unstructured.Unstructured) bool {
-	entries := specEntries(obj)
-	return len(entries) > 0 && !slices.ContainsFunc(entries, func(e metav1.ManagedFieldsEntry) bool { return !IsMachine(e.Manager) })
+	told := false
+	for m := range Managers(obj) {
+		switch {
+		case m.Subresource == "status":
+		case !IsMachine(m.Name):
+			return false
+		default:
+			told = true
+		}
+	}
+	return told
 }
 
 // OriginLabel is on every object that Crossfade has applied, and says whether it was there before. Field managers cannot
@@ -91,10 +128,6 @@ func AppliedFields(obj *unstructured.Unstructured) *metav1.FieldsV1 {
 
 func isOurs(entry metav1.ManagedFieldsEntry) bool {
 	return entry.Manager == FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
-}
-
-func specEntries(obj *unstructured.Unstructured) []metav1.ManagedFieldsEntry {
-	return slices.DeleteFunc(obj.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool { return e.Subresource == "status" })
 }
 
 // IsSystemNamespace reports whether a namespace belongs to the cluster or to Crossfade, not to its users.

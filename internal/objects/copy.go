@@ -10,6 +10,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,8 +29,8 @@ import (
 
 // Limits of what one copy has under way at once. The API servers set the pace beyond them.
 const (
-	kindsAtOnce  = 4
-	writesAtOnce = 24 // of each kind
+	kindsAtOnce  = 16 // most kinds have few objects, or none
+	writesAtOnce = 24 // of each kind, so that what holds up the writes of one holds up no other
 )
 
 // Options say what is copied, and who is told.
@@ -63,6 +64,8 @@ type copier struct {
 	relate   *relate.Relater
 	tally    *tally
 	later    *later
+	served   []kube.Resource // by the other cluster; nil when it has to be asked
+	inactive atomic.Bool     // the other cluster was not active when it was asked last
 
 	quiescing bool // whether controllers are stopped for the time of the copy
 
@@ -154,17 +157,19 @@ func (c *copier) run(ctx context.Context) error {
 	return release()
 }
 
-// copyLevel copies kinds that need not wait for one another. What the other cluster serves is asked for each level anew, as
-// the level before may have defined kinds. It returns copies of the other cluster whose originals were not met.
+// copyLevel copies kinds that need not wait for one another. What the other cluster serves is asked for anew when it does not serve all of
+// them, as the levels before may have defined kinds. It returns copies of the other cluster whose originals were not met.
 func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*unstructured.Unstructured, err error) {
-	var served []kube.Resource
 	err = c.insist(ctx, func() (err error) {
-		served, _, err = c.to.Resources(ctx)
+		if c.served == nil || slices.ContainsFunc(kinds, c.unknown) {
+			c.served, _, err = c.to.Resources(ctx)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	served := c.served
 	var lock sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(kindsAtOnce)
@@ -182,6 +187,12 @@ func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*
 		})
 	}
 	return gone, group.Wait()
+}
+
+// unknown reports whether the other cluster did not serve a kind when it was asked.
+func (c *copier) unknown(resource kube.Resource) bool {
+	_, ok := pair.Version(resource, c.served)
+	return !ok
 }
 
 // copyKind copies the objects of one kind. One that cannot be read is in the report, and stops nothing. It returns copies whose originals
@@ -289,7 +300,7 @@ func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing
 		a.tally.add(obj, Fail, "the other cluster does not serve its kind")
 		return nil
 	}
-	w := &writer{copier: a.copier, tally: a.tally, from: obj, first: true}
+	w := &writer{copier: a.copier, tally: a.tally, from: obj, first: true, hasty: existing == nil}
 	return w.copy(ctx, existing)
 }
 

@@ -13,20 +13,34 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 )
 
-// later holds the names of objects that are copied when others are there: those whose owners are not, and those that could not
-// be written when their turn came.
+// later holds the objects that are copied when others are there: those whose owners are not, and those that could not be written when
+// their turn came.
 type later struct {
 	lock    sync.Mutex
 	waiting map[string]*waiting          // by name
 	after   map[string]map[*waiting]bool // by name of owner: who waits for it
 	again   map[string]*unstructured.Unstructured
+	whole   int // objects that are held with their content
 }
 
 // waiting is an object whose owners are not all there.
 type waiting struct {
-	ref     *unstructured.Unstructured
+	putOff
 	missing map[string]bool // names of owners
 }
+
+// putOff is an object that is copied later.
+type putOff struct {
+	ref    *unstructured.Unstructured // its kind and name
+	obj    *unstructured.Unstructured // as it was read; nil when it is to be read again
+	absent bool                       // whether the other cluster had none of its name
+}
+
+// What is held of objects that wait: the content of so many, of so many values each. Others are read again.
+const (
+	heldWhole  = 2048
+	heldValues = 500
+)
 
 // reference is an object's kind and name, without its content.
 func reference(obj *unstructured.Unstructured) *unstructured.Unstructured {
@@ -37,8 +51,8 @@ func reference(obj *unstructured.Unstructured) *unstructured.Unstructured {
 	return ref
 }
 
-// owned puts an object off until its owners are there.
-func (l *later) owned(obj *unstructured.Unstructured, missing []string) {
+// owned puts an object off until its owners are there; absent says that the other cluster has none of its name.
+func (l *later) owned(obj *unstructured.Unstructured, missing []string, absent bool) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	if l.waiting == nil {
@@ -46,7 +60,11 @@ func (l *later) owned(obj *unstructured.Unstructured, missing []string) {
 	}
 	name := ident.Of(obj)
 	l.remove(name)
-	w := &waiting{ref: reference(obj), missing: map[string]bool{}}
+	w := &waiting{putOff: putOff{ref: reference(obj), absent: absent}, missing: map[string]bool{}}
+	if l.whole < heldWhole && light(obj) {
+		w.obj = obj
+		l.whole++
+	}
 	l.waiting[name] = w
 	for _, owner := range missing {
 		w.missing[owner] = true
@@ -63,11 +81,19 @@ func (l *later) remove(name string) {
 	if w == nil {
 		return
 	}
-	delete(l.waiting, name)
+	l.leave(name, w)
 	for owner := range w.missing {
 		if delete(l.after[owner], w); len(l.after[owner]) == 0 {
 			delete(l.after, owner)
 		}
+	}
+}
+
+// leave takes an object from those that wait. The lock is held.
+func (l *later) leave(name string, w *waiting) {
+	delete(l.waiting, name)
+	if w.obj != nil {
+		l.whole--
 	}
 }
 
@@ -91,7 +117,7 @@ func (l *later) settled(obj *unstructured.Unstructured) {
 }
 
 // take removes and returns the objects that wait for none of those that wait themselves, in order of name.
-func (l *later) take() []*unstructured.Unstructured {
+func (l *later) take() []putOff {
 	l.lock.Lock()
 	defer l.lock.Unlock()
 	var free []string
@@ -105,24 +131,24 @@ func (l *later) take() []*unstructured.Unstructured {
 		}
 	}
 	slices.Sort(free)
-	refs := make([]*unstructured.Unstructured, 0, len(free))
+	off := make([]putOff, 0, len(free))
 	for _, name := range free {
-		refs = append(refs, l.waiting[name].ref)
+		off = append(off, l.waiting[name].putOff)
 		l.remove(name)
 	}
-	return refs
+	return off
 }
 
 // arrived tells that an object is there, and returns those that waited for it alone. They wait no longer.
-func (l *later) arrived(name string) []*unstructured.Unstructured {
+func (l *later) arrived(name string) []putOff {
 	l.lock.Lock()
 	defer l.lock.Unlock()
-	var free []*unstructured.Unstructured
+	var free []putOff
 	for w := range l.after[name] {
 		delete(w.missing, name)
 		if len(w.missing) == 0 {
-			free = append(free, w.ref)
-			delete(l.waiting, ident.Of(w.ref))
+			free = append(free, w.putOff)
+			l.leave(ident.Of(w.ref), w)
 		}
 	}
 	delete(l.after, name)
@@ -160,12 +186,12 @@ func (l *later) cycle() (*unstructured.Unstructured, []string) {
 }
 
 // failures removes and returns the objects that could not be written.
-func (l *later) failures() []*unstructured.Unstructured {
+func (l *later) failures() []putOff {
 	l.lock.Lock()
 	defer l.lock.Unlock()
-	again := make([]*unstructured.Unstructured, 0, len(l.again))
+	again := make([]putOff, 0, len(l.again))
 	for _, name := range slices.Sorted(maps.Keys(l.again)) {
-		again = append(again, l.again[name])
+		again = append(again, putOff{ref: l.again[name]})
 	}
 	l.again = nil
 	return again
@@ -187,15 +213,16 @@ func (c *copier) settleRest(ctx context.Context) error {
 	if err := c.descend(ctx, c.later.take(), writer{tally: c.tally, last: true}); err != nil {
 		return err
 	}
-	var relink []*unstructured.Unstructured
+	var relink []putOff
 	for {
 		ref, owners := c.later.cycle()
 		if ref == nil {
 			break
 		}
 		c.tally.remark(&c.tally.report.Notes, "%s and %s name each other by UID: it was copied first, without", ident.Of(ref), strings.Join(owners, ", "))
-		relink = append(relink, ref)
-		if err := c.descend(ctx, []*unstructured.Unstructured{ref}, writer{tally: c.tally}); err != nil {
+		first := putOff{ref: ref}
+		relink = append(relink, first)
+		if err := c.descend(ctx, []putOff{first}, writer{tally: c.tally}); err != nil {
 			return err
 		}
 	}
@@ -208,23 +235,23 @@ func (c *copier) settleRest(ctx context.Context) error {
 }
 
 // descend copies objects with a writer like the one given, and then those that waited for them, until nothing more can follow.
-func (c *copier) descend(ctx context.Context, refs []*unstructured.Unstructured, like writer) error {
-	for len(refs) > 0 {
+func (c *copier) descend(ctx context.Context, off []putOff, like writer) error {
+	for len(off) > 0 {
 		var lock sync.Mutex
-		var next []*unstructured.Unstructured
+		var next []putOff
 		group, each := errgroup.WithContext(ctx)
 		group.SetLimit(writesAtOnce)
-		for _, ref := range refs {
+		for _, o := range off {
 			group.Go(func() error {
 				w := like
 				w.copier = c
-				if err := c.again(each, ref, &w); err != nil {
+				if err := c.again(each, o, &w); err != nil {
 					return err
 				}
-				if w.first && c.later.waits(ref) {
+				if w.first && c.later.waits(o.ref) {
 					return nil
 				}
-				free := c.later.arrived(ident.Of(ref))
+				free := c.later.arrived(ident.Of(o.ref))
 				lock.Lock()
 				defer lock.Unlock()
 				next = append(next, free...)
@@ -232,31 +259,63 @@ func (c *copier) descend(ctx context.Context, refs []*unstructured.Unstructured,
 			})
 		}
 		if err := group.Wait(); err != nil {
-			c.keep(refs)
+			c.keep(off)
 			return err
 		}
-		refs = next
+		off = next
 	}
 	return nil
 }
 
 // keep puts objects back that a cluster which went away has kept from being copied.
-func (c *copier) keep(refs []*unstructured.Unstructured) {
-	for _, ref := range refs {
-		c.later.failed(ref)
+func (c *copier) keep(off []putOff) {
+	for _, o := range off {
+		c.later.failed(o.ref)
 	}
 }
 
-// again reads an object that was put off from both clusters and copies it.
-func (c *copier) again(ctx context.Context, ref *unstructured.Unstructured, w *writer) error {
-	obj, err := c.from.Get(ctx, ref)
-	if err != nil || obj == nil || obj.GetDeletionTimestamp() != nil { // gone since, or soon: there is nothing to copy
-		return c.settled(ref, err)
+// again copies an object that was put off. What is not held of it is read.
+func (c *copier) again(ctx context.Context, o putOff, w *writer) (err error) {
+	if w.from = o.obj; w.from == nil {
+		w.from, err = c.from.Get(ctx, o.ref)
+		if err != nil || w.from == nil || w.from.GetDeletionTimestamp() != nil { // gone since, or soon: there is nothing to copy
+			return c.settled(o.ref, err)
+		}
 	}
-	existing, err := c.to.Get(ctx, ref)
+	if o.absent {
+		return w.copy(ctx, nil)
+	}
+	existing, err := c.to.Get(ctx, o.ref)
 	if err != nil {
-		return c.settled(ref, err)
+		return c.settled(o.ref, err)
 	}
-	w.from = obj
 	return w.copy(ctx, existing)
+}
+
+// light reports whether an object has few values.
+func light(obj *unstructured.Unstructured) bool {
+	left := heldValues
+	return count(obj.Object, &left)
+}
+
+// count takes the number of values from what is left, and reports whether that was enough. A long text counts as many.
+func count(value any, left *int) bool {
+	*left--
+	switch v := value.(type) {
+	case string:
+		*left -= len(v) / 64
+	case map[string]any:
+		for _, below := range v {
+			if !count(below, left) {
+				return false
+			}
+		}
+	case []any:
+		for _, below := range v {
+			if !count(below, left) {
+				return false
+			}
+		}
+	}
+	return *left >= 0
 }

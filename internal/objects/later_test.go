@@ -21,10 +21,10 @@ func config(name string) *unstructured.Unstructured {
 	return obj
 }
 
-func namesOf(objs []*unstructured.Unstructured) []string {
+func namesOf(off []putOff) []string {
 	var found []string
-	for _, obj := range objs {
-		found = append(found, obj.GetName())
+	for _, o := range off {
+		found = append(found, o.ref.GetName())
 	}
 	return found
 }
@@ -34,10 +34,10 @@ func TestLater(t *testing.T) {
 	if l.take() != nil && len(l.take()) > 0 || l.waits(config("a")) || len(l.arrived("ConfigMap shop/a")) > 0 {
 		t.Error("something waits before anything was put off")
 	}
-	l.owned(config("b"), []string{"ConfigMap shop/a"})
-	l.owned(config("c"), []string{"ConfigMap shop/a", "ConfigMap shop/b"})
-	l.owned(config("c"), []string{"ConfigMap shop/a", "ConfigMap shop/b"}) // put off again by another try
-	l.owned(config("d"), []string{"Secret shop/never"})
+	l.owned(config("b"), []string{"ConfigMap shop/a"}, false)
+	l.owned(config("c"), []string{"ConfigMap shop/a", "ConfigMap shop/b"}, false)
+	l.owned(config("c"), []string{"ConfigMap shop/a", "ConfigMap shop/b"}, false) // put off again by another try
+	l.owned(config("d"), []string{"Secret shop/never"}, false)
 	if !l.waits(config("b")) || l.waits(config("a")) {
 		t.Error("b waits, a does not")
 	}
@@ -84,16 +84,17 @@ func TestLaterLetsEverythingGo(t *testing.T) {
 				for _, owner := range owners {
 					missing = append(missing, ident.Of(config(owner)))
 				}
-				l.owned(config(name(i)), missing)
+				l.owned(config(name(i)), missing, false)
 			}
 		}
 		waiting := maps.Clone(needs)
 		come := map[string]bool{}
 		broken := map[string]bool{}
-		follow := func(refs []*unstructured.Unstructured) {
-			for len(refs) > 0 {
-				var next []*unstructured.Unstructured
-				for _, ref := range refs {
+		follow := func(off []putOff) {
+			for len(off) > 0 {
+				var next []putOff
+				for _, o := range off {
+					ref := o.ref
 					if come[ref.GetName()] {
 						r.Fatalf("%s comes twice", ref.GetName())
 					}
@@ -105,7 +106,7 @@ func TestLaterLetsEverythingGo(t *testing.T) {
 					come[ref.GetName()] = true
 					next = append(next, l.arrived(ident.Of(ref))...)
 				}
-				refs = next
+				off = next
 			}
 		}
 		follow(l.take())
@@ -118,7 +119,7 @@ func TestLaterLetsEverythingGo(t *testing.T) {
 				r.Fatalf("%s waits for nothing", ref.GetName())
 			}
 			broken[ref.GetName()] = true
-			follow([]*unstructured.Unstructured{ref})
+			follow([]putOff{{ref: ref}})
 		}
 		if diff := cmp.Diff(slices.Sorted(maps.Keys(needs)), slices.Sorted(maps.Keys(come))); diff != "" {
 			r.Fatalf("(-waited +came):\n%s", diff)

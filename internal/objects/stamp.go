@@ -3,7 +3,6 @@ package objects
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/wire"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
 
@@ -50,7 +50,7 @@ func digest(obj *unstructured.Unstructured) string {
 		content = maps.Clone(content)
 		content["data"] = slices.Sorted(maps.Keys(data))
 	}
-	raw, err := json.Marshal(content) // with sorted keys
+	raw, err := wire.Encode(content) // with sorted keys
 	if err != nil {
 		raw = nil // what came from JSON can be written as JSON
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
-	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
@@ -28,6 +27,7 @@ type writer struct {
 	tally *tally
 	from  *unstructured.Unstructured // as it is in its own cluster
 	first bool                       // whether it may be put off until everything else is there
+	hasty bool                       // whether an owner that is not remembered counts as one that is not there
 	last  bool                       // whether what it names by UID and is not there does not come any more
 
 	concerned, active bool // whether something of it may be withheld, and whether the other cluster was active when it was written
@@ -38,7 +38,7 @@ type writer struct {
 func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) error {
 	want, missing, err := w.prepare(ctx)
 	if err == nil && len(missing) > 0 && w.first {
-		w.later.owned(w.from, missing)
+		w.later.owned(w.from, missing, existing == nil)
 		return nil
 	}
 	var action Action
@@ -78,7 +78,7 @@ func (w *writer) prepare(ctx context.Context) (want *unstructured.Unstructured, 
 	want = clean.Object(free)
 	var owners []any
 	if len(w.from.GetOwnerReferences()) > 0 {
-		if owners, missing, err = w.relate.Owners(ctx, w.from); err != nil {
+		if owners, missing, err = w.relate.Owners(ctx, w.from, !w.hasty); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -97,6 +97,7 @@ func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructu
 			return action, reason, err
 		}
 		active, err := withhold.Active(ctx, w.to)
+		w.inactive.Store(err == nil && !active)
 		if err != nil || active == w.active {
 			return action, reason, err
 		}
@@ -107,13 +108,19 @@ func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructu
 }
 
 // shaped is the object as it shall be there now. What would act on the world outside is withheld while the other cluster is not active;
-// and also while it is, as long as the original acts, unless both have acted before.
+// and also while it is, as long as the original acts, unless both have acted before. One that is new is withheld as well if the cluster
+// was not active when it was asked last: put asks once more when it is there.
 func (w *writer) shaped(ctx context.Context, want, existing *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	held, err := withhold.Hold(ctx, want, w.copier.from.Find)
 	if w.concerned = held != want; err != nil || !w.concerned {
 		return want, err
 	}
-	if w.active, err = withhold.Active(ctx, w.to); err != nil || !w.active {
+	if existing == nil && w.inactive.Load() {
+		w.active = false
+		return held, nil
+	}
+	w.active, err = withhold.Active(ctx, w.to)
+	if w.inactive.Store(err == nil && !w.active); err != nil || !w.active {
 		return held, err
 	}
 	original, err := withhold.Hold(ctx, w.from, w.copier.from.Find)
@@ -255,8 +262,8 @@ func (c *copier) policy(obj *unstructured.Unstructured) string {
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
 func keepScale(want, existing *unstructured.Unstructured) {
 	existing = released(existing)
-	for _, entry := range existing.GetManagedFields() {
-		if entry.Subresource != "scale" {
+	for m := range kube.Managers(existing) {
+		if m.Subresource != "scale" {
 			continue
 		}
 		if n, found, _ := unstructured.NestedInt64(existing.Object, "spec", "replicas"); found {
@@ -265,14 +272,17 @@ func keepScale(want, existing *unstructured.Unstructured) {
 	}
 }
 
+// servedWithin bounds how long the other cluster may take to serve a kind that was defined.
+const servedWithin = 30 * time.Second
+
 // established waits until a kind that was defined is served, in every version that its definition says.
 func (w *writer) established(ctx context.Context, obj *unstructured.Unstructured) error {
 	if !isDefinition(obj) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, servedWithin)
 	defer cancel()
-	if err := workload.WaitReady(ctx, w.to, []*unstructured.Unstructured{obj}, func(string, ...any) {}); err != nil {
+	if err := w.to.AwaitServed(ctx, obj); err != nil {
 		return err
 	}
 	kind := schema.GroupKind{Group: field.String(obj, "spec", "group"), Kind: field.String(obj, "spec", "names", "kind")}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -163,6 +164,34 @@ func (s *Server) Log(program string) string {
 
 // Signal sends a signal to the API server: stopped by SIGSTOP it accepts connections and answers nothing.
 func (s *Server) Signal(signal os.Signal) error { return s.running[API].Process.Signal(signal) }
+
+// CPU is the processor time that the API server and its etcd have used so far.
+func (s *Server) CPU() time.Duration {
+	var all time.Duration
+	for _, program := range []string{API, Store} {
+		if cmd := s.running[program]; cmd != nil {
+			all += used(cmd.Process.Pid)
+		}
+	}
+	return all
+}
+
+// used reads the processor time of a process (proc_pid_stat(5), fields 14 and 15, in hundredths of a second); 0 when it is gone.
+func used(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, fields, _ := strings.Cut(string(stat), ") ") // the name before may have spaces
+	var user, system int64
+	list := strings.Fields(fields)
+	if len(list) < 13 {
+		return 0
+	}
+	_, _ = fmt.Sscan(list[11], &user)
+	_, _ = fmt.Sscan(list[12], &system)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
 
 // Stop ends all programs. It may be called again.
 func (s *Server) Stop() {

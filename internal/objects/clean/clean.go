@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
@@ -50,14 +51,16 @@ var cleaners = map[string]func(obj, original *unstructured.Unstructured){
 
 // Object returns a copy of an object without what belongs to the old cluster.
 func Object(original *unstructured.Unstructured) *unstructured.Unstructured {
-	obj := original.DeepCopy()
-	metadata, _ := obj.Object["metadata"].(map[string]any)
-	for name := range metadata {
-		if !slices.Contains(keptMetadata, name) {
-			delete(metadata, name)
+	obj := &unstructured.Unstructured{Object: make(map[string]any, len(original.Object))}
+	for name, value := range original.Object {
+		switch name {
+		case "metadata":
+			obj.Object[name] = written(field.AsMap(value))
+		case "status":
+		default:
+			obj.Object[name] = runtime.DeepCopyJSONValue(value)
 		}
 	}
-	field.Drop(obj, "status")
 	field.DropPrefixed(obj, machineAnnotations, "metadata", "annotations")
 	field.DropPrefixed(obj, machineLabels, "metadata", "labels")
 	field.Drop(obj, "spec", "template", "metadata", "creationTimestamp")
@@ -65,6 +68,17 @@ func Object(original *unstructured.Unstructured) *unstructured.Unstructured {
 		special(obj, original)
 	}
 	return obj
+}
+
+// written is a copy of what its users wrote of an object's metadata.
+func written(metadata map[string]any) map[string]any {
+	kept := make(map[string]any, len(keptMetadata))
+	for _, name := range keptMetadata {
+		if value, ok := metadata[name]; ok {
+			kept[name] = runtime.DeepCopyJSONValue(value)
+		}
+	}
+	return kept
 }
 
 // cleanService lets the new cluster give addresses and ports, and keeps what somebody chose.

@@ -126,9 +126,11 @@ func (d *Decider) Object(ctx context.Context, resource kube.Resource, obj *unstr
 	if reason := d.byItself(resource, obj); reason != None {
 		return reason, nil
 	}
-	if made, err := d.owners.controllerMade(ctx, obj, 0); err != nil {
+	made, err := d.owners.controllerMade(ctx, obj, 0)
+	if err != nil {
 		return None, err
-	} else if made {
+	}
+	if d.owners.note(obj, made); made {
 		return Owned, nil
 	}
 	switch {

@@ -2,7 +2,6 @@ package decide
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/objects/recent"
 )
 
 // makers are the kinds of Kubernetes itself, with those of the objects that their controllers make for them. They run in every
@@ -33,7 +33,7 @@ var makers = map[string][]string{
 
 // rememberedOwners bounds how many answers about owners are kept, and deepest how long a chain of owners is followed.
 const (
-	rememberedOwners = 4096
+	rememberedOwners = 16384
 	deepest          = 16
 )
 
@@ -42,8 +42,8 @@ const (
 // themselves, an operator writes only what follows from the owner.
 type owners struct {
 	lookup Lookup
-	lock   sync.Mutex
-	known  map[types.UID]owner // of the latest owners asked for
+	known  *recent.Map[types.UID, owner]
+	kinds  sync.Map // of schema.GroupKind, that something has named as its controller
 }
 
 // owner is what must be known of an owner.
@@ -53,7 +53,16 @@ type owner struct {
 	gone    bool
 }
 
-func newOwners(lookup Lookup) *owners { return &owners{lookup: lookup, known: map[types.UID]owner{}} }
+func newOwners(lookup Lookup) *owners {
+	return &owners{lookup: lookup, known: recent.New[types.UID, owner](rememberedOwners)}
+}
+
+// note remembers an object that may own others, so that it need not be looked up for each of them.
+func (o *owners) note(obj *unstructured.Unstructured, made bool) {
+	if _, owns := o.kinds.Load(obj.GroupVersionKind().GroupKind()); owns {
+		o.known.Put(obj.GetUID(), owner{writers: writers(obj), made: made})
+	}
+}
 
 func (o *owners) controllerMade(ctx context.Context, obj *unstructured.Unstructured, depth int) (bool, error) {
 	ref := metav1.GetControllerOf(obj)
@@ -64,9 +73,11 @@ func (o *owners) controllerMade(ctx context.Context, obj *unstructured.Unstructu
 	if err != nil {
 		return false, nil //nolint:nilerr // an owner that cannot exist makes nothing
 	}
-	if slices.Contains(makers[group.WithKind(ref.Kind).GroupKind().String()], obj.GroupVersionKind().GroupKind().String()) {
+	kind := schema.GroupKind{Group: group.Group, Kind: ref.Kind}
+	if slices.Contains(makers[kind.String()], obj.GroupVersionKind().GroupKind().String()) {
 		return true, nil
 	}
+	o.kinds.Store(kind, true)
 	above, err := o.of(ctx, *ref, obj.GetNamespace(), depth)
 	if err != nil || above.gone {
 		return false, err
@@ -86,9 +97,7 @@ func byPeople(manager string) bool {
 
 // of asks for an owner, or remembers it.
 func (o *owners) of(ctx context.Context, ref metav1.OwnerReference, namespace string, depth int) (owner, error) {
-	o.lock.Lock()
-	known, ok := o.known[ref.UID]
-	o.lock.Unlock()
+	known, ok := o.known.Get(ref.UID)
 	if ok {
 		return known, nil
 	}
@@ -104,12 +113,7 @@ func (o *owners) of(ctx context.Context, ref metav1.OwnerReference, namespace st
 			return owner{}, err
 		}
 	}
-	o.lock.Lock()
-	defer o.lock.Unlock()
-	if len(o.known) >= rememberedOwners {
-		clear(o.known)
-	}
-	o.known[ref.UID] = known
+	o.known.Put(ref.UID, known)
 	return known, nil
 }
 
@@ -132,14 +136,15 @@ func writers(obj *unstructured.Unstructured) []string {
 // eachWriter visits the field managers of an object, without the cluster's components and those that wrote a subresource, and says
 // whether each wrote more than its metadata and status.
 func eachWriter(obj *unstructured.Unstructured, visit func(manager string, body bool)) {
-	for _, entry := range obj.GetManagedFields() {
-		var fields map[string]json.RawMessage
-		if entry.Subresource != "" || kube.IsMachine(entry.Manager) || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
+	for m := range kube.Managers(obj) {
+		if m.Subresource != "" || kube.IsMachine(m.Name) || m.Fields == nil {
 			continue
 		}
-		delete(fields, "f:metadata")
-		delete(fields, "f:status")
-		visit(entry.Manager, len(fields) > 0)
+		body := false
+		for key := range m.Fields {
+			body = body || key != "f:metadata" && key != "f:status"
+		}
+		visit(m.Name, body)
 	}
 }
 

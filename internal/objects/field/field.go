@@ -89,12 +89,10 @@ func Chosen(obj *unstructured.Unstructured, path ...string) bool {
 // subresources aside.
 func Users(obj *unstructured.Unstructured) []map[string]any {
 	var all []map[string]any
-	for _, entry := range obj.GetManagedFields() {
-		var fields map[string]any
-		if kube.IsMachine(entry.Manager) || entry.Subresource != "" || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
-			continue
+	for m := range kube.Managers(obj) {
+		if !kube.IsMachine(m.Name) && m.Subresource == "" && m.Fields != nil {
+			all = append(all, m.Fields)
 		}
-		all = append(all, fields)
 	}
 	return all
 }

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,57 +16,41 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/recent"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
 // Remembered is how many UIDs a copy keeps. Who runs longer than nobody replaces objects keeps none: an object whose owner has a
 // UID that is no more is deleted by the cluster.
-const Remembered = 8192
+const Remembered = 32768
 
 // Relater knows the UIDs of one cluster. It may be used by many goroutines.
 type Relater struct {
 	cluster *kube.Cluster
 	rules   []spec.Reference
-	most    int // how many UIDs are kept
-
-	lock sync.Mutex
-	uids map[string]string // by name of object; those of the latest objects
+	uids    *recent.Map[string, string] // by name of object
 }
 
 // New makes a relater for the cluster that objects go to, with the rules for fields that hold a bare UID. It keeps as many UIDs as
 // it is told to, and asks the cluster for the others.
 func New(to *kube.Cluster, rules []spec.Reference, remembered int) *Relater {
-	return &Relater{cluster: to, rules: rules, most: remembered, uids: map[string]string{}}
+	return &Relater{cluster: to, rules: rules, uids: recent.New[string, string](remembered)}
 }
 
 // Learn remembers the UID of an object that was written, Forget that it is gone or was replaced.
-func (r *Relater) Learn(obj *unstructured.Unstructured) { r.learn(ident.Of(obj), string(obj.GetUID())) }
+func (r *Relater) Learn(obj *unstructured.Unstructured) {
+	r.uids.Put(ident.Of(obj), string(obj.GetUID()))
+}
 
 // Forget is the reverse of Learn.
-func (r *Relater) Forget(obj *unstructured.Unstructured) {
-	r.lock.Lock()
-	defer r.lock.Unlock()
-	delete(r.uids, ident.Of(obj))
-}
-
-func (r *Relater) learn(name, uid string) {
-	r.lock.Lock()
-	defer r.lock.Unlock()
-	if len(r.uids) >= r.most {
-		clear(r.uids)
-	}
-	if r.most == 0 {
-		return
-	}
-	r.uids[name] = uid
-}
+func (r *Relater) Forget(obj *unstructured.Unstructured) { r.uids.Forget(ident.Of(obj)) }
 
 // Owners returns the owner references of an object as they are in the other cluster, and the names (ident.Of) of owners that
-// are not there.
-func (r *Relater) Owners(ctx context.Context, original *unstructured.Unstructured) (refs []any, missing []string, err error) {
+// are not there: as far as is remembered, or, if ask is set, in truth.
+func (r *Relater) Owners(ctx context.Context, original *unstructured.Unstructured, ask bool) (refs []any, missing []string, err error) {
 	for _, ref := range field.List(original, "metadata", "ownerReferences") {
 		owner := field.AsMap(ref)
-		found, err := r.target(ctx, owner, original.GetNamespace())
+		found, err := r.target(ctx, owner, original.GetNamespace(), ask)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -120,7 +103,7 @@ func (w *walker) walk(ctx context.Context, value any) error {
 	switch v := value.(type) {
 	case map[string]any:
 		if isReference(v) {
-			found, err := w.target(ctx, v, w.namespace)
+			found, err := w.target(ctx, v, w.namespace, true)
 			if err != nil {
 				return err
 			}
@@ -176,7 +159,7 @@ func (w *walker) rewrite(ctx context.Context, obj *unstructured.Unstructured, ru
 	}
 	name := field.String(obj, strings.Split(rule.Name, ".")...)
 	kind := schema.ParseGroupKind(rule.To)
-	found, err := w.target(ctx, map[string]any{"group": kind.Group, "kind": kind.Kind, "name": name}, w.namespace)
+	found, err := w.target(ctx, map[string]any{"group": kind.Group, "kind": kind.Kind, "name": name}, w.namespace, true)
 	if err != nil {
 		return err
 	}
@@ -191,8 +174,8 @@ type target struct {
 	known bool   // whether the cluster serves its kind
 }
 
-// target finds what a reference of an object in a namespace names.
-func (r *Relater) target(ctx context.Context, ref map[string]any, namespace string) (target, error) {
+// target finds what a reference of an object in a namespace names: among what is remembered, or, if ask is set, in the cluster, too.
+func (r *Relater) target(ctx context.Context, ref map[string]any, namespace string, ask bool) (target, error) {
 	kind, name := groupKind(ref), text(ref, "name")
 	if other := text(ref, "namespace"); other != "" {
 		namespace = other
@@ -205,10 +188,8 @@ func (r *Relater) target(ctx context.Context, ref map[string]any, namespace stri
 		namespace = ""
 	}
 	t := target{name: ident.Name(kind, namespace, name), known: known}
-	r.lock.Lock()
-	t.uid = r.uids[t.name]
-	r.lock.Unlock()
-	if t.uid != "" || !known {
+	t.uid, _ = r.uids.Get(t.name)
+	if t.uid != "" || !known || !ask {
 		return t, nil
 	}
 	found, err := r.cluster.Find(ctx, kind, namespace, name)
@@ -216,7 +197,7 @@ func (r *Relater) target(ctx context.Context, ref map[string]any, namespace stri
 		return t, err
 	}
 	t.uid = string(found.GetUID())
-	r.learn(t.name, t.uid)
+	r.uids.Put(t.name, t.uid)
 	return t, nil
 }
 

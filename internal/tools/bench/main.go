@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/crossfade-dev/crossfade/internal/tools/bench/part"
 )
 
 // number is one promise, measured.
@@ -29,23 +31,33 @@ type bench struct {
 	measure     func(context.Context) ([]number, error)
 }
 
-// benches are all of them, the quick ones first.
-func benches() []bench {
+// benches are all of them, the quick ones first; objects is how many objects are copied.
+func benches(objects int) []bench {
 	return []bench{
 		{"version", "the time that crossfade version takes", version},
 		{"size", "the size of the program", size},
 		{"demo", "the main job: failed requests, latency while shifting, time not spent in steps (about 4 minutes)", mainJob},
+		{"objects", fmt.Sprintf("copying and following %d objects (about 8 minutes for 10000)", objects), copying(objects)},
+		{"objects-100k", "the memory of copying 100000 objects (about 10 minutes)", growing(100_000)},
 		{"build", "building everything from empty caches (about 20 minutes on two cores)", coldBuild},
 	}
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == part.Argument {
+		if err := part.Main(context.Background(), os.Args[2], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	only := flag.String("only", "all", "the bench to run: "+names())
 	out := flag.String("out", "bench.json", "where the figures go")
+	size := flag.Int("objects", 10_000, "how many objects the bench of that name copies, 100 at least")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	ok, err := run(ctx, *only, *out)
+	ok, err := run(ctx, *only, *out, *size)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
@@ -57,17 +69,20 @@ func main() {
 
 func names() string {
 	list := []string{"all"}
-	for _, b := range benches() {
+	for _, b := range benches(0) {
 		list = append(list, b.name)
 	}
 	return strings.Join(list, ", ")
 }
 
 // run measures what was asked for, prints it, writes it, and reports whether everything holds.
-func run(ctx context.Context, only, out string) (bool, error) {
+func run(ctx context.Context, only, out string, size int) (bool, error) {
+	if size < 100 {
+		return false, fmt.Errorf("%d objects are too few", size)
+	}
 	var all []number
 	known := false
-	for _, b := range benches() {
+	for _, b := range benches(size) {
 		if only != "all" && only != b.name {
 			continue
 		}

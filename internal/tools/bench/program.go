@@ -18,11 +18,11 @@ const versionRuns = 21
 
 // version times crossfade version against the start of a program that does nothing.
 func version(ctx context.Context) ([]number, error) {
-	ours, err := median(ctx, program, "version")
+	ours, err := medianTime(ctx, program, "version")
 	if err != nil {
 		return nil, err
 	}
-	theirs, err := median(ctx, "/bin/true")
+	theirs, err := medianTime(ctx, "/bin/true")
 	if err != nil {
 		return nil, err
 	}
@@ -32,8 +32,8 @@ func version(ctx context.Context) ([]number, error) {
 	}}, nil
 }
 
-// median runs a program some times and returns the median of its wall-clock time.
-func median(ctx context.Context, args ...string) (time.Duration, error) {
+// medianTime runs a program some times and returns the median of its wall-clock time.
+func medianTime(ctx context.Context, args ...string) (time.Duration, error) {
 	var times []time.Duration
 	for range versionRuns {
 		start := time.Now()
