@@ -145,13 +145,24 @@ func (c *Cluster) create(ctx context.Context, obj *unstructured.Unstructured) (*
 	if err != nil {
 		return nil, err
 	}
-	metadata, err := wire.Identity(answer)
+	content, err := wire.Decode(answer)
 	if err != nil {
 		return nil, err
 	}
-	created := &unstructured.Unstructured{Object: map[string]any{"metadata": metadata}}
-	created.SetGroupVersionKind(obj.GroupVersionKind())
-	return created, nil
+	created := &unstructured.Unstructured{Object: content}
+	return identityOf(created, obj.GroupVersionKind()), nil
+}
+
+// identityOf is what says which object it is: who manages it, and its content, are not held.
+func identityOf(obj *unstructured.Unstructured, gvk schema.GroupVersionKind) *unstructured.Unstructured {
+	of := &unstructured.Unstructured{}
+	of.SetGroupVersionKind(gvk)
+	of.SetName(obj.GetName())
+	of.SetNamespace(obj.GetNamespace())
+	of.SetUID(obj.GetUID())
+	of.SetResourceVersion(obj.GetResourceVersion())
+	of.SetGeneration(obj.GetGeneration())
+	return of
 }
 
 // Delete deletes an object and what it owns. One that is not there, or that was replaced by another of the same name since

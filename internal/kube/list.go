@@ -43,10 +43,10 @@ func (c *Cluster) List(ctx context.Context, gvr schema.GroupVersionResource, q Q
 				return
 			}
 			if q.Began != nil && options.Continue == "" {
-				q.Began(page.Version)
+				q.Began(page.Metadata.ResourceVersion)
 			}
 			options.Limit = nextLimit(page)
-			if options.Continue = page.Continue; options.Continue != "" {
+			if options.Continue = page.Metadata.Continue; options.Continue != "" {
 				next = c.fetch(ctx, gvr, q.Namespace, options)
 			}
 			for item, err := range page.Items() {
@@ -74,10 +74,10 @@ type page struct {
 
 // nextLimit is how many objects the page after one should have.
 func nextLimit(p page) int64 {
-	if p.Count == 0 {
+	if len(p.Raw) == 0 {
 		return mostPage
 	}
-	return int64(min(max(pageSize/max(p.size/p.Count, 1), 1), mostPage))
+	return int64(min(max(pageSize/max(p.size/len(p.Raw), 1), 1), mostPage))
 }
 
 // fetch asks for a page in the background.
