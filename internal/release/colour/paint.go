@@ -1,0 +1,63 @@
+package colour
+
+import (
+	"bytes"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/types"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+)
+
+// Paint returns what the version of a colour has of its own: its objects with the colour in their names, labels and selectors, and
+// in what they refer to each other by. The version that is Plain has its objects as they were rendered.
+func (p Parts) Paint(c Colour) ([]*unstructured.Unstructured, error) {
+	if c == Plain {
+		return p.own, nil
+	}
+	disk := filesys.MakeFsInMemory()
+	var resources bytes.Buffer
+	for _, obj := range p.own {
+		raw, err := yaml.Marshal(obj.Object)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "cannot write %s: %w", ident.Of(obj), err)
+		}
+		resources.WriteString("---\n")
+		resources.Write(raw)
+	}
+	kustomization, err := yaml.Marshal(types.Kustomization{
+		Resources:  []string{"own.yaml"},
+		NameSuffix: "-" + string(c),
+		Labels:     []types.Label{{Pairs: map[string]string{Label: string(c)}, IncludeSelectors: true, IncludeTemplates: true}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for name, content := range map[string][]byte{"own.yaml": resources.Bytes(), "kustomization.yaml": kustomization} {
+		if err := disk.WriteFile(name, content); err != nil {
+			return nil, err
+		}
+	}
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, ".")
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "cannot give %s the colour %s: %s", ident.Of(p.Workload), c, strings.Join(strings.Fields(err.Error()), " "))
+	}
+	painted := make([]*unstructured.Unstructured, 0, built.Size())
+	for _, resource := range built.Resources() {
+		raw, err := resource.MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		obj := &unstructured.Unstructured{}
+		if err := obj.UnmarshalJSON(raw); err != nil {
+			return nil, err
+		}
+		painted = append(painted, obj)
+	}
+	return painted, nil
+}
