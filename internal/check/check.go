@@ -33,6 +33,7 @@ type Target struct {
 	Previous    string // the generation before; empty for the first
 	Namespace   string // of the service or unit
 	Ingress     string // address of a node
+	Preview     string // host:port of a version of a service that the users do not reach yet; empty for none
 
 	Run    string         // names the run, so that a Job is found again by a run that was killed and goes on
 	Access cluster.Access // the generation's cluster
@@ -201,7 +202,7 @@ func expand(text string, t Target) (string, error) {
 		return "", fmt.Errorf("cannot read the template %q: %w", text, err)
 	}
 	values := map[string]string{
-		"Environment": t.Environment, "Generation": t.Generation, "Previous": t.Previous, "Namespace": t.Namespace, "Ingress": t.Ingress,
+		"Environment": t.Environment, "Generation": t.Generation, "Previous": t.Previous, "Namespace": t.Namespace, "Ingress": t.Ingress, "Preview": t.Preview,
 	}
 	var out strings.Builder
 	if err := parsed.Execute(&out, values); err != nil {

@@ -12,12 +12,13 @@ import (
 // place is a field of a document: what validation speaks about.
 type place struct {
 	strict.Place
-	doc *document
+	doc     *document
+	preview bool // whether texts below may speak of a version that the users do not reach yet
 }
 
 // in returns a place in a document.
 func in(doc *document, path string) place {
-	return place{strict.Place{Doc: doc.Document, Path: path}, doc}
+	return place{Place: strict.Place{Doc: doc.Document, Path: path}, doc: doc}
 }
 
 // to returns the place of a field, an index or a key below.
@@ -32,7 +33,9 @@ var (
 	objectKind  = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*(\.[a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$`)
 	imageName   = regexp.MustCompile(`^([a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`)
 	httpMethod  = regexp.MustCompile(`^[A-Z]+$`)
-	templateUse = regexp.MustCompile(`\{\{-?\s*\.(Environment|Generation|Ingress|Namespace)\s*-?\}\}`)
+	templateUse = regexp.MustCompile(`\{\{-?\s*\.(Environment|Generation|Ingress|Namespace|Preview)\s*-?\}\}`)
+	previewUse  = regexp.MustCompile(`\{\{-?\s*\.Preview\s*-?\}\}`)
+	tagName     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`) // OCI distribution specification, section 3
 )
 
 // maxPrefix bounds what the names of generations begin with: with the 11 characters of time it leaves 12 of a DNS label's 63
@@ -66,6 +69,10 @@ func (p place) host(text string) {
 
 // templated checks that a text uses only templates that are known.
 func (p place) templated(text string) {
+	if !p.preview && previewUse.MatchString(text) {
+		p.Problem("%s uses {{.Preview}}, which only the checks of blueGreen have", strict.Quote(text))
+		return
+	}
 	if strings.Contains(templateUse.ReplaceAllString(text, ""), "{{") {
 		p.Problem("%s uses a template other than {{.Environment}}, {{.Generation}}, {{.Ingress}} and {{.Namespace}}", strict.Quote(text))
 	}

@@ -29,6 +29,11 @@ type Platform struct {
 // PlatformSpec holds what all environments share.
 type PlatformSpec struct {
 	Routers []Router `json:"routers,omitempty"` // the entry points, named by routes
+	// Stages are environments in the order in which versions go through them; the last one is production. Unless set, every
+	// environment is production.
+	Stages []string `json:"stages,omitempty"`
+	// GoodTag is the tag that is moved, in the registry, to each version that was verified in production; latest unless set.
+	GoodTag string `json:"goodTag,omitempty"`
 }
 
 // Router is an entry point that carries routes. Exactly one kind of router is set.
@@ -179,8 +184,27 @@ type ServiceSpec struct {
 	Image     string   `json:"image,omitempty"` // the repository whose tag or digest is the service's version
 	Needs     []string `json:"needs,omitempty"` // services that must hold before this one is deployed
 	Manifests `json:",inline"`
-	Checks    []Check  `json:"checks,omitempty"` // prove the service, in order
-	Timeout   Duration `json:"timeout,omitzero"` // until ready and proved; 5m unless set
+	Checks    []Check  `json:"checks,omitempty"`  // prove the service, in order
+	Strategy  Strategy `json:"strategy,omitzero"` // how a version takes the place of the one before
+	Timeout   Duration `json:"timeout,omitzero"`  // until ready and proved; 5m unless set
+}
+
+// Strategy says how a version of a service takes the place of the one before. Unless blueGreen is set, it is rolling: the pods are replaced one
+// after the other.
+type Strategy struct {
+	BlueGreen *BlueGreen `json:"blueGreen,omitempty"` // the next version is proved beside the live one, then the users are led to it at once
+	// OnFailure says what becomes of a version that fails: leave (unless set) leaves it for debugging, remove takes it away; with rolling, the
+	// version before takes its place again.
+	OnFailure string `json:"onFailure,omitempty" jsonschema:"enum=leave,enum=remove"`
+}
+
+// BlueGreen runs two versions of a service beside each other, each with its own Deployment, autoscaler, ConfigMaps and Secrets. The
+// manifests have one Deployment and the Kubernetes Services that lead to it.
+type BlueGreen struct {
+	Checks  []Check  `json:"checks,omitempty"`  // prove the next version before the users are led to it; their addresses may use {{.Preview}}
+	Approve bool     `json:"approve,omitempty"` // whether a person must approve then
+	Drain   Duration `json:"drain,omitzero"`    // how long connections to the version before may go on; 30s unless set
+	Keep    Duration `json:"keep,omitzero"`     // how long the version before is kept, for a way back at once; not at all unless set
 }
 
 // Stack is a named set of objects or services that move together.
@@ -224,7 +248,7 @@ type Check struct {
 }
 
 // HTTPCheck asks a URL, or a path of a route. URL, headers and path may use {{.Environment}}, {{.Generation}}, {{.Ingress}}
-// (address of a node) and {{.Namespace}}.
+// (address of a node), {{.Namespace}} and, before the users are led to a version of a service, {{.Preview}} (host:port at which it answers).
 type HTTPCheck struct {
 	URL      string            `json:"url,omitempty"`                                         // the whole address
 	Route    string            `json:"route,omitempty"`                                       // the host of a route: asked at its pre-live entry before the switch, at its live entry after it

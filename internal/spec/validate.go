@@ -19,6 +19,7 @@ type validator struct {
 	platform     *Platform
 	routers      []string
 	foundations  []string
+	environments []string
 	services     map[string]*Service
 	serviceNames []string
 	hosts        unique            // by router and host, over all environments
@@ -34,6 +35,7 @@ func (v *validator) validate() {
 		switch value := doc.value.(type) {
 		case *Platform:
 			v.routing(at, value)
+			v.promotion(at, &value.Spec)
 		case *Environment:
 			environment{validator: v, at: at, spec: &value.Spec, name: value.Metadata.Name}.validate()
 		case *Service:
@@ -68,6 +70,8 @@ func (v *validator) collect() {
 			continue
 		case *Foundation:
 			v.foundations = append(v.foundations, name)
+		case *Environment:
+			v.environments = append(v.environments, name)
 		case *Service:
 			v.services[name] = value
 			v.serviceNames = append(v.serviceNames, name)
@@ -100,6 +104,18 @@ func (v *validator) routing(at place, p *Platform) {
 			listening.add(at.to("listen"), "routers that listen at", r.Caddy.Listen)
 			at.to("admin").admin(r.Caddy.Admin)
 		}
+	}
+}
+
+// promotion checks how versions go from environment to environment.
+func (v *validator) promotion(at place, p *PlatformSpec) {
+	taken := unique{}
+	for i, stage := range p.Stages {
+		v.refers(at.to("stages", i), "environment", stage, v.environments)
+		taken.add(at.to("stages", i), "stages named", stage)
+	}
+	if p.GoodTag != "" && !tagName.MatchString(p.GoodTag) {
+		at.to("goodTag").Problem("%s is not a tag of an image", strict.Quote(p.GoodTag))
 	}
 }
 
@@ -140,6 +156,11 @@ func (v *validator) service(at place, s *ServiceSpec) {
 	}
 	at.manifests(&s.Manifests)
 	checks(at.to("checks"), s.Checks)
+	if b := s.Strategy.BlueGreen; b != nil {
+		at := at.to("strategy", "blueGreen", "checks")
+		at.preview = true
+		checks(at, b.Checks)
+	}
 }
 
 // serviceCycle reports one cycle of needs among all services, at the service it begins with.
