@@ -22,6 +22,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/order"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/refer"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
@@ -36,23 +37,23 @@ const (
 // Options say what is copied, and who is told.
 type Options struct {
 	decide.Rules
-	DryRun   bool             // decide and compare, write nothing
-	Patience time.Duration    // how long a cluster that does not answer is waited for, each time; 0 for not at all
-	Tell     func(Decision)   // told of every object, one at a time; may be nil
-	Progress cluster.Progress // told what happens, for people
+	DryRun   bool                   // decide and compare, write nothing
+	Patience time.Duration          // how long a cluster that does not answer is waited for, each time; 0 for not at all
+	Tell     func(outcome.Decision) // told of every object, one at a time; may be nil
+	Progress cluster.Progress       // told what happens, for people
 }
 
 // Copy brings the objects that the options choose from one cluster into another. It may be called again at any time, also after it was
 // stopped anywhere: what is there already is not written again, and what was copied once and is gone from the first cluster is
 // deleted. One object that cannot be copied does not stop the others; it is in the report, whose Err says so. An error means that a
 // cluster could not be read or written at all: of code fault.Unavailable when trying again can help.
-func Copy(ctx context.Context, from, to *kube.Cluster, o Options) (Report, error) {
+func Copy(ctx context.Context, from, to *kube.Cluster, o Options) (outcome.Report, error) {
 	c, err := newCopier(ctx, from, to, o)
 	if err != nil {
-		return newTally(o.DryRun, nil).result(), err
+		return outcome.New(o.DryRun, nil).Result(), err
 	}
 	err = c.run(ctx)
-	return c.tally.result(), err
+	return c.tally.Result(), err
 }
 
 // copier is one copy, or following, under way.
@@ -62,7 +63,7 @@ type copier struct {
 	mark     string // of from, on every object that is copied from it
 	decide   *decide.Decider
 	relate   *relate.Relater
-	tally    *tally
+	tally    *outcome.Tally
 	later    *later
 	served   []kube.Resource // by the other cluster; nil when it has to be asked
 	inactive atomic.Bool     // the other cluster was not active when it was asked last
@@ -80,7 +81,7 @@ type copier struct {
 func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier, error) {
 	o.Tell = inTurn(o.Tell)
 	c := &copier{
-		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: newTally(o.DryRun, o.Tell), later: &later{},
+		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: outcome.New(o.DryRun, o.Tell), later: &later{},
 		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{}, changed: map[string]bool{},
 	}
 	c.decide = decide.New(o.Rules, ownersIn(from))
@@ -92,12 +93,12 @@ func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier,
 }
 
 // inTurn is a Tell that may be used by many goroutines.
-func inTurn(tell func(Decision)) func(Decision) {
+func inTurn(tell func(outcome.Decision)) func(outcome.Decision) {
 	if tell == nil {
 		return nil
 	}
 	var lock sync.Mutex
-	return func(d Decision) {
+	return func(d outcome.Decision) {
 		lock.Lock()
 		defer lock.Unlock()
 		tell(d)
@@ -200,7 +201,7 @@ func (c *copier) unknown(resource kube.Resource) bool {
 func (c *copier) copyKind(ctx context.Context, resource kube.Resource, served bool) (gone []*unstructured.Unstructured, err error) {
 	gone, err = c.tryKind(ctx, resource, served)
 	if err != nil && !c.ends(ctx, err) {
-		c.tally.failKind(resource, err)
+		c.tally.FailKind(resource, err)
 		return nil, nil
 	}
 	return gone, err
@@ -214,7 +215,7 @@ func (c *copier) tryKind(ctx context.Context, resource kube.Resource, served boo
 		return attempt.copy(ctx, resource, served)
 	})
 	attempt.end()
-	if n := attempt.tally.copied(); n > 0 && !c.DryRun {
+	if n := attempt.tally.Copied(); n > 0 && !c.DryRun {
 		c.Progress("copied %d %s", n, resource.GroupResource())
 	}
 	if err != nil {
@@ -229,27 +230,27 @@ func (c *copier) tryKind(ctx context.Context, resource kube.Resource, served boo
 // attempt is one try at one kind. Its counts are merged into those of the copy at the end.
 type attempt struct {
 	*copier
-	tally *tally
+	tally *outcome.Tally
 	gone  []*unstructured.Unstructured
 	began string
 	wrote int // by tries before this one
 }
 
-func newAttempt(c *copier) *attempt { return &attempt{copier: c, tally: newTally(c.DryRun, c.Tell)} }
+func newAttempt(c *copier) *attempt { return &attempt{copier: c, tally: outcome.New(c.DryRun, c.Tell)} }
 
 // again forgets what a try that was cut off has counted, but for what it has written.
 func (a *attempt) again() {
-	done := a.tally.result()
+	done := a.tally.Result()
 	a.wrote += done.Copied()
-	a.tally = newTally(a.DryRun, a.Tell)
-	a.tally.report.Created, a.tally.report.Updated = done.Created, done.Updated
+	a.tally = outcome.New(a.DryRun, a.Tell)
+	a.tally.Merge(outcome.Report{Created: done.Created, Updated: done.Updated})
 	a.gone = nil
 }
 
 func (a *attempt) end() {
-	done := a.tally.result()
+	done := a.tally.Result()
 	done.Unchanged = max(0, done.Unchanged-a.wrote) // the last try found what those before it had written
-	a.copier.tally.merge(done)
+	a.copier.tally.Merge(done)
 }
 
 // copy streams the objects of the kind from one cluster to the other, side by side with those that are there.
@@ -286,18 +287,18 @@ func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing
 		return err
 	}
 	if err != nil {
-		a.tally.fail(obj, err)
+		a.tally.Fail(obj, err)
 		return nil
 	}
 	if reason == decide.None {
 		reason = a.decide.Keep(resource, obj, existing)
 	}
 	if reason != decide.None {
-		a.tally.skip(obj, reason)
+		a.tally.Skip(obj, reason)
 		return nil
 	}
 	if !served && !a.DryRun {
-		a.tally.add(obj, Fail, "the other cluster does not serve its kind")
+		a.tally.Add(obj, outcome.Fail, "the other cluster does not serve its kind")
 		return nil
 	}
 	w := &writer{copier: a.copier, tally: a.tally, from: obj, first: true, hasty: existing == nil}

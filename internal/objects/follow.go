@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
 )
@@ -20,9 +21,9 @@ import (
 // Following says how a following is told of.
 type Following struct {
 	Options
-	Synced func(Report)  // told once, when everything that was there has been copied
-	Lag    func(Lag)     // told how far the other cluster is behind, at every interval; may be nil
-	Every  time.Duration // the interval of Lag
+	Synced func(outcome.Report) // told once, when everything that was there has been copied
+	Lag    func(Lag)            // told how far the other cluster is behind, at every interval; may be nil
+	Every  time.Duration        // the interval of Lag
 }
 
 // followers is how many changes are carried over at once.
@@ -48,7 +49,7 @@ func Follow(ctx context.Context, from, to *kube.Cluster, f Following) error {
 		return ended(ctx, err)
 	}
 	if f.Synced != nil {
-		f.Synced(c.tally.result())
+		f.Synced(c.tally.Result())
 	}
 	c.relate = relate.New(to, f.References, 0) // an owner may be replaced at any time from here on
 	w := &follower{
@@ -290,20 +291,20 @@ func (f *follower) carry(ctx context.Context, c change, tries int) (done, wrote 
 	if err == nil && len(missing) > 0 && tries < hopefulTries {
 		return false, false, nil
 	}
-	var action Action
+	var action outcome.Action
 	var why string
 	if err == nil {
 		action, why, err = w.put(ctx, want, existing)
 	}
 	switch {
 	case err == nil:
-		f.tally.add(c.Object, action, why)
+		f.tally.Add(c.Object, action, why)
 		if isDefinition(want) {
 			err = f.watchAll(ctx)
 		}
-		return true, action == Create || action == Update, err
+		return true, action == outcome.Create || action == outcome.Update, err
 	case !stops(err) && tries == hopefulTries:
-		f.tally.fail(c.Object, err)
+		f.tally.Fail(c.Object, err)
 		f.Progress("cannot carry over %s: %v", ident.Of(c.Object), err)
 	}
 	return false, false, err

@@ -15,6 +15,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 var configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
@@ -43,7 +44,7 @@ func followWith(t *testing.T, a, b *kube.Cluster, f objects.Following) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	synced, done := make(chan struct{}), make(chan error, 1)
-	f.Patience, f.Synced = time.Minute, func(objects.Report) { close(synced) }
+	f.Patience, f.Synced = time.Minute, func(outcome.Report) { close(synced) }
 	go func() { done <- objects.Follow(ctx, a, b, f) }()
 	t.Cleanup(func() {
 		cancel()

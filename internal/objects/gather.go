@@ -128,11 +128,11 @@ func (c *copier) missing(ctx context.Context) error {
 			return err
 		}
 		if err != nil {
-			c.tally.remark(&c.tally.report.Missing, "%s perhaps, which %s refers to: %v", ref, c.left[ref], err)
+			c.tally.Missing("%s perhaps, which %s refers to: %v", ref, c.left[ref], err)
 			continue
 		}
 		if found == nil {
-			c.tally.remark(&c.tally.report.Missing, "%s, which %s refers to", ref, c.left[ref])
+			c.tally.Missing("%s, which %s refers to", ref, c.left[ref])
 		}
 	}
 	return nil

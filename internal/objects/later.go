@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // later holds the objects that are copied when others are there: those whose owners are not, and those that could not be written when
@@ -219,18 +220,18 @@ func (c *copier) settleRest(ctx context.Context) error {
 		if ref == nil {
 			break
 		}
-		c.tally.remark(&c.tally.report.Notes, "%s and %s name each other by UID: it was copied first, without", ident.Of(ref), strings.Join(owners, ", "))
+		c.tally.Note("%s and %s name each other by UID: it was copied first, without", ident.Of(ref), strings.Join(owners, ", "))
 		first := putOff{ref: ref}
 		relink = append(relink, first)
 		if err := c.descend(ctx, []putOff{first}, writer{tally: c.tally}); err != nil {
 			return err
 		}
 	}
-	again := newTally(c.DryRun, nil) // those that succeed were counted when they were first written
+	again := outcome.New(c.DryRun, nil) // those that succeed were counted when they were first written
 	if err := c.descend(ctx, relink, writer{tally: again}); err != nil {
 		return err
 	}
-	c.tally.merge(again.problems())
+	c.tally.Merge(again.Problems())
 	return c.descend(ctx, c.later.failures(), writer{tally: c.tally, last: true})
 }
 

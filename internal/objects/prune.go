@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 var claims = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
@@ -41,7 +42,7 @@ func (c *copier) pruneOne(ctx context.Context, ref *unstructured.Unstructured) (
 		return false, c.settled(ref, err)
 	}
 	if decide.Edited(theirs) {
-		c.tally.add(theirs, Conflict, "its original is gone, and it was changed here since it was copied")
+		c.tally.Add(theirs, outcome.Conflict, "its original is gone, and it was changed here since it was copied")
 		return false, nil
 	}
 	guest, err := c.guest(ctx, theirs)
@@ -49,7 +50,7 @@ func (c *copier) pruneOne(ctx context.Context, ref *unstructured.Unstructured) (
 		return false, c.settled(ref, err)
 	}
 	if guest != "" {
-		c.tally.add(theirs, Conflict, fmt.Sprintf("its original is gone, and deleting it would delete %s", guest))
+		c.tally.Add(theirs, outcome.Conflict, fmt.Sprintf("its original is gone, and deleting it would delete %s", guest))
 		return false, nil
 	}
 	if !c.DryRun {
@@ -58,7 +59,7 @@ func (c *copier) pruneOne(ctx context.Context, ref *unstructured.Unstructured) (
 		}
 		c.relate.Forget(theirs)
 	}
-	c.tally.add(theirs, Delete, "its original is gone")
+	c.tally.Add(theirs, outcome.Delete, "its original is gone")
 	return true, nil
 }
 
@@ -67,7 +68,7 @@ func (c *copier) settled(obj *unstructured.Unstructured, err error) error {
 	if err == nil || stops(err) {
 		return err
 	}
-	c.tally.fail(obj, err)
+	c.tally.Fail(obj, err)
 	return nil
 }
 

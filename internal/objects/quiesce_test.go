@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -35,8 +36,8 @@ func testQuiesced(t *testing.T, p *clusters) {
 	seen := map[string]string{}
 	var lock sync.Mutex
 	o := options(selected)
-	o.Tell = func(d objects.Decision) {
-		if _, name, _ := strings.Cut(d.Object, "quiet/"); d.Action == objects.Create && (name == "early" || name == "late") {
+	o.Tell = func(d outcome.Decision) {
+		if _, name, _ := strings.Cut(d.Object, "quiet/"); d.Action == outcome.Create && (name == "early" || name == "late") {
 			lock.Lock()
 			defer lock.Unlock()
 			seen[name] = p.scales(t)

@@ -14,6 +14,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // precious kinds are never deleted to be made again: data, or other objects, would go with them.
@@ -40,11 +41,11 @@ func ignored(want, existing *unstructured.Unstructured) bool {
 }
 
 // replace makes an object again, unless that would undo what somebody has changed in it.
-func (w *writer) replace(ctx context.Context, want, existing *unstructured.Unstructured, policy string) (Action, string, error) {
+func (w *writer) replace(ctx context.Context, want, existing *unstructured.Unstructured, policy string) (outcome.Action, string, error) {
 	if policy != "source" && decide.Edited(existing) {
-		return Conflict, "a field that cannot be changed differs, and it was changed here since it was copied", nil
+		return outcome.Conflict, "a field that cannot be changed differs, and it was changed here since it was copied", nil
 	}
-	return Update, "deleted and created again", w.recreate(ctx, want, existing)
+	return outcome.Update, "deleted and created again", w.recreate(ctx, want, existing)
 }
 
 // goneWithin bounds how long an object that is deleted to be made again may take to go.

@@ -9,6 +9,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 )
 
@@ -25,7 +26,7 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 		return nil, err
 	}
 	for _, group := range missing {
-		c.tally.remark(&c.tally.report.NotServed, "%s of the first cluster, whose own API server does not answer", group)
+		c.tally.NotServed("%s of the first cluster, whose own API server does not answer", group)
 	}
 	brought, err := c.definitions(ctx, ours, theirs)
 	if err != nil {
@@ -121,18 +122,18 @@ func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Re
 			return err
 		}
 		if err != nil {
-			c.tally.fail(obj, err)
+			c.tally.Fail(obj, err)
 			continue
 		}
 		if why != decide.None {
-			c.tally.skip(obj, why)
+			c.tally.Skip(obj, why)
 			continue
 		}
 		lost = true
-		c.tally.add(obj, Fail, reason)
+		c.tally.Add(obj, outcome.Fail, reason)
 	}
 	if lost {
-		c.tally.remark(&c.tally.report.NotServed, "%s", r.GroupResource())
+		c.tally.NotServed("%s", r.GroupResource())
 		c.Progress("%s cannot be copied: %s", r.GroupResource(), reason)
 	}
 	return nil
@@ -154,7 +155,7 @@ func (c *copier) unreadable(r kube.Resource, err error) error {
 	if passes(err) {
 		return err
 	}
-	c.tally.failKind(r, err)
+	c.tally.FailKind(r, err)
 	return nil
 }
 

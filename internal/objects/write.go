@@ -18,13 +18,14 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
 
 // writer brings one object into the other cluster.
 type writer struct {
 	*copier
-	tally *tally
+	tally *outcome.Tally
 	from  *unstructured.Unstructured // as it is in its own cluster
 	first bool                       // whether it may be put off until everything else is there
 	hasty bool                       // whether an owner that is not remembered counts as one that is not there
@@ -41,16 +42,16 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 		w.later.owned(w.from, missing, existing == nil)
 		return nil
 	}
-	var action Action
+	var action outcome.Action
 	var reason string
 	if err == nil {
 		action, reason, err = w.put(ctx, want, existing)
 	}
 	switch {
 	case err == nil:
-		w.tally.add(w.from, action, reason)
+		w.tally.Add(w.from, action, reason)
 		if w.last && !w.DryRun && len(missing) > 0 {
-			w.tally.remark(&w.tally.report.Notes, "%s was copied without %s, which the other cluster does not have", ident.Of(w.from), strings.Join(missing, ", "))
+			w.tally.Note("%s was copied without %s, which the other cluster does not have", ident.Of(w.from), strings.Join(missing, ", "))
 		}
 		w.later.settled(w.from)
 		w.accepted(action)
@@ -63,7 +64,7 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 	case w.first:
 		w.later.failed(w.from)
 	default:
-		w.tally.fail(w.from, err)
+		w.tally.Fail(w.from, err)
 	}
 	return nil
 }
@@ -90,7 +91,7 @@ func (w *writer) prepare(ctx context.Context) (want *unstructured.Unstructured, 
 }
 
 // put writes the object, once more when the other cluster has become active meanwhile, or has ceased to be.
-func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
+func (w *writer) put(ctx context.Context, want, existing *unstructured.Unstructured) (outcome.Action, string, error) {
 	for {
 		action, reason, err := w.persist(ctx, want, existing)
 		if err != nil || !w.concerned || w.DryRun {
@@ -131,7 +132,7 @@ func (w *writer) shaped(ctx context.Context, want, existing *unstructured.Unstru
 }
 
 // persist writes the object, again while the API server is busy or the connection breaks.
-func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstructured) (action Action, reason string, err error) {
+func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstructured) (action outcome.Action, reason string, err error) {
 	most, pause := attempts, firstPause
 	if w.first {
 		most = firstAttempts
@@ -157,7 +158,7 @@ func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstr
 }
 
 // try creates the object, or changes what is there.
-func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructured) (Action, string, error) {
+func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructured) (outcome.Action, string, error) {
 	if existing != nil && existing.GetDeletionTimestamp() != nil {
 		if err := w.leaves(ctx, existing); err != nil {
 			return "", "", err
@@ -175,7 +176,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 		w.stamp(want, nil)
 		want = w.still(want, nil)
 		if w.DryRun {
-			return Create, "", nil
+			return outcome.Create, "", nil
 		}
 		if err := w.ready(ctx, want); err != nil {
 			return "", "", err
@@ -186,7 +187,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 		}
 		if created != nil {
 			w.relate.Learn(created)
-			return Create, "", w.established(ctx, want)
+			return outcome.Create, "", w.established(ctx, want)
 		}
 		if existing, err = w.to.Get(ctx, want); err != nil || existing == nil {
 			return "", "", err // created and gone in the same moment: the next look sees
@@ -197,19 +198,19 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 	want = w.still(want, existing)
 	w.relate.Learn(existing)
 	if same(want, existing) {
-		return Unchanged, "", nil
+		return outcome.Unchanged, "", nil
 	}
 	return w.change(ctx, want, existing)
 }
 
 // change applies the object over what is there, unless somebody has changed it there.
-func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstructured) (Action, string, error) {
+func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstructured) (outcome.Action, string, error) {
 	policy := w.policy(want)
 	if policy == "target" && decide.Edited(existing) {
-		return Skip, string(decide.Changed), nil
+		return outcome.Skip, string(decide.Changed), nil
 	}
 	if w.DryRun {
-		return Update, "", nil
+		return outcome.Update, "", nil
 	}
 	if ignored(want, existing) {
 		return w.replace(ctx, want, existing, policy)
@@ -217,16 +218,16 @@ func (w *writer) change(ctx context.Context, want, existing *unstructured.Unstru
 	written, err := w.to.Write(ctx, want, existing, policy == "source")
 	switch conflicts := kube.Conflicts(err); {
 	case len(conflicts) > 0:
-		return Conflict, strings.Join(conflicts, "; "), nil
+		return outcome.Conflict, strings.Join(conflicts, "; "), nil
 	case err != nil && immutable(err):
 		return w.replace(ctx, want, existing, policy)
 	case err != nil:
 		return "", "", err
 	case written.GetResourceVersion() == existing.GetResourceVersion() || sameContent(written, existing):
 		w.kept(want, written)
-		return Unchanged, "", nil
+		return outcome.Unchanged, "", nil
 	}
-	return Update, "", w.established(ctx, want)
+	return outcome.Update, "", w.established(ctx, want)
 }
 
 // sameContent reports whether two versions of an object differ in nothing but what the API server notes about writes.
@@ -247,7 +248,7 @@ func (w *writer) kept(want, written *unstructured.Unstructured) {
 	w.changed[kind] = true
 	w.lock.Unlock()
 	if !known {
-		w.tally.remark(&w.tally.report.Notes, "%s is not kept as it is written: the other cluster makes something else of it, by a webhook perhaps; there may be more of its kind", ident.Of(want))
+		w.tally.Note("%s is not kept as it is written: the other cluster makes something else of it, by a webhook perhaps; there may be more of its kind", ident.Of(want))
 	}
 }
 
@@ -319,11 +320,11 @@ func isDefinition(obj *unstructured.Unstructured) bool {
 }
 
 // accepted notes that the other cluster takes writes.
-func (c *copier) accepted(action Action) {
+func (c *copier) accepted(action outcome.Action) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.refused = 0
-	if action == Create || action == Update {
+	if action == outcome.Create || action == outcome.Update {
 		c.wrote++
 	}
 }

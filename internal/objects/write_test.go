@@ -13,9 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 func object(t *testing.T, text string) *unstructured.Unstructured {
@@ -160,7 +160,7 @@ func TestOverwhelmed(t *testing.T) {
 			t.Fatalf("after %d: %t", i+1, got)
 		}
 	}
-	c.accepted(Unchanged)
+	c.accepted(outcome.Unchanged)
 	if c.overwhelmed(failure(500, "etcdserver: mvcc: database space exceeded")) {
 		t.Error("a write in between does not count")
 	}
@@ -192,52 +192,5 @@ func TestWhyUnserved(t *testing.T) {
 		if got := WhyUnserved(resource("v2", "v1", "v1beta1"), theirs); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
-	}
-}
-
-func TestReport(t *testing.T) {
-	told := 0
-	total := newTally(false, func(Decision) { told++ })
-	part := newTally(false, nil)
-	if err := total.result().Err(); err != nil || total.result().Summary() != "0 created, 0 updated, 0 unchanged" {
-		t.Errorf("nothing yet: %v, %s", err, total.result().Summary())
-	}
-	for i := range 150 {
-		part.add(config(fmt.Sprintf("c-%03d", i)), Conflict, "field .data.a, set by kubectl")
-		total.add(config(fmt.Sprintf("c-%03d", i)), Conflict, "field .data.a, set by kubectl")
-	}
-	total.merge(part.result())
-	report := total.result()
-	if fault.CodeOf(report.Err()) != fault.Failed || !strings.HasPrefix(report.Err().Error(), "300 of 300 objects were changed in the other cluster and left so; the first is ConfigMap shop/c-000: field .data.a") {
-		t.Errorf("conflicts: %v", report.Err())
-	}
-	for _, action := range []Action{Create, Create, Update, Delete, Unchanged, Fail} {
-		total.add(config("a"), action, "why")
-	}
-	total.skip(config("a"), "because")
-	total.skip(config("b"), "because")
-	total.failKind(kube.Resource{GroupVersionResource: schema.GroupVersionResource{Resource: "secrets"}, Kind: "Secret"}, fault.New(fault.Failed, "cannot list secrets").WithHint("ask for it"))
-	for range 3 {
-		total.remark(&total.report.Notes, "%s", "once")
-	}
-	report = total.result()
-	want := Report{
-		Created: 2, Updated: 1, Deleted: 1, Unchanged: 1, Skipped: map[string]int{"because": 2}, Failed: 2, FailedByKind: map[string]int{"ConfigMap": 1, "Secret": 1},
-		Failures: []Problem{{Object: "ConfigMap shop/a", Error: "why"}, {Object: "secrets", Error: "cannot list secrets", Hint: "ask for it"}}, Conflicted: 300, Conflicts: report.Conflicts, Notes: []string{"once"},
-	}
-	if diff := cmp.Diff(want, report); diff != "" || len(report.Conflicts) != maxProblems {
-		t.Errorf("%d conflicts named (-want +got):\n%s", len(report.Conflicts), diff)
-	}
-	if got := report.Summary(); got != "2 created, 1 updated, 1 unchanged, 1 deleted, 2 not to be copied, 300 in conflict, 2 failed" {
-		t.Errorf("summary: %s", got)
-	}
-	if err := report.Err(); fault.CodeOf(err) != fault.Failed || err.Error() != "cannot copy 2 of 306 objects; the first is ConfigMap shop/a: why" || fault.HintOf(err) == "" {
-		t.Errorf("%v", err)
-	}
-	if told != 159 {
-		t.Errorf("told of %d objects", told)
-	}
-	if got := newTally(true, nil).result().Summary(); got != "would be: 0 created, 0 updated, 0 unchanged" {
-		t.Errorf("dry run: %s", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/record"
 )
 
@@ -40,14 +41,14 @@ func (t *Toolbox) Sync(ctx context.Context, id ID) error {
 	})
 }
 
-func (j *job) copy(ctx context.Context) (objects.Report, error) {
+func (j *job) copy(ctx context.Context) (outcome.Report, error) {
 	from, err := j.connect(ctx, j.plan.Previous)
 	if err != nil {
-		return objects.Report{}, err
+		return outcome.Report{}, err
 	}
 	to, err := j.connect(ctx, j.plan.Generation)
 	if err != nil {
-		return objects.Report{}, err
+		return outcome.Report{}, err
 	}
 	report, err := objects.Copy(ctx, from, to, j.copying())
 	j.data, j.done = report, report.Summary()

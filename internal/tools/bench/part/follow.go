@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // Told is what a process that follows prints, one a line: first that everything was copied, then its own figures.
@@ -39,7 +40,7 @@ func follow(ctx context.Context, t Task, stdin io.Reader, stdout io.Writer) erro
 	}
 	return objects.Follow(ctx, from, to, objects.Following{
 		Options: options(), Every: time.Second,
-		Synced: func(objects.Report) { tell(Told{Synced: true}) },
+		Synced: func(outcome.Report) { tell(Told{Synced: true}) },
 		Lag:    func(lag objects.Lag) { tell(Told{Lag: &lag}) },
 	})
 }
