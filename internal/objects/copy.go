@@ -20,12 +20,14 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/order"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/refer"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
+	"github.com/crossfade-dev/crossfade/internal/objects/stamp"
 )
 
 // Limits of what one copy has under way at once. The API servers set the pace beyond them.
@@ -60,7 +62,7 @@ func Copy(ctx context.Context, from, to *kube.Cluster, o Options) (outcome.Repor
 type copier struct {
 	Options
 	from, to *kube.Cluster
-	mark     string // of from, on every object that is copied from it
+	mark     stamp.Mark // of from, on every object that is copied from it
 	decide   *decide.Decider
 	relate   *relate.Relater
 	tally    *outcome.Tally
@@ -86,7 +88,7 @@ func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier,
 	}
 	c.decide = decide.New(o.Rules, ownersIn(from))
 	err := c.insist(ctx, func() (err error) {
-		c.mark, err = markOf(ctx, from)
+		c.mark, err = stamp.Of(ctx, from)
 		return err
 	})
 	return c, err
@@ -307,11 +309,7 @@ func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing
 
 // orphan notes a copy whose original was not met, if the rules ask for such objects.
 func (a *attempt) orphan(resource kube.Resource, theirs *unstructured.Unstructured) {
-	if a.isOurs(theirs) && a.decide.Asked(resource, theirs) {
-		ref := &unstructured.Unstructured{}
-		ref.SetGroupVersionKind(theirs.GroupVersionKind())
-		ref.SetNamespace(theirs.GetNamespace())
-		ref.SetName(theirs.GetName())
-		a.gone = append(a.gone, ref)
+	if a.mark.Made(theirs) && a.decide.Asked(resource, theirs) {
+		a.gone = append(a.gone, ident.Reference(theirs))
 	}
 }

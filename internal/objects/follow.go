@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
@@ -299,7 +300,7 @@ func (f *follower) carry(ctx context.Context, c change, tries int) (done, wrote 
 	switch {
 	case err == nil:
 		f.tally.Add(c.Object, action, why)
-		if isDefinition(want) {
+		if definition.Is(want) {
 			err = f.watchAll(ctx)
 		}
 		return true, action == outcome.Create || action == outcome.Update, err

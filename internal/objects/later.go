@@ -43,15 +43,6 @@ const (
 	heldValues = 500
 )
 
-// reference is an object's kind and name, without its content.
-func reference(obj *unstructured.Unstructured) *unstructured.Unstructured {
-	ref := &unstructured.Unstructured{}
-	ref.SetGroupVersionKind(obj.GroupVersionKind())
-	ref.SetNamespace(obj.GetNamespace())
-	ref.SetName(obj.GetName())
-	return ref
-}
-
 // owned puts an object off until its owners are there; absent says that the other cluster has none of its name.
 func (l *later) owned(obj *unstructured.Unstructured, missing []string, absent bool) {
 	l.lock.Lock()
@@ -61,7 +52,7 @@ func (l *later) owned(obj *unstructured.Unstructured, missing []string, absent b
 	}
 	name := ident.Of(obj)
 	l.remove(name)
-	w := &waiting{putOff: putOff{ref: reference(obj), absent: absent}, missing: map[string]bool{}}
+	w := &waiting{putOff: putOff{ref: ident.Reference(obj), absent: absent}, missing: map[string]bool{}}
 	if l.whole < heldWhole && light(obj) {
 		w.obj = obj
 		l.whole++
@@ -105,7 +96,7 @@ func (l *later) failed(obj *unstructured.Unstructured) {
 	if l.again == nil {
 		l.again = map[string]*unstructured.Unstructured{}
 	}
-	l.again[ident.Of(obj)] = reference(obj)
+	l.again[ident.Of(obj)] = ident.Reference(obj)
 }
 
 // settled tells that an object is there after all: it was tried again because a cluster had gone away.

@@ -3,7 +3,6 @@ package objects
 import (
 	"context"
 	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -11,6 +10,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/stamp"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
 
@@ -66,7 +66,7 @@ func (m *Model) SkipsThere(ctx context.Context, resource kube.Resource, obj *uns
 }
 
 // Made reports whether a copy from the first cluster made an object of the other, as opposed to having found it there.
-func (m *Model) Made(theirs *unstructured.Unstructured) bool { return m.copier.isOurs(theirs) }
+func (m *Model) Made(theirs *unstructured.Unstructured) bool { return m.copier.mark.Made(theirs) }
 
 // Wanted is an object as a copy would write it over one that is there.
 type Wanted struct {
@@ -89,7 +89,7 @@ func (m *Model) Want(ctx context.Context, obj, existing *unstructured.Unstructur
 	keepScale(scaled, existing)
 	want := Wanted{Object: scaled, plain: plain, scaled: scaled}
 	want.Scaled = !field.Equal(field.Map(plain, "spec")["replicas"], field.Map(scaled, "spec")["replicas"])
-	_, want.Copied = m.written(existing)
+	_, want.Copied = m.copier.mark.Written(existing)
 	if m.active {
 		return want, nil
 	}
@@ -107,22 +107,6 @@ func (m *Model) Want(ctx context.Context, obj, existing *unstructured.Unstructur
 
 // Current reports whether what a copy has written to existing is what it would write now, values of Secrets aside.
 func (m *Model) Current(want Wanted, existing *unstructured.Unstructured) bool {
-	written, copied := m.written(existing)
-	return copied && (m.digest(want.plain, existing) == written || m.digest(want.scaled, existing) == written)
-}
-
-// written is the digest of what a copy from the first cluster has written to an object.
-func (m *Model) written(existing *unstructured.Unstructured) (digest string, copied bool) {
-	label, _ := strings.CutPrefix(kube.Copied(existing), takenOver)
-	return strings.CutPrefix(label, m.copier.mark)
-}
-
-// digest is what a copy that wrote the object over existing would put into its label.
-func (m *Model) digest(obj, existing *unstructured.Unstructured) string {
-	obj = obj.DeepCopy()
-	m.copier.stamp(obj, existing)
-	labels := obj.GetLabels()
-	delete(labels, kube.CopiedLabel)
-	obj.SetLabels(labels)
-	return digest(released(obj))
+	written, copied := m.copier.mark.Written(existing)
+	return copied && (stamp.Digest(want.plain, existing) == written || stamp.Digest(want.scaled, existing) == written)
 }

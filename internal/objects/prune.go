@@ -3,7 +3,6 @@ package objects
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -12,7 +11,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
-	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
@@ -38,7 +37,7 @@ func (c *copier) pruneOne(ctx context.Context, ref *unstructured.Unstructured) (
 		return false, c.settled(ref, err)
 	}
 	theirs, err := c.to.Get(ctx, ref)
-	if err != nil || theirs == nil || !c.isOurs(theirs) || theirs.GetDeletionTimestamp() != nil {
+	if err != nil || theirs == nil || !c.mark.Made(theirs) || theirs.GetDeletionTimestamp() != nil {
 		return false, c.settled(ref, err)
 	}
 	if decide.Edited(theirs) {
@@ -72,21 +71,14 @@ func (c *copier) settled(obj *unstructured.Unstructured, err error) error {
 	return nil
 }
 
-// isOurs reports whether an object was created by a copy from this cluster.
-func (c *copier) isOurs(obj *unstructured.Unstructured) bool {
-	return kube.Origin(obj) == kube.OriginCreated && strings.HasPrefix(kube.Copied(obj), c.mark)
-}
-
 // guest names an object that would be deleted together with a namespace or a definition, and that somebody made in the other cluster or
 // has changed there since it was copied, and says which; "" when there is none.
 func (c *copier) guest(ctx context.Context, obj *unstructured.Unstructured) (string, error) {
 	var inside func(kube.Resource) bool
 	query := kube.Query{}
 	switch {
-	case isDefinition(obj):
-		inside = func(r kube.Resource) bool {
-			return r.Group == field.String(obj, "spec", "group") && r.Resource == field.String(obj, "spec", "names", "plural")
-		}
+	case definition.Is(obj):
+		inside = func(r kube.Resource) bool { return r.GroupResource() == definition.Resource(obj) }
 	case obj.GroupVersionKind().GroupKind().String() == "Namespace":
 		inside = func(r kube.Resource) bool { return r.Namespaced }
 		query.Namespace = obj.GetName()
@@ -107,7 +99,7 @@ func (c *copier) guest(ctx context.Context, obj *unstructured.Unstructured) (str
 			}
 			switch {
 			case !decide.MadeBySomebody(r, found):
-			case !c.isOurs(found):
+			case !c.mark.Made(found):
 				return ident.Of(found) + ", which was not copied", nil
 			case decide.Edited(found):
 				return ident.Of(found) + ", which was changed here since it was copied", nil

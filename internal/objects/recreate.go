@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
@@ -77,7 +78,7 @@ func (w *writer) recreate(ctx context.Context, want, existing *unstructured.Unst
 	if err := w.goes(ctx, existing); err != nil {
 		return err
 	}
-	w.stamp(want, nil)
+	w.mark.Put(want, nil)
 	created, err := w.to.Create(ctx, want)
 	if err != nil {
 		return err
@@ -92,7 +93,7 @@ func (w *writer) recreate(ctx context.Context, want, existing *unstructured.Unst
 // leaves returns when an object of the other cluster that is being deleted is out of the way of one that shall be made there. What
 // others are in is waited for, as nothing can be made in it; anything else is to be tried again.
 func (w *writer) leaves(ctx context.Context, existing *unstructured.Unstructured) error {
-	holds := isDefinition(existing) || existing.GroupVersionKind().GroupKind().String() == "Namespace"
+	holds := definition.Is(existing) || existing.GroupVersionKind().GroupKind().String() == "Namespace"
 	switch {
 	case w.DryRun:
 		return nil

@@ -2,12 +2,8 @@ package objects
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"time"
-
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
@@ -101,18 +97,3 @@ func (c *copier) bothAnswer(ctx context.Context, pause time.Duration, deadline t
 
 // away reports whether one of the clusters is not ready to serve.
 func (c *copier) away(ctx context.Context) bool { return c.waitsFor(ctx) != "" }
-
-// markOf returns what tells the objects copied from a cluster from all others: a digest of the UID of a namespace that every
-// cluster has, or of the name of the context where that may not be read.
-func markOf(ctx context.Context, c *kube.Cluster) (string, error) {
-	namespace, err := c.Find(ctx, schema.GroupKind{Kind: "Namespace"}, "", "kube-system")
-	identity := c.Access().Context
-	switch {
-	case err == nil && namespace != nil:
-		identity = string(namespace.GetUID())
-	case err != nil && fault.Retryable(err):
-		return "", err
-	}
-	digest := sha256.Sum256([]byte(identity))
-	return hex.EncodeToString(digest[:4]) + "-", nil
-}

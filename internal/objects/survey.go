@@ -5,10 +5,11 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
-	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 )
@@ -37,7 +38,7 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 		if c.decide.Kind(r) != decide.None || !c.decide.AskedKind(r) {
 			continue // nobody wants to read how many events were not copied
 		}
-		if _, ok := pair.Version(r, theirs); ok || slices.Contains(brought, r.GroupResource().String()) {
+		if _, ok := pair.Version(r, theirs); ok || slices.Contains(brought, r.GroupResource()) {
 			copied = append(copied, r)
 			continue
 		}
@@ -50,10 +51,8 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 
 // definitions are the resources that definitions bring which will be copied: that the other cluster does not serve, or in other
 // versions because an earlier copy brought them before they changed.
-func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) ([]string, error) {
-	i := slices.IndexFunc(ours, func(r kube.Resource) bool {
-		return r.GroupKind().String() == "CustomResourceDefinition.apiextensions.k8s.io"
-	})
+func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) ([]schema.GroupResource, error) {
+	i := slices.IndexFunc(ours, func(r kube.Resource) bool { return r.GroupKind() == definition.Kind })
 	if i < 0 {
 		return nil, nil
 	}
@@ -61,7 +60,7 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 	if version, ok := pair.Version(resource, theirs); ok {
 		resource.Version = version
 	}
-	var brought []string
+	var brought []schema.GroupResource
 	for obj, err := range c.from.List(ctx, resource.GroupVersionResource, kube.Query{}) {
 		if err != nil {
 			return nil, nil //nolint:nilerr // one who may not read definitions copies none; their kind is reported in its turn
@@ -78,21 +77,16 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 			return nil, err
 		}
 		if comes {
-			brought = append(brought, defined(obj))
+			brought = append(brought, definition.Resource(obj))
 		}
 	}
 	return brought, nil
 }
 
-// defined is the resource that a definition defines, as schema.GroupResource writes it.
-func defined(definition *unstructured.Unstructured) string {
-	return field.String(definition, "spec", "names", "plural") + "." + field.String(definition, "spec", "group")
-}
-
 // comes reports whether copying a definition changes how the other cluster serves its kind.
-func (c *copier) comes(ctx context.Context, resource kube.Resource, definition *unstructured.Unstructured, ours, theirs []kube.Resource) (bool, error) {
+func (c *copier) comes(ctx context.Context, resource kube.Resource, crd *unstructured.Unstructured, ours, theirs []kube.Resource) (bool, error) {
 	at := func(all []kube.Resource) int {
-		return slices.IndexFunc(all, func(r kube.Resource) bool { return r.GroupResource().String() == defined(definition) })
+		return slices.IndexFunc(all, func(r kube.Resource) bool { return r.GroupResource() == definition.Resource(crd) })
 	}
 	here, there := at(ours), at(theirs)
 	if here < 0 || there < 0 {
@@ -101,11 +95,11 @@ func (c *copier) comes(ctx context.Context, resource kube.Resource, definition *
 	if _, common := pair.Version(ours[here], theirs); common {
 		return false, nil
 	}
-	existing, err := c.to.Get(ctx, definition)
+	existing, err := c.to.Get(ctx, crd)
 	if err != nil {
 		return false, err
 	}
-	return c.decide.Keep(resource, definition, existing) == decide.None, nil
+	return c.decide.Keep(resource, crd, existing) == decide.None, nil
 }
 
 // unserved reports the objects of a kind that the other cluster does not serve, or in none of the versions of this one, and that would be

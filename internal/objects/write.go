@@ -17,6 +17,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
@@ -173,7 +174,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 		return "", "", err
 	}
 	if existing == nil {
-		w.stamp(want, nil)
+		w.mark.Put(want, nil)
 		want = w.still(want, nil)
 		if w.DryRun {
 			return outcome.Create, "", nil
@@ -194,7 +195,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 		}
 		return w.try(ctx, free, existing)
 	}
-	w.stamp(want, existing)
+	w.mark.Put(want, existing)
 	want = w.still(want, existing)
 	w.relate.Learn(existing)
 	if same(want, existing) {
@@ -262,7 +263,7 @@ func (c *copier) policy(obj *unstructured.Unstructured) string {
 
 // keepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
 func keepScale(want, existing *unstructured.Unstructured) {
-	existing = released(existing)
+	existing = withhold.Released(existing)
 	for m := range kube.Managers(existing) {
 		if m.Subresource != "scale" {
 			continue
@@ -278,7 +279,7 @@ const servedWithin = 30 * time.Second
 
 // established waits until a kind that was defined is served, in every version that its definition says.
 func (w *writer) established(ctx context.Context, obj *unstructured.Unstructured) error {
-	if !isDefinition(obj) {
+	if !definition.Is(obj) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, servedWithin)
@@ -286,13 +287,9 @@ func (w *writer) established(ctx context.Context, obj *unstructured.Unstructured
 	if err := w.to.AwaitServed(ctx, obj); err != nil {
 		return err
 	}
-	kind := schema.GroupKind{Group: field.String(obj, "spec", "group"), Kind: field.String(obj, "spec", "names", "kind")}
-	for _, v := range field.List(obj, "spec", "versions") {
-		if version := field.AsMap(v); version["served"] == true {
-			name, _ := version["name"].(string)
-			if err := w.serves(ctx, kind.WithVersion(name)); err != nil {
-				return err
-			}
+	for _, kind := range definition.Served(obj) {
+		if err := w.serves(ctx, kind); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -313,10 +310,6 @@ func (w *writer) serves(ctx context.Context, kind schema.GroupVersionKind) error
 		case <-tick.C:
 		}
 	}
-}
-
-func isDefinition(obj *unstructured.Unstructured) bool {
-	return obj.GroupVersionKind().GroupKind().String() == "CustomResourceDefinition.apiextensions.k8s.io"
 }
 
 // accepted notes that the other cluster takes writes.
@@ -383,8 +376,4 @@ func anyMap(texts map[string]string) any {
 		m[key] = value
 	}
 	return m
-}
-
-func isSecret(obj *unstructured.Unstructured) bool {
-	return obj.GroupVersionKind().GroupKind().String() == "Secret"
 }

@@ -81,41 +81,6 @@ func TestSame(t *testing.T) {
 	}
 }
 
-// TestStamp: a copy says what it is of; what was there before, or has been touched since by a copy from elsewhere, is known by it.
-func TestStamp(t *testing.T) {
-	c := &copier{mark: "a-"}
-	stamped := func(obj, existing *unstructured.Unstructured) *unstructured.Unstructured {
-		obj = obj.DeepCopy()
-		c.stamp(obj, existing)
-		return obj
-	}
-	config := object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, data: {a: b}}")
-	first := stamped(config, nil)
-	label := first.GetLabels()[kube.CopiedLabel]
-	if !strings.HasPrefix(label, "a-") || first.GetLabels()[kube.OriginLabel] != kube.OriginCreated {
-		t.Errorf("created: %v", first.GetLabels())
-	}
-	if again := stamped(first, nil); again.GetLabels()[kube.CopiedLabel] != label {
-		t.Error("a stamp counts in the digest")
-	}
-	over := stamped(config, config)
-	if got := over.GetLabels(); got[kube.CopiedLabel] != "over-"+label[:2]+strings.TrimPrefix(got[kube.CopiedLabel], "over-a-") || got[kube.OriginLabel] != kube.OriginTaken {
-		t.Errorf("taken over: %v", got)
-	}
-	if other := stamped(object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, data: {a: c}}"), nil); other.GetLabels()[kube.CopiedLabel] == label {
-		t.Error("another content has the same digest")
-	}
-	if len(label) > 63 || len(over.GetLabels()[kube.CopiedLabel]) > 63 {
-		t.Error("too long for a label")
-	}
-	secret := func(value string) string {
-		return stamped(object(t, "{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: shop}, data: {key: "+value+"}}"), nil).GetLabels()[kube.CopiedLabel]
-	}
-	if secret("eA==") != secret("eQ==") {
-		t.Error("the digest of a Secret tells something about its values")
-	}
-}
-
 func TestImmutable(t *testing.T) {
 	invalid := func(text string) error {
 		return fmt.Errorf("cannot apply: %w", &apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonInvalid, Code: http.StatusUnprocessableEntity, Message: text}})
