@@ -28,6 +28,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/refer"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
 	"github.com/crossfade-dev/crossfade/internal/objects/stamp"
+	"github.com/crossfade-dev/crossfade/internal/objects/waiting"
 )
 
 // Limits of what one copy has under way at once. The API servers set the pace beyond them.
@@ -66,7 +67,7 @@ type copier struct {
 	decide   *decide.Decider
 	relate   *relate.Relater
 	tally    *outcome.Tally
-	later    *later
+	waiting  *waiting.List
 	served   []kube.Resource // by the other cluster; nil when it has to be asked
 	inactive atomic.Bool     // the other cluster was not active when it was asked last
 
@@ -83,7 +84,7 @@ type copier struct {
 func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier, error) {
 	o.Tell = inTurn(o.Tell)
 	c := &copier{
-		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: outcome.New(o.DryRun, o.Tell), later: &later{},
+		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: outcome.New(o.DryRun, o.Tell), waiting: &waiting.List{},
 		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{}, changed: map[string]bool{},
 	}
 	c.decide = decide.New(o.Rules, ownersIn(from))

@@ -15,6 +15,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/backing"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/definition"
@@ -40,7 +41,7 @@ type writer struct {
 func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) error {
 	want, missing, err := w.prepare(ctx)
 	if err == nil && len(missing) > 0 && w.first {
-		w.later.owned(w.from, missing, existing == nil)
+		w.waiting.Owned(w.from, missing, existing == nil)
 		return nil
 	}
 	var action outcome.Action
@@ -54,7 +55,7 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 		if w.last && !w.DryRun && len(missing) > 0 {
 			w.tally.Note("%s was copied without %s, which the other cluster does not have", ident.Of(w.from), strings.Join(missing, ", "))
 		}
-		w.later.settled(w.from)
+		w.waiting.Settled(w.from)
 		w.accepted(action)
 		return nil
 	case w.ends(ctx, err):
@@ -63,7 +64,7 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 		return fault.New(fault.Unavailable, "the cluster %s %w: %w", w.to.Access().Context, errOverwhelmed, err).
 			WithHint("see whether its disk is full and what its API server logs; the same command goes on then")
 	case w.first:
-		w.later.failed(w.from)
+		w.waiting.Failed(w.from)
 	default:
 		w.tally.Fail(w.from, err)
 	}
@@ -179,7 +180,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 		if w.DryRun {
 			return outcome.Create, "", nil
 		}
-		if err := w.ready(ctx, want); err != nil {
+		if err := backing.Await(ctx, w.copier.from, w.to, want, w.Progress); err != nil {
 			return "", "", err
 		}
 		created, err := w.to.Create(ctx, want)

@@ -131,19 +131,6 @@ func TestOverwhelmed(t *testing.T) {
 	}
 }
 
-func TestBacking(t *testing.T) {
-	hooks := object(t, `{apiVersion: admissionregistration.k8s.io/v1, kind: MutatingWebhookConfiguration, metadata: {name: a}, webhooks: [
-	  {clientConfig: {service: {namespace: n1, name: a}}}, {clientConfig: {service: {namespace: n1, name: a}}, failurePolicy: Fail},
-	  {clientConfig: {service: {namespace: n1, name: b}}, failurePolicy: Ignore}, {clientConfig: {url: 'https://x'}}]}`)
-	api := object(t, "{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: a}, spec: {service: {namespace: n1, name: c}}}")
-	local := object(t, "{apiVersion: apiregistration.k8s.io/v1, kind: APIService, metadata: {name: a}, spec: {group: apps}}")
-	got := [][]service{backing(hooks), backing(api), backing(local), backing(config("a"))}
-	want := [][]service{{{"n1", "a", true}, {"n1", "b", false}}, {{"n1", "c", false}}, nil, nil}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(service{})); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
 func TestWhyUnserved(t *testing.T) {
 	resource := func(versions ...string) kube.Resource {
 		return kube.Resource{GroupVersionResource: schema.GroupVersionResource{Group: "example.com", Resource: "shops"}, Kind: "Shop", Versions: versions}
