@@ -25,6 +25,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/order"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
+	"github.com/crossfade-dev/crossfade/internal/objects/quiesce"
 	"github.com/crossfade-dev/crossfade/internal/objects/refer"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
 	"github.com/crossfade-dev/crossfade/internal/objects/stamp"
@@ -62,16 +63,15 @@ func Copy(ctx context.Context, from, to *kube.Cluster, o Options) (outcome.Repor
 // copier is one copy, or following, under way.
 type copier struct {
 	Options
-	from, to *kube.Cluster
-	mark     stamp.Mark // of from, on every object that is copied from it
-	decide   *decide.Decider
-	relate   *relate.Relater
-	tally    *outcome.Tally
-	waiting  *waiting.List
-	served   []kube.Resource // by the other cluster; nil when it has to be asked
-	inactive atomic.Bool     // the other cluster was not active when it was asked last
-
-	quiescing bool // whether controllers are stopped for the time of the copy
+	from, to    *kube.Cluster
+	mark        stamp.Mark // of from, on every object that is copied from it
+	decide      *decide.Decider
+	relate      *relate.Relater
+	tally       *outcome.Tally
+	waiting     *waiting.List
+	controllers *quiesce.Controllers // of the other cluster that are stopped for the time of the copy
+	served      []kube.Resource      // by the other cluster; nil when it has to be asked
+	inactive    atomic.Bool          // the other cluster was not active when it was asked last
 
 	lock    sync.Mutex
 	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on
@@ -83,8 +83,13 @@ type copier struct {
 
 func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier, error) {
 	o.Tell = inTurn(o.Tell)
+	stopped := o.Quiesce
+	if o.DryRun {
+		stopped = nil
+	}
 	c := &copier{
-		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: outcome.New(o.DryRun, o.Tell), waiting: &waiting.List{},
+		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: outcome.New(o.DryRun, o.Tell), 
+		waiting: &waiting.List{}, controllers: quiesce.New(to, stopped, o.Progress),
 		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{}, changed: map[string]bool{},
 	}
 	c.decide = decide.New(o.Rules, ownersIn(from))
@@ -132,8 +137,7 @@ func (c *copier) run(ctx context.Context) error {
 	if err := c.gather(ctx, resources); err != nil {
 		return err
 	}
-	release, err := c.quiesce(ctx)
-	if err != nil {
+	if err := c.insist(ctx, func() error { return c.controllers.Stop(ctx) }); err != nil {
 		return err
 	}
 	var gone [][]*unstructured.Unstructured // by level: copies whose originals were not met
@@ -158,7 +162,7 @@ func (c *copier) run(ctx context.Context) error {
 	if err := c.insist(ctx, func() error { return c.missing(ctx) }); err != nil {
 		return err
 	}
-	return release()
+	return c.insist(ctx, func() error { return c.controllers.Start(ctx) })
 }
 
 // copyLevel copies kinds that need not wait for one another. What the other cluster serves is asked for anew when it does not serve all of

@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
+	"github.com/crossfade-dev/crossfade/internal/objects/quiesce"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -67,7 +68,7 @@ func testQuiesced(t *testing.T, p *clusters) {
 
 	for _, name := range []string{"there", "both"} { // as a copy leaves them that was stopped
 		kind := map[string]string{"there": "StatefulSet", "both": "Deployment"}[name]
-		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"7"}},"spec":{"replicas":0}}`, objects.QuiescedAnnotation)
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"7"}},"spec":{"replicas":0}}`, quiesce.Annotation)
 		if _, err := p.b.Patch(t.Context(), kubetest.Objects(t, operator(kind, name, 0))[0], []byte(patch)); err != nil {
 			t.Fatal(err)
 		}

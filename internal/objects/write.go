@@ -176,7 +176,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 	}
 	if existing == nil {
 		w.mark.Put(want, nil)
-		want = w.still(want, nil)
+		want = w.controllers.Still(want, nil)
 		if w.DryRun {
 			return outcome.Create, "", nil
 		}
@@ -197,7 +197,7 @@ func (w *writer) try(ctx context.Context, free, existing *unstructured.Unstructu
 		return w.try(ctx, free, existing)
 	}
 	w.mark.Put(want, existing)
-	want = w.still(want, existing)
+	want = w.controllers.Still(want, existing)
 	w.relate.Learn(existing)
 	if same(want, existing) {
 		return outcome.Unchanged, "", nil
