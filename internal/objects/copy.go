@@ -28,6 +28,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/quiesce"
 	"github.com/crossfade-dev/crossfade/internal/objects/refer"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
+	"github.com/crossfade-dev/crossfade/internal/objects/retry"
 	"github.com/crossfade-dev/crossfade/internal/objects/stamp"
 	"github.com/crossfade-dev/crossfade/internal/objects/waiting"
 )
@@ -70,14 +71,13 @@ type copier struct {
 	tally       *outcome.Tally
 	waiting     *waiting.List
 	controllers *quiesce.Controllers // of the other cluster that are stopped for the time of the copy
-	served      []kube.Resource      // by the other cluster; nil when it has to be asked
-	inactive    atomic.Bool          // the other cluster was not active when it was asked last
+	patience    *retry.Patience
+	served      []kube.Resource // by the other cluster; nil when it has to be asked
+	inactive    atomic.Bool     // the other cluster was not active when it was asked last
 
 	lock    sync.Mutex
 	began   map[schema.GroupResource]string // the version of each list, from which a watch goes on
 	left    map[refer.Ref]string            // what copied objects refer to and is not copied, and one that refers to it
-	refused int                             // writes in a row that the other cluster was not able to do
-	wrote   int                             // objects written
 	changed map[string]bool                 // kinds of which the other cluster makes something else than is written
 }
 
@@ -88,12 +88,12 @@ func newCopier(ctx context.Context, from, to *kube.Cluster, o Options) (*copier,
 		stopped = nil
 	}
 	c := &copier{
-		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: outcome.New(o.DryRun, o.Tell), 
-		waiting: &waiting.List{}, controllers: quiesce.New(to, stopped, o.Progress),
+		Options: o, from: from, to: to, relate: relate.New(to, o.References, relate.Remembered), tally: outcome.New(o.DryRun, o.Tell),
+		waiting: &waiting.List{}, controllers: quiesce.New(to, stopped, o.Progress), patience: retry.New(from, to, o.Patience, o.Progress),
 		began: map[schema.GroupResource]string{}, left: map[refer.Ref]string{}, changed: map[string]bool{},
 	}
 	c.decide = decide.New(o.Rules, ownersIn(from))
-	err := c.insist(ctx, func() (err error) {
+	err := c.patience.Insist(ctx, func() (err error) {
 		c.mark, err = stamp.Of(ctx, from)
 		return err
 	})
@@ -127,7 +127,7 @@ func ownersIn(c *kube.Cluster) decide.Lookup {
 // run copies level by level, then what had to wait for others, and deletes at the end what is gone.
 func (c *copier) run(ctx context.Context) error {
 	var resources []kube.Resource
-	err := c.insist(ctx, func() (err error) {
+	err := c.patience.Insist(ctx, func() (err error) {
 		resources, err = c.survey(ctx)
 		return err
 	})
@@ -137,7 +137,7 @@ func (c *copier) run(ctx context.Context) error {
 	if err := c.gather(ctx, resources); err != nil {
 		return err
 	}
-	if err := c.insist(ctx, func() error { return c.controllers.Stop(ctx) }); err != nil {
+	if err := c.patience.Insist(ctx, func() error { return c.controllers.Stop(ctx) }); err != nil {
 		return err
 	}
 	var gone [][]*unstructured.Unstructured // by level: copies whose originals were not met
@@ -147,28 +147,28 @@ func (c *copier) run(ctx context.Context) error {
 			return err
 		}
 		gone = append(gone, missed)
-		if err := c.insist(ctx, func() error { return c.settleOwners(ctx) }); err != nil {
+		if err := c.patience.Insist(ctx, func() error { return c.settleOwners(ctx) }); err != nil {
 			return err
 		}
 	}
-	if err := c.insist(ctx, func() error { return c.settleRest(ctx) }); err != nil {
+	if err := c.patience.Insist(ctx, func() error { return c.settleRest(ctx) }); err != nil {
 		return err
 	}
 	for _, missed := range slices.Backward(gone) {
-		if err := c.insist(ctx, func() error { return c.prune(ctx, missed) }); err != nil {
+		if err := c.patience.Insist(ctx, func() error { return c.prune(ctx, missed) }); err != nil {
 			return err
 		}
 	}
-	if err := c.insist(ctx, func() error { return c.missing(ctx) }); err != nil {
+	if err := c.patience.Insist(ctx, func() error { return c.missing(ctx) }); err != nil {
 		return err
 	}
-	return c.insist(ctx, func() error { return c.controllers.Start(ctx) })
+	return c.patience.Insist(ctx, func() error { return c.controllers.Start(ctx) })
 }
 
 // copyLevel copies kinds that need not wait for one another. What the other cluster serves is asked for anew when it does not serve all of
 // them, as the levels before may have defined kinds. It returns copies of the other cluster whose originals were not met.
 func (c *copier) copyLevel(ctx context.Context, kinds []kube.Resource) (gone []*unstructured.Unstructured, err error) {
-	err = c.insist(ctx, func() (err error) {
+	err = c.patience.Insist(ctx, func() (err error) {
 		if c.served == nil || slices.ContainsFunc(kinds, c.unknown) {
 			c.served, _, err = c.to.Resources(ctx)
 		}
@@ -207,7 +207,7 @@ func (c *copier) unknown(resource kube.Resource) bool {
 // were not met.
 func (c *copier) copyKind(ctx context.Context, resource kube.Resource, served bool) (gone []*unstructured.Unstructured, err error) {
 	gone, err = c.tryKind(ctx, resource, served)
-	if err != nil && !c.ends(ctx, err) {
+	if err != nil && !c.patience.Ends(ctx, err) {
 		c.tally.FailKind(resource, err)
 		return nil, nil
 	}
@@ -217,7 +217,7 @@ func (c *copier) copyKind(ctx context.Context, resource kube.Resource, served bo
 // tryKind is copyKind without the report. The kind is copied from the beginning again when a cluster goes away and comes back.
 func (c *copier) tryKind(ctx context.Context, resource kube.Resource, served bool) (gone []*unstructured.Unstructured, err error) {
 	attempt := newAttempt(c)
-	err = c.insist(ctx, func() error {
+	err = c.patience.Insist(ctx, func() error {
 		attempt.again()
 		return attempt.copy(ctx, resource, served)
 	})
@@ -290,7 +290,7 @@ func (a *attempt) copy(ctx context.Context, resource kube.Resource, served bool)
 // one decides about one object and copies it.
 func (a *attempt) one(ctx context.Context, resource kube.Resource, obj, existing *unstructured.Unstructured, served bool) error {
 	reason, err := a.decide.Object(ctx, resource, obj)
-	if passes(err) {
+	if retry.Passes(err) {
 		return err
 	}
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
+	"github.com/crossfade-dev/crossfade/internal/objects/retry"
 )
 
 // Following says how a following is told of.
@@ -90,7 +91,7 @@ type change struct {
 // run watches and works until ctx ends.
 func (f *follower) run(ctx context.Context, o Following) error {
 	f.group, ctx = errgroup.WithContext(ctx)
-	f.group.Go(func() error { return f.insist(ctx, func() error { return f.watchAll(ctx) }) })
+	f.group.Go(func() error { return f.patience.Insist(ctx, func() error { return f.watchAll(ctx) }) })
 	for range followers {
 		f.group.Go(func() error {
 			for f.next(ctx) {
@@ -200,10 +201,10 @@ func (f *follower) forget(r kube.Resource) {
 func (f *follower) relist(ctx context.Context, r kube.Resource) error {
 	gone, err := f.tryKind(ctx, r, true)
 	if err == nil {
-		err = f.insist(ctx, func() error { return f.settleRest(ctx) })
+		err = f.patience.Insist(ctx, func() error { return f.settleRest(ctx) })
 	}
 	if err == nil {
-		err = f.insist(ctx, func() error { return f.prune(ctx, gone) })
+		err = f.patience.Insist(ctx, func() error { return f.prune(ctx, gone) })
 	}
 	if err != nil {
 		f.forget(r)
@@ -245,7 +246,7 @@ func (f *follower) next(ctx context.Context) bool {
 	case done && err == nil:
 		f.carried(name, c, wrote)
 	default:
-		if err != nil && tries == 0 && stops(err) {
+		if err != nil && tries == 0 && retry.Stops(err) {
 			f.Progress("waiting: %v", err)
 		}
 		f.queue.AddRateLimited(name)
@@ -304,7 +305,7 @@ func (f *follower) carry(ctx context.Context, c change, tries int) (done, wrote 
 			err = f.watchAll(ctx)
 		}
 		return true, action == outcome.Create || action == outcome.Update, err
-	case !stops(err) && tries == hopefulTries:
+	case !retry.Stops(err) && tries == hopefulTries:
 		f.tally.Fail(c.Object, err)
 		f.Progress("cannot carry over %s: %v", ident.Of(c.Object), err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/refer"
+	"github.com/crossfade-dev/crossfade/internal/objects/retry"
 )
 
 // gather looks, when only some objects are selected, for what those refer to: their namespaces and definitions are copied with them, everything
@@ -26,11 +27,11 @@ func (c *copier) gather(ctx context.Context, resources []kube.Resource) error {
 	}
 	g := &gatherer{copier: c, kinds: kinds, seen: map[string]bool{}}
 	for _, r := range resources {
-		if err := c.insist(ctx, func() error { return g.kind(ctx, r) }); err != nil && c.ends(ctx, err) {
+		if err := c.patience.Insist(ctx, func() error { return g.kind(ctx, r) }); err != nil && c.patience.Ends(ctx, err) {
 			return err
 		} // a kind that cannot be read is reported when its turn comes
 	}
-	return c.insist(ctx, func() error { return g.close(ctx) })
+	return c.patience.Insist(ctx, func() error { return g.close(ctx) })
 }
 
 // gatherer follows references from the selected objects outwards.
@@ -54,7 +55,7 @@ func (g *gatherer) kind(ctx context.Context, r kube.Resource) error {
 			return err
 		}
 		reason, err := g.decide.Object(ctx, r, obj)
-		if passes(err) {
+		if retry.Passes(err) {
 			return err
 		}
 		if err == nil && reason == decide.None {
@@ -98,7 +99,7 @@ func (g *gatherer) settle(ctx context.Context, ref outward) error {
 		reason, err = g.decide.Object(ctx, resource, obj)
 	}
 	switch {
-	case passes(err):
+	case retry.Passes(err):
 		return err
 	case err != nil: // who may not read it cannot copy it
 		g.outside(ref)
@@ -124,7 +125,7 @@ func (c *copier) missing(ctx context.Context) error {
 	refs := slices.SortedFunc(maps.Keys(c.left), func(a, b refer.Ref) int { return strings.Compare(a.String(), b.String()) })
 	for _, ref := range refs {
 		found, err := c.to.Find(ctx, ref.Kind, ref.Namespace, ref.Name)
-		if passes(err) {
+		if retry.Passes(err) {
 			return err
 		}
 		if err != nil {

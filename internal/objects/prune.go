@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
+	"github.com/crossfade-dev/crossfade/internal/objects/retry"
 )
 
 var claims = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
@@ -64,7 +65,7 @@ func (c *copier) pruneOne(ctx context.Context, ref *unstructured.Unstructured) (
 
 // settled counts a failure about one object, and returns what stops everything.
 func (c *copier) settled(obj *unstructured.Unstructured, err error) error {
-	if err == nil || stops(err) {
+	if err == nil || retry.Stops(err) {
 		return err
 	}
 	c.tally.Fail(obj, err)

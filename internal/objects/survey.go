@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
+	"github.com/crossfade-dev/crossfade/internal/objects/retry"
 )
 
 // survey finds out what can be copied at all, before anything is written: the kinds of the first cluster, without those of which no
@@ -66,7 +67,7 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 			return nil, nil //nolint:nilerr // one who may not read definitions copies none; their kind is reported in its turn
 		}
 		reason, err := c.decide.Object(ctx, resource, obj)
-		if passes(err) {
+		if retry.Passes(err) {
 			return nil, err
 		}
 		if err != nil || reason != decide.None && reason != decide.Unselected { // one that selected objects need is selected with them
@@ -112,7 +113,7 @@ func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Re
 			return c.unreadable(r, err)
 		}
 		why, err := c.decide.Object(ctx, r, obj)
-		if passes(err) {
+		if retry.Passes(err) {
 			return err
 		}
 		if err != nil {
@@ -146,7 +147,7 @@ func WhyUnserved(r kube.Resource, theirs []kube.Resource) string {
 
 // unreadable counts a kind that cannot be listed, and returns what may pass.
 func (c *copier) unreadable(r kube.Resource, err error) error {
-	if passes(err) {
+	if retry.Passes(err) {
 		return err
 	}
 	c.tally.FailKind(r, err)

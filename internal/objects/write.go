@@ -2,12 +2,10 @@ package objects
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -21,7 +19,17 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
+	"github.com/crossfade-dev/crossfade/internal/objects/retry"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
+)
+
+// attempts is how often a write is tried while the API server says "not now", with doubling pauses from firstPause; until everything else
+// is there it is tried firstAttempts times only. One that takes as long as slowTry is not tried again: something holds it up.
+const (
+	attempts      = 5
+	firstAttempts = 2
+	firstPause    = 100 * time.Millisecond
+	slowTry       = 5 * time.Second
 )
 
 // writer brings one object into the other cluster.
@@ -56,12 +64,12 @@ func (w *writer) copy(ctx context.Context, existing *unstructured.Unstructured) 
 			w.tally.Note("%s was copied without %s, which the other cluster does not have", ident.Of(w.from), strings.Join(missing, ", "))
 		}
 		w.waiting.Settled(w.from)
-		w.accepted(action)
+		w.patience.Accepted(action)
 		return nil
-	case w.ends(ctx, err):
+	case w.patience.Ends(ctx, err):
 		return err
-	case w.overwhelmed(err):
-		return fault.New(fault.Unavailable, "the cluster %s %w: %w", w.to.Access().Context, errOverwhelmed, err).
+	case w.patience.Overwhelmed(err):
+		return fault.New(fault.Unavailable, "the cluster %s %w: %w", w.to.Access().Context, retry.ErrOverwhelmed, err).
 			WithHint("see whether its disk is full and what its API server logs; the same command goes on then")
 	case w.first:
 		w.waiting.Failed(w.from)
@@ -144,7 +152,7 @@ func (w *writer) persist(ctx context.Context, want, existing *unstructured.Unstr
 		if action, reason, err = w.try(ctx, want, existing); err == nil || attempt == most || time.Since(began) > slowTry {
 			return action, reason, err
 		}
-		if !fault.Retryable(err) || kube.Unreachable(err) && w.away(ctx) {
+		if !fault.Retryable(err) || kube.Unreachable(err) && w.patience.Away(ctx) {
 			return "", "", err
 		}
 		select {
@@ -311,36 +319,6 @@ func (w *writer) serves(ctx context.Context, kind schema.GroupVersionKind) error
 		case <-tick.C:
 		}
 	}
-}
-
-// accepted notes that the other cluster takes writes.
-func (c *copier) accepted(action outcome.Action) {
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	c.refused = 0
-	if action == outcome.Create || action == outcome.Update {
-		c.wrote++
-	}
-}
-
-// written is how many objects were written so far.
-func (c *copier) written() int {
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	return c.wrote
-}
-
-// overwhelmed notes an error, and reports whether the other cluster is unable to write anything, as opposed to this object: what an
-// API server cannot do, and no webhook kept it from doing, many times in a row.
-func (c *copier) overwhelmed(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Code < 500 || kube.ByWebhook(err) {
-		return false
-	}
-	c.lock.Lock()
-	defer c.lock.Unlock()
-	c.refused++
-	return c.refused >= refusedLimit
 }
 
 // same reports whether writing want over existing would change nothing: what was written last was want, and all of it is

@@ -15,7 +15,6 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
-	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 func object(t *testing.T, text string) *unstructured.Unstructured {
@@ -105,29 +104,6 @@ func TestImmutable(t *testing.T) {
 				t.Errorf("%v: got %t", test.err, got)
 			}
 		})
-	}
-}
-
-// TestOverwhelmed: a cluster that takes no writes at all is noticed after some in a row; objects that are refused, and webhooks that
-// fail, say nothing about the others.
-func TestOverwhelmed(t *testing.T) {
-	failure := func(code int32, text string) error {
-		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: code, Message: text}}
-	}
-	c := &copier{}
-	for i := range refusedLimit {
-		for _, err := range []error{failure(422, "invalid"), failure(403, "forbidden"), failure(500, "failed calling webhook"), errors.New("x")} {
-			if c.overwhelmed(err) {
-				t.Fatalf("%v: taken for a full disk", err)
-			}
-		}
-		if got := c.overwhelmed(failure(500, "etcdserver: mvcc: database space exceeded")); got != (i == refusedLimit-1) {
-			t.Fatalf("after %d: %t", i+1, got)
-		}
-	}
-	c.accepted(outcome.Unchanged)
-	if c.overwhelmed(failure(500, "etcdserver: mvcc: database space exceeded")) {
-		t.Error("a write in between does not count")
 	}
 }
 
