@@ -21,6 +21,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/model"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -466,7 +467,7 @@ func (c clusters) again(t *testing.T) {
 	c.from.WriteAs(t, "kubectl-create", strings.ReplaceAll(shop, "NS", "again"))
 	c.copy(t, only("again"))
 	resource := kube.Resource{GroupVersionResource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, Kind: "ConfigMap", Namespaced: true}
-	model, err := objects.NewModel(t.Context(), c.a, c.b, decide.Rules{}, nil)
+	model, err := model.New(t.Context(), c.a, c.b, decide.Rules{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
