@@ -8,32 +8,36 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/util/workqueue"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
+	"github.com/crossfade-dev/crossfade/internal/objects/retry"
 )
 
 // Following says how a following is told of.
 type Following struct {
 	Options
 	Synced func(outcome.Report) // told once, when everything that was there has been copied
-	Lag    func(Lag)            // told how far the other cluster is behind, at every interval; may be nil
+	Lag    func(backlog.Lag)    // told how far the other cluster is behind, at every interval; may be nil
 	Every  time.Duration        // the interval of Lag
 }
 
 // followers is how many changes are carried over at once.
 const followers = 16
 
-// Pauses between two tries at a change that cannot be carried over yet, because what it needs is not there.
+// hopefulTries is how often a change is tried until it counts as failed. Then it is tried on in silence.
+const hopefulTries = 8
+
+// Pauses between two tries at a watch.
 const (
-	shortestPause  = 50 * time.Millisecond
-	longestPause   = 10 * time.Second
-	longestSilence = time.Second // between two tries at a watch
-	hopefulTries   = 8           // then a change counts as failed, and is tried on in silence
+	shortestPause = 50 * time.Millisecond
+	longestPause  = time.Second
 )
 
 // Follow copies like Copy, and then carries every change of the first cluster over to the other until ctx ends, which is no error. A
@@ -51,10 +55,7 @@ func Follow(ctx context.Context, from, to *kube.Cluster, f Following) error {
 		f.Synced(c.tally.Result())
 	}
 	c.writer.Relate = relate.New(to, f.References, 0) // an owner may be replaced at any time from here on
-	w := &follower{
-		copier: c, latest: map[string]change{}, watched: map[schema.GroupResource]bool{}, lag: newLags(),
-		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](shortestPause, longestPause)),
-	}
+	w := &follower{copier: c, backlog: backlog.New(), watched: map[schema.GroupResource]bool{}}
 	return ended(ctx, w.run(ctx, f))
 }
 
@@ -66,16 +67,14 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// follower carries changes over. Changes of one object are never carried over side by side: the queue sees to that.
+// follower carries changes over.
 type follower struct {
 	*copier
-	queue workqueue.TypedRateLimitingInterface[string]
-	lag   *lags
+	backlog *backlog.Backlog
+	group   *errgroup.Group
 
 	guard   sync.Mutex
-	latest  map[string]change // what is to be carried over, by name of object
 	watched map[schema.GroupResource]bool
-	group   *errgroup.Group
 }
 
 // run watches and works until ctx ends.
@@ -91,7 +90,7 @@ func (f *follower) run(ctx context.Context, o Following) error {
 	}
 	f.group.Go(func() error {
 		<-ctx.Done()
-		f.queue.ShutDown()
+		f.backlog.Close()
 		return nil
 	})
 	if o.Lag != nil {
@@ -141,7 +140,7 @@ func (f *follower) watch(ctx context.Context, r kube.Resource) error {
 			err = f.relist(ctx, r)
 			version = f.listedAt(r)
 		} else {
-			version, err = f.from.Watch(ctx, r.GroupVersionResource, version, func(c kube.Change) { f.add(r, c) })
+			version, err = f.from.Watch(ctx, r.GroupVersionResource, version, func(c kube.Change) { f.backlog.Add(r, c) })
 		}
 		switch {
 		case errors.Is(err, kube.ErrExpired):
@@ -161,7 +160,7 @@ func (f *follower) watch(ctx context.Context, r kube.Resource) error {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, longestSilence)
+		pause = min(2*pause, longestPause)
 	}
 	return nil
 }
@@ -200,4 +199,72 @@ func (f *follower) relist(ctx context.Context, r kube.Resource) error {
 		f.forget(r)
 	}
 	return err
+}
+
+// next carries one change over. It reports false when the following has ended.
+func (f *follower) next(ctx context.Context) bool {
+	return f.backlog.Next(func(c backlog.Change, tries int) (done, wrote bool) {
+		done, wrote, err := f.carry(ctx, c, tries)
+		if err != nil && ctx.Err() == nil && tries == 0 && retry.Stops(err) {
+			f.Progress("waiting: %v", err)
+		}
+		return done && err == nil && ctx.Err() == nil, wrote
+	})
+}
+
+// carry brings one object of the other cluster to where its original is, and reports whether anything had to be written. It is done or
+// must be tried again.
+func (f *follower) carry(ctx context.Context, c backlog.Change, tries int) (done, wrote bool, err error) {
+	if c.Gone {
+		if !f.decide.Asked(c.Resource, c.Object) {
+			return true, false, nil
+		}
+		wrote, err := f.pruner.One(ctx, c.Object)
+		return err == nil, wrote, err
+	}
+	reason, err := f.decide.Object(ctx, c.Resource, c.Object)
+	if err != nil || reason != decide.None {
+		return err == nil, false, err
+	}
+	existing, err := f.to.Get(ctx, c.Object)
+	if err != nil {
+		return false, false, err
+	}
+	if f.decide.Keep(c.Resource, c.Object, existing) != decide.None {
+		return true, false, nil
+	}
+	want, missing, err := f.writer.Prepare(ctx, c.Object, false)
+	if err == nil && len(missing) > 0 && tries < hopefulTries {
+		return false, false, nil
+	}
+	var action outcome.Action
+	var why string
+	if err == nil {
+		action, why, err = f.writer.Put(ctx, c.Object, want, existing, false)
+	}
+	switch {
+	case err == nil:
+		f.tally.Add(c.Object, action, why)
+		if definition.Is(want) {
+			err = f.watchAll(ctx)
+		}
+		return true, action == outcome.Create || action == outcome.Update, err
+	case !retry.Stops(err) && tries == hopefulTries:
+		f.tally.Fail(c.Object, err)
+		f.Progress("cannot carry over %s: %v", ident.Of(c.Object), err)
+	}
+	return false, false, err
+}
+
+func (f *follower) tellLag(ctx context.Context, o Following) error {
+	tick := time.NewTicker(o.Every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		o.Lag(f.backlog.Lag())
+	}
 }

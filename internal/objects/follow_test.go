@@ -14,6 +14,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
@@ -35,7 +36,7 @@ func settings(t *testing.T, c *kube.Cluster, namespace string) map[string]string
 }
 
 // follow follows in the background until the test ends, and returns when everything that was there has been copied.
-func follow(t *testing.T, a, b *kube.Cluster, rules decide.Rules, lag func(objects.Lag)) {
+func follow(t *testing.T, a, b *kube.Cluster, rules decide.Rules, lag func(backlog.Lag)) {
 	t.Helper()
 	followWith(t, a, b, objects.Following{Options: options(rules), Lag: lag, Every: 100 * time.Millisecond})
 }

@@ -11,7 +11,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
@@ -138,7 +138,7 @@ func (v *Following) Synced(r outcome.Report) {
 }
 
 // Lag shows how far the other cluster is behind; to people only when there is something to tell.
-func (v *Following) Lag(l objects.Lag) {
+func (v *Following) Lag(l backlog.Lag) {
 	v.data("lag", l, func(w io.Writer) {
 		if l.Changes == 0 && l.Waiting == 0 {
 			return

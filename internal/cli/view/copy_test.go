@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
-	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
@@ -150,9 +150,9 @@ func TestFollowing(t *testing.T) {
 			}
 			v.Synced(report)
 			v.Decision(someDecisions[0])
-			v.Lag(objects.Lag{Changes: 3, P50: time.Microsecond, P99: 312400 * time.Microsecond, Max: 312400 * time.Microsecond})
-			v.Lag(objects.Lag{Waiting: 2, Oldest: 90 * time.Second})
-			v.Lag(objects.Lag{})
+			v.Lag(backlog.Lag{Changes: 3, P50: time.Microsecond, P99: 312400 * time.Microsecond, Max: 312400 * time.Microsecond})
+			v.Lag(backlog.Lag{Waiting: 2, Oldest: 90 * time.Second})
+			v.Lag(backlog.Lag{})
 			v.Close()
 			if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(data.String(), "\n")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/record"
@@ -81,7 +82,7 @@ func (t *Toolbox) Follow(ctx context.Context, id ID) error {
 }
 
 // tellLag records what was carried over since it was called before.
-func (j *job) tellLag(lag objects.Lag) {
+func (j *job) tellLag(lag backlog.Lag) {
 	if lag.Changes == 0 && lag.Waiting == 0 {
 		return
 	}
