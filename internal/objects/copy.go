@@ -1,8 +1,9 @@
-// Package objects copies what runs in one cluster and no pipeline owns into another, keeps it in step and proves it. It reads
-// everything that the API lists, decides object by object (decide), takes away what belongs to the old cluster (clean),
-// rewrites what names others by UID (relate), holds back what would act on the world outside (withhold), and writes in the
-// order of a graph (order). It works on objects as the API gives them, without knowing their types, so that custom resources are
-// no exception, and it holds no more than a page of them at a time.
+// Package objects copies what runs in one cluster and no pipeline owns into another, keeps it in step and proves it. It finds out which
+// kinds can be copied (survey), reads everything that the API lists, side by side with what is there (pair), decides object by object
+// (decide), takes away what belongs to the old cluster (clean), rewrites what names others by UID (relate), holds back what would act
+// on the world outside (withhold), and writes (write) in the order of a graph (order). What lacks something is put off until it is there
+// (waiting), and copies whose originals are gone are deleted (prune). It works on objects as the API gives them, without knowing their
+// types, so that custom resources are no exception, and it holds no more than a page of them at a time.
 package objects
 
 import (

@@ -21,12 +21,15 @@ func TestDefinition(t *testing.T) {
 		"two versions": {
 			"one that is not served cannot be waited for", `{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: shops.example.com},
 			  spec: {group: example.com, names: {plural: shops, kind: Shop}, versions: [{name: v1, served: true}, {name: v1beta1, served: false}, {name: v2, served: true}]}}`,
-			true, schema.GroupResource{Group: "example.com", Resource: "shops"},
+			true,
+			schema.GroupResource{Group: "example.com", Resource: "shops"},
 			[]schema.GroupVersionKind{{Group: "example.com", Version: "v1", Kind: "Shop"}, {Group: "example.com", Version: "v2", Kind: "Shop"}},
 		},
 		"of its name alone": {
 			"a kind is told by its group too", `{apiVersion: example.com/v1, kind: CustomResourceDefinition, metadata: {name: a}}`,
-			false, schema.GroupResource{}, nil,
+			false,
+			schema.GroupResource{},
+			nil,
 		},
 	}
 	for name, test := range tests {
