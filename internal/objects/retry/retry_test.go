@@ -3,10 +3,12 @@ package retry
 import (
 	"errors"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
@@ -30,5 +32,40 @@ func TestOverwhelmed(t *testing.T) {
 	p.Accepted(outcome.Unchanged)
 	if p.Overwhelmed(failure(500, "etcdserver: mvcc: database space exceeded")) {
 		t.Error("a write in between does not count")
+	}
+}
+
+// TestInsist: only what passes is tried again, and only by who has patience.
+func TestInsist(t *testing.T) {
+	busy := fault.New(fault.Unavailable, "the API server is busy")
+	webhook := fault.New(fault.Unavailable, "failed calling webhook")
+	full := fault.New(fault.Unavailable, "%w", ErrOverwhelmed)
+	refused := fault.New(fault.Failed, "forbidden")
+	tests := map[string]struct {
+		reason        string
+		err           error
+		lasts         time.Duration
+		passes, stops bool
+	}{
+		"nothing":    {"it is done", nil, time.Minute, false, false},
+		"impatient":  {"who has no patience is told at once", busy, 0, true, false},
+		"refused":    {"time does not mend it", refused, time.Minute, false, false},
+		"by webhook": {"it is about some objects only", webhook, time.Minute, false, false},
+		"full":       {"nothing can be written at all", full, 0, true, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			tries := 0
+			err := New(nil, nil, test.lasts, nil).Insist(t.Context(), func() error {
+				tries++
+				return test.err
+			})
+			if !errors.Is(err, test.err) || tries != 1 {
+				t.Errorf("%s: %v after %d tries", test.reason, err, tries)
+			}
+			if Passes(test.err) != test.passes || Stops(test.err) != test.stops {
+				t.Errorf("%s: passes %t, stops %t", test.reason, Passes(test.err), Stops(test.err))
+			}
+		})
 	}
 }
