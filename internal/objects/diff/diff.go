@@ -41,15 +41,15 @@ func Compare(ctx context.Context, from, to *kube.Cluster, rules decide.Rules) (R
 	if err != nil {
 		return Report{}, err
 	}
-	model, err := model.New(ctx, from, to, rules, ours)
+	copying, err := model.New(ctx, from, to, rules, ours)
 	if err != nil {
 		return Report{}, err
 	}
-	c := &comparer{from: from, to: to, model: model, ours: apischema.New(from.OpenAPI), theirs: apischema.New(to.OpenAPI)}
+	c := &comparer{from: from, to: to, model: copying, ours: apischema.New(from.OpenAPI), theirs: apischema.New(to.OpenAPI)}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(kindsAtOnce)
 	for _, k := range pairs(ours, theirs) {
-		if !model.MayCopy(k.resource) {
+		if !copying.MayCopy(k.resource) {
 			continue
 		}
 		group.Go(func() error { return c.compareKind(ctx, k, found) })
