@@ -74,6 +74,12 @@ func TestMade(t *testing.T) {
 			if copied != test.copied || copied && digest != Digest(obj, test.existing) {
 				t.Errorf("%s: copied %t, digest %s", test.reason, copied, digest)
 			}
+			labels := written.GetLabels()
+			labels[kube.OriginLabel] = kube.OriginTaken
+			written.SetLabels(labels)
+			if Mark("a-").Made(written) {
+				t.Error("what Crossfade has found there counts as made")
+			}
 			if obj.GetLabels() != nil {
 				t.Error("the object was changed by looking")
 			}
