@@ -271,6 +271,7 @@ func TestCopy(t *testing.T) {
 		t.Errorf("green's webhook did not refuse: %v", err)
 	}
 	p.writesNothing()
+	p.nothingDiffers()
 	t.Run("Follow", func(t *testing.T) { p.follows(t) })
 	t.Run("Corpus", func(t *testing.T) { p.corpus(t) })
 	t.Run("HandOver", func(t *testing.T) { p.handsOver(t) })
@@ -307,6 +308,14 @@ func (p *pair) writesNothing() {
 	report, o := p.copy()
 	if o.status != 0 || report.Copied() != 0 || report.Deleted != 0 {
 		p.t.Errorf("a second copy: exit %d, %d created, %d updated, %d deleted\n%s", o.status, report.Created, report.Updated, report.Deleted, written(o.stdout))
+	}
+}
+
+// nothingDiffers wants the product itself to find both clusters the same.
+func (p *pair) nothingDiffers() {
+	p.t.Helper()
+	if o := p.run("diff", "--kubeconfig", p.kubeconfig, "--from", "blue", "--to", "green"); o.status != 0 {
+		p.t.Errorf("diff: exit %d\n%s%s", o.status, o.stdout, o.stderr)
 	}
 }
 
@@ -404,4 +413,5 @@ func (p *pair) corpus(t *testing.T) {
 		return m.Metadata.Namespace == "kube-system" // belongs to how a cluster was built
 	}))
 	p.writesNothing()
+	p.nothingDiffers()
 }

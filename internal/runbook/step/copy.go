@@ -29,17 +29,19 @@ func (t *Toolbox) Copy(ctx context.Context, id ID) error {
 // Sync copies once more, at the end of a following: what it did not carry over is written now. An object that was changed in the new
 // generation, where the users are by now, is left so and told of.
 func (t *Toolbox) Sync(ctx context.Context, id ID) error {
-	return t.do(ctx, id, "copying what has changed since", "in step", func(ctx context.Context, j *job) error {
-		report, err := j.copy(ctx)
-		if err != nil {
-			return err
-		}
-		for _, c := range report.Conflicts {
-			j.say("%s was left as it is in %s: %s", c.Object, j.plan.Generation, c.Error)
-		}
-		report.Conflicted, report.Conflicts = 0, nil
-		return report.Err()
-	})
+	return t.do(ctx, id, "copying what has changed since", "in step", func(ctx context.Context, j *job) error { return j.sync(ctx) })
+}
+
+func (j *job) sync(ctx context.Context) error {
+	report, err := j.copy(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range report.Conflicts {
+		j.say("%s was left as it is in %s: %s", c.Object, j.plan.Generation, c.Error)
+	}
+	report.Conflicted, report.Conflicts = 0, nil
+	return report.Err()
 }
 
 func (j *job) copy(ctx context.Context) (outcome.Report, error) {
