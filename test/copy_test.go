@@ -26,7 +26,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
-	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // corpus is where real public manifests may be found; it is no part of the project.
@@ -78,11 +78,11 @@ func (p *pair) mustKubectl(cluster, stdin string, args ...string) string {
 }
 
 // copy copies from blue to green and returns the report and the exit status.
-func (p *pair) copy(args ...string) (objects.Report, outcome) {
+func (p *pair) copy(args ...string) (outcome.Report, finished) {
 	p.t.Helper()
 	o := p.run(append([]string{"copy", "--kubeconfig", p.kubeconfig, "--from", "blue", "--to", "green", "-o", "json"}, args...)...)
 	var shown struct {
-		Report objects.Report `json:"report"`
+		Report outcome.Report `json:"report"`
 	}
 	if err := json.Unmarshal([]byte(o.stdout), &shown); err != nil {
 		p.t.Fatalf("exit %d: %v in\n%s%s", o.status, err, o.stdout, o.stderr)

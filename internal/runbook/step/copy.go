@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/record"
 )
 
@@ -42,14 +44,14 @@ func (j *job) sync(ctx context.Context) error {
 	return report.Err()
 }
 
-func (j *job) copy(ctx context.Context) (objects.Report, error) {
+func (j *job) copy(ctx context.Context) (outcome.Report, error) {
 	from, err := j.connect(ctx, j.plan.Previous)
 	if err != nil {
-		return objects.Report{}, err
+		return outcome.Report{}, err
 	}
 	to, err := j.connect(ctx, j.plan.Generation)
 	if err != nil {
-		return objects.Report{}, err
+		return outcome.Report{}, err
 	}
 	report, err := objects.Copy(ctx, from, to, j.copying())
 	j.data, j.done = report, report.Summary()
@@ -82,7 +84,7 @@ func (t *Toolbox) Follow(ctx context.Context, id ID) error {
 }
 
 // tellLag records what was carried over since it was called before.
-func (j *job) tellLag(lag objects.Lag) {
+func (j *job) tellLag(lag backlog.Lag) {
 	if lag.Changes == 0 && lag.Waiting == 0 {
 		return
 	}
