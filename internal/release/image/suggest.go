@@ -21,15 +21,13 @@ const (
 // suggest says which versions there are, for somebody who asked for one that there is not.
 func (s *session) suggest(ctx context.Context, wanted string) string {
 	tags, err := s.list(ctx)
-	if answer, ok := errors.AsType[*transport.Error](err); ok && answer.StatusCode == http.StatusNotFound {
-		return "the registry has no such repository: push the image first, or correct the service's image"
-	} else if err != nil {
-		return "push it first, or name a version that is there"
-	}
+	answer, answered := errors.AsType[*transport.Error](err)
 	near := nearest(tags, wanted)
 	switch {
-	case len(near) == 0:
-		return "the repository has no tags: push the image first, or name it by its digest"
+	case answered && answer.StatusCode == http.StatusNotFound, err == nil && len(near) == 0:
+		return "the repository has no tags, or does not exist: push the image first, or correct the service's image"
+	case err != nil:
+		return "push it first, or name a version that is there"
 	case len(near) < len(tags):
 		return fmt.Sprintf("there are %s and others", strings.Join(near, ", "))
 	default:
@@ -58,7 +56,7 @@ func (s *session) list(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(tags, func(tag string) bool { return strings.HasPrefix(tag, "sha256-") }), nil
 }
 
-// nearest returns a few of the tags: those spelt like the wanted one, then the next semantic versions below and above it, then
+// nearest returns a few of the tags: those spelt like the wanted one, then the next semantic versions above and below it, then
 // the newest ones, then others.
 func nearest(tags []string, wanted string) []string {
 	tags = newestFirst(tags)
@@ -68,12 +66,10 @@ func nearest(tags []string, wanted string) []string {
 			v, err := semver.NewVersion(tag)
 			return err != nil || v.LessThan(w)
 		})
-		if below > 0 {
-			near = append(near, tags[below-1])
+		if below < 0 {
+			below = len(tags)
 		}
-		if below >= 0 {
-			near = append(near, tags[below])
-		}
+		near = append(near, tags[max(below-1, 0):min(below+1, len(tags))]...)
 	}
 	var few []string
 	for _, tag := range append(near, tags...) {
@@ -102,13 +98,13 @@ func newestFirst(tags []string) []string {
 	})
 }
 
-// alike returns the tags that contain the wanted one or are contained in it, the closest first: v1.2.3 for 1.2.3, a commit's
-// long name for its short one.
+// alike returns the tags that begin with the wanted one, or it with them, the closest first: v1.2.3 for 1.2.3, a commit's long
+// name for its short one.
 func alike(tags []string, wanted string) []string {
 	plain := func(tag string) string { return strings.TrimPrefix(strings.ToLower(tag), "v") }
 	w := plain(wanted)
 	found := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool {
-		return !strings.Contains(plain(tag), w) && !strings.Contains(w, plain(tag))
+		return !strings.HasPrefix(plain(tag), w) && !strings.HasPrefix(w, plain(tag))
 	})
 	distance := func(tag string) int { return max(len(plain(tag))-len(w), len(w)-len(plain(tag))) }
 	slices.SortStableFunc(found, func(a, b string) int { return distance(a) - distance(b) })
