@@ -72,7 +72,7 @@ func (s *session) judge(ctx context.Context, err error) (code fault.Code, reason
 func (s *session) judgeAnswer(answer *transport.Error) (code fault.Code, reason, hint string) {
 	host, says := s.host(), fmt.Sprintf("%d %s", answer.StatusCode, strings.ToLower(http.StatusText(answer.StatusCode)))
 	switch status := answer.StatusCode; {
-	case status == http.StatusUnauthorized && !s.known:
+	case (status == http.StatusUnauthorized || status == http.StatusForbidden) && !s.known:
 		return fault.Failed, "the registry " + host + " asks for credentials, and the docker configuration has none (" + says + ")", "docker login " + host
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return fault.Failed, "the registry " + host + " refuses the credentials (" + says + ")",

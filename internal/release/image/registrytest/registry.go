@@ -3,6 +3,8 @@ package registrytest
 
 import (
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -88,13 +90,13 @@ http: {addr: %q, relativeurls: true}
 // Run starts the registry again after Stop, and returns when it answers.
 func (r *Registry) Run(t testing.TB) {
 	t.Helper()
-	log, err := os.OpenFile(r.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	output, err := os.OpenFile(r.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
+	defer output.Close()
 	r.running = exec.Command("docker-registry", "serve", r.file("config.yml"))
-	r.running.Stdout, r.running.Stderr = log, log
+	r.running.Stdout, r.running.Stderr = output, output
 	r.running.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := r.running.Start(); err != nil {
 		t.Fatal(err)
@@ -166,8 +168,8 @@ func (r *Registry) CollectGarbage(t testing.TB) {
 func (r *Registry) Behind(t testing.TB, handler func(pass http.Handler) http.Handler) string {
 	t.Helper()
 	pass := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: r.Address})
-	transport := &http.Transport{DisableKeepAlives: true}
-	pass.Transport = transport
+	pass.Transport = &http.Transport{DisableKeepAlives: true}
+	pass.ErrorLog = log.New(io.Discard, "", 0) // who asks gets the error
 	front := httptest.NewServer(handler(pass))
 	t.Cleanup(front.Close)
 	return front.Listener.Addr().String()
