@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -63,8 +64,10 @@ func (s *session) judge(ctx context.Context, err error) (code fault.Code, reason
 		return fault.Failed, "the registry " + host + " speaks plain HTTP", "serve it by HTTPS; plain HTTP is spoken only to addresses on loopback and private networks"
 	case errors.As(err, &answer):
 		return s.judgeAnswer(answer)
+	case isNetwork(err):
+		return fault.Unavailable, "the registry " + host + " does not answer: " + s.network(err), "see that it is up and reachable from here: curl -i " + s.url()
 	default:
-		return fault.Unavailable, fmt.Sprintf("the registry %s does not answer: %s", host, network(err)), "see that it is up and reachable from here: curl -i " + s.url()
+		return fault.Failed, "the registry " + host + " answers with something else than it was asked for: " + oneLine(err), ""
 	}
 }
 
@@ -97,13 +100,25 @@ func explanation(answer *transport.Error) string {
 
 func (s *session) url() string { return s.repository.Scheme() + "://" + s.host() + "/v2/" }
 
-// network is the reason of an error of the network, without the request.
-func network(err error) string {
+func isNetwork(err error) bool {
+	_, request := errors.AsType[*url.Error](err)
+	_, connection := errors.AsType[net.Error](err)
+	return request || connection || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// network is the reason of an error of the network, without the request. Where plain HTTP is spoken HTTPS was tried as well, and
+// what came of that is of no interest.
+func (s *session) network(err error) string {
 	if at, ok := errors.AsType[*net.OpError](err); ok {
 		return at.Error()
+	}
+	if _, reason, ok := strings.Cut(oneLine(err), fmt.Sprintf("%q: ", s.url())); ok {
+		return reason
 	}
 	if at, ok := errors.AsType[*url.Error](err); ok {
 		err = at.Err
 	}
-	return strings.Join(strings.Fields(err.Error()), " ")
+	return oneLine(err)
 }
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

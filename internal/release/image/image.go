@@ -99,8 +99,9 @@ func (c Client) Move(ctx context.Context, repository, tag, digest string) error 
 	}
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
-	if now, err := s.current(ctx, to); err != nil || now == digest {
-		return err
+	// A tag that cannot be read may be one that a crash of the registry left in pieces: writing it mends it.
+	if now, err := s.current(ctx, to); err == nil && now == digest {
+		return nil
 	}
 	manifest, err := s.puller.Get(ctx, from)
 	if isMissing(err) {

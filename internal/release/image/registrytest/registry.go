@@ -146,13 +146,24 @@ func (r *Registry) signal(t testing.TB, signal os.Signal) {
 // WipeTags removes every tag of a repository from the registry's directory, and leaves its images.
 func (r *Registry) WipeTags(t testing.TB, repository string) {
 	t.Helper()
-	tags := filepath.Join(r.file("images"), "docker/registry/v2/repositories", repository, "_manifests/tags")
-	if _, err := os.Stat(tags); err != nil {
+	if _, err := os.Stat(r.tags(repository)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(tags); err != nil {
+	if err := os.RemoveAll(r.tags(repository)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// BreakTag leaves a tag as it is when the registry's machine dies while it is written: empty.
+func (r *Registry) BreakTag(t testing.TB, repository, tag string) {
+	t.Helper()
+	if err := os.Truncate(filepath.Join(r.tags(repository), tag, "current/link"), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *Registry) tags(repository string) string {
+	return filepath.Join(r.file("images"), "docker/registry/v2/repositories", repository, "_manifests/tags")
 }
 
 // CollectGarbage removes every image that no tag names, as operators of registries do. The registry must be stopped.
