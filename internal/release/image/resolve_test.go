@@ -67,15 +67,15 @@ func TestResolve(t *testing.T) {
 		"TagAndDigest": {reason: "the digest counts", version: web + ":v1.1.0@" + old, want: image.Version{Digest: old}},
 		"NoSuchTag": {
 			reason: "what there is, the next ones first", version: "v1.0.1",
-			failure: failure{fault.Invalid, "cannot find the version v1.0.1 of " + web + ": the repository has no such tag", "there is v1.1.0, v1.0.0, multi"},
+			failure: failure{fault.Invalid, "cannot find the version v1.0.1 of " + web + ": the repository has no such tag", "the repository has v1.1.0, v1.0.0, multi"},
 		},
 		"OtherDigest": {
 			reason: "the registry has it, in another repository", version: other,
-			failure: failure{fault.Invalid, "cannot find " + other + " in " + web + ": it is a digest of another repository", "there is v1.1.0"},
+			failure: failure{fault.Invalid, "cannot find " + other + " in " + web + ": it is a digest of another repository", "the repository has v1.1.0"},
 		},
 		"NoSuchDigest": {
 			reason: "a digest of nothing", version: absent,
-			failure: failure{fault.Invalid, "cannot find " + absent, "there is v1.1.0"},
+			failure: failure{fault.Invalid, "cannot find " + absent, "the repository has v1.1.0"},
 		},
 		"OtherRepository": {
 			reason: "another repository than the service's is no version of it", version: orders + "@" + other,
@@ -157,7 +157,7 @@ func TestWipedRegistry(t *testing.T) {
 	if got, err := client.Resolve(t.Context(), web, "latest"); err != nil || got.Digest != first {
 		t.Errorf("what a tag names outlives the garbage collection: %v, %v", got, err)
 	}
-	failure{fault.Invalid, "or was removed from this one", "there is latest"}.check(t, "what no tag names does not",
+	failure{fault.Invalid, "or was removed from this one", "the repository has latest"}.check(t, "what no tag names does not",
 		errorOf(client.Resolve(t.Context(), web, second)))
 }
 
@@ -208,7 +208,7 @@ func TestSuggestionsAreBounded(t *testing.T) {
 				w.Header().Set("Link", "<"+r.URL.Path+`?last=x>; rel="next"`)
 				_, _ = w.Write([]byte(`{"tags": ["v1.0.0"]}`))
 			},
-			hint: "there are v1.0.0 and others",
+			hint: "the repository has v1.0.0 and others",
 		},
 		"Refused": {
 			reason: "some registries list for nobody",
@@ -225,7 +225,7 @@ func TestSuggestionsAreBounded(t *testing.T) {
 			list: func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = w.Write([]byte(`{"tags": ["sha256-0123.sig", "v1.0.0"]}`))
 			},
-			hint: "there is v1.0.0",
+			hint: "the repository has v1.0.0",
 		},
 	}
 	for name, tc := range tests {

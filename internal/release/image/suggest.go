@@ -29,9 +29,9 @@ func (s *session) suggest(ctx context.Context, wanted string) string {
 	case err != nil:
 		return "push it first, or name a version that is there"
 	case len(near) < len(tags):
-		return fmt.Sprintf("there are %s and others", strings.Join(near, ", "))
+		return fmt.Sprintf("the repository has %s and others", strings.Join(near, ", "))
 	default:
-		return "there is " + strings.Join(near, ", ")
+		return "the repository has " + strings.Join(near, ", ")
 	}
 }
 
