@@ -36,6 +36,7 @@ func (a *app) rollover() *cobra.Command {
 }
 
 func (a *app) runRollover(ctx context.Context, environment, planFile string) error {
+	at := runbook.Place{Environment: environment}
 	s, p, err := a.prepared(ctx, environment, planFile)
 	if err != nil {
 		return err
@@ -44,10 +45,10 @@ func (a *app) runRollover(ctx context.Context, environment, planFile string) err
 	if err := a.connect(ctx, s); err != nil {
 		return err
 	}
-	if err := s.attend(environment); err != nil {
+	if err := s.attend(at); err != nil {
 		return err
 	}
-	open, err := s.control.Open(ctx, environment)
+	open, err := s.control.Open(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (a *app) runRollover(ctx context.Context, environment, planFile string) err
 		}
 	}
 	s.work()
-	return a.watch(ctx, s, environment, id)
+	return a.watch(ctx, s, at, id)
 }
 
 // prepared opens the state directory and makes the plan, unless the record has a run under way, which needs none. Bad
@@ -140,34 +141,34 @@ func readPlan(file, environment string) (*plan.Plan, error) {
 }
 
 // watch shows a run until it ends and returns how it ended. When this process is stopped, the run waits to be resumed.
-func (a *app) watch(ctx context.Context, s *session, environment, id string) error {
-	id, err := s.identify(ctx, environment, id)
+func (a *app) watch(ctx context.Context, s *session, at runbook.Place, id string) error {
+	id, err := s.identify(ctx, at, id)
 	if err != nil {
-		return a.detached(ctx, environment, err)
+		return a.detached(ctx, at, err)
 	}
 	shown := a.output.Run()
 	defer shown.Close()
 	ended := make(chan error, 1)
-	go func() { ended <- s.control.Wait(ctx, environment) }()
+	go func() { ended <- s.control.Wait(ctx, at) }()
 	err = s.records.Follow(ctx, id, 0, func(e record.Event) error {
 		shown.Event(e)
 		return nil
 	})
 	if err != nil {
-		return a.detached(ctx, environment, err)
+		return a.detached(ctx, at, err)
 	}
-	return a.detached(ctx, environment, <-ended)
+	return a.detached(ctx, at, <-ended)
 }
 
 // identify returns the id of the run under way, once it is in the record.
-func (s *session) identify(ctx context.Context, environment, id string) (string, error) {
+func (s *session) identify(ctx context.Context, at runbook.Place, id string) (string, error) {
 	for id == "" { // it was started, and nobody has worked for it yet
-		open, err := s.control.Open(ctx, environment)
+		open, err := s.control.Open(ctx, at)
 		if err != nil {
 			return "", err
 		}
 		if open == nil {
-			return "", fault.New(fault.Failed, "the run of %s ended before it was recorded", environment)
+			return "", fault.New(fault.Failed, "the run of %s ended before it was recorded", at)
 		}
 		if id = open.ID; id != "" {
 			break
@@ -182,12 +183,15 @@ func (s *session) identify(ctx context.Context, environment, id string) (string,
 }
 
 // detached says how to go on when this process was stopped before the run ended.
-func (a *app) detached(ctx context.Context, environment string, err error) error {
+func (a *app) detached(ctx context.Context, at runbook.Place, err error) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	return fault.New(fault.Interrupted, "interrupted; the roll-over of %s is where it was", environment).
-		WithHint("crossfade rollover %s goes on with it", environment)
+	if at.Service != "" {
+		return fault.New(fault.Interrupted, "interrupted; the deployment of %s is where it was", at).WithHint("the same command goes on with it")
+	}
+	return fault.New(fault.Interrupted, "interrupted; the roll-over of %s is where it was", at.Environment).
+		WithHint("crossfade rollover %s goes on with it", at.Environment)
 }
 
 // talk says something to the person, not to the program that reads the output.

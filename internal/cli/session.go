@@ -20,6 +20,7 @@ type session struct {
 	tools   *step.Toolbox
 	control *runbook.Control
 	closers []func() error
+	working bool
 }
 
 // recordFile is where the record of a state directory is.
@@ -60,8 +61,12 @@ func (a *app) connect(ctx context.Context, s *session) error {
 	return nil
 }
 
-// work makes this process work for runs until the session is closed.
+// work makes this process work for runs until the session is closed. It may be called again.
 func (s *session) work() {
+	if s.working {
+		return
+	}
+	s.working = true
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.control.Work(ctx) }()
@@ -71,9 +76,9 @@ func (s *session) work() {
 	})
 }
 
-// attend takes the right to attend an environment until the session is closed.
-func (s *session) attend(environment string) error {
-	claim, err := s.control.Attend(environment)
+// attend takes the right to attend a place until the session is closed.
+func (s *session) attend(at runbook.Place) error {
+	claim, err := s.control.Attend(at)
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (a *app) send(ctx context.Context, s *session, run *record.Run, c runbook.C
 		after = last[len(last)-1].Seq
 	}
 	c.By = runbook.Person()
-	if err := s.control.Send(ctx, run.Environment, c); err != nil {
+	if err := s.control.Send(ctx, runbook.Place{Environment: run.Environment, Service: run.Service}, c); err != nil {
 		return err
 	}
 	s.work()
@@ -177,7 +177,7 @@ func (a *app) inOrBeside(ctx context.Context, environment string, m movement) er
 	if err := a.connect(ctx, s); err != nil {
 		return err
 	}
-	run, err := s.control.Open(ctx, environment)
+	run, err := s.control.Open(ctx, runbook.Place{Environment: environment})
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (a *app) inOrBeside(ctx context.Context, environment string, m movement) er
 
 // beside does it as a run of its own, or resumes the one that does it.
 func (a *app) beside(ctx context.Context, s *session, environment string, run *record.Run, m movement, all []record.Generation) error {
-	if err := s.attend(environment); err != nil {
+	if err := s.attend(runbook.Place{Environment: environment}); err != nil {
 		return err
 	}
 	id := ""
@@ -210,7 +210,7 @@ func (a *app) beside(ctx context.Context, s *session, environment string, run *r
 		}
 	}
 	s.work()
-	return a.watch(ctx, s, environment, id)
+	return a.watch(ctx, s, runbook.Place{Environment: environment}, id)
 }
 
 // otherGeneration returns the generation that has the users and the one they can go back to.

@@ -150,7 +150,7 @@ func (d *demo) rollover(ctx context.Context, director func(context.Context, reco
 	show, end := d.Show()
 	defer end()
 	ended := make(chan error, 1)
-	go func() { ended <- d.control.Wait(ctx, environment) }()
+	go func() { ended <- d.control.Wait(ctx, runbook.Place{Environment: environment}) }()
 	err = d.records.Follow(ctx, id, 0, func(e record.Event) error {
 		show(e)
 		d.step(p.Generation, e)
@@ -184,7 +184,7 @@ func (d *demo) backAndForth() func(context.Context, record.Event) error {
 }
 
 func (d *demo) send(ctx context.Context, command string) error {
-	return d.control.Send(ctx, environment, runbook.Command{Name: command, By: "demo@crossfade"})
+	return d.control.Send(ctx, runbook.Place{Environment: environment}, runbook.Command{Name: command, By: "demo@crossfade"})
 }
 
 // clean removes everything that a demo makes: clusters, edge, engine, files.

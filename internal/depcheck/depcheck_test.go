@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"plan", "kube", "edge", "traffic"},
 	{"render", "kube/endpoint", "kube/workload"},
 	{"objects", "cluster/existing", "cluster/local", "traffic/caddy"},
-	{"check"},
+	{"check", "release"},
 	{"runbook/step"},
 	{"runbook"},
 	{"demo"},
@@ -32,7 +32,7 @@ var layers = [][]string{
 var only = map[string][]string{
 	"go.temporal.io/":                            {"engine", "runbook"},
 	"helm.sh/helm/":                              {"render"},
-	"sigs.k8s.io/kustomize/":                     {"render"},
+	"sigs.k8s.io/kustomize/":                     {"render", "release/colour"},
 	"github.com/fluxcd/":                         {"kube"},
 	"modernc.org/sqlite":                         {"record"},
 	"github.com/spf13/cobra":                     {"cli"},

@@ -25,6 +25,7 @@ type Rendered struct {
 	Manifests string   // digest of the rendered objects, a blob of the record
 	Objects   []string // what is in it: "apps/Deployment shop/web"
 	Images    []string
+	Owned     []string // see Unit
 }
 
 // Make plans a roll-over of an environment: from the configuration as spec.Load returned it, from what its units were
@@ -123,7 +124,7 @@ func services(cfg *spec.Config, env *spec.Environment, rendered map[string]Rende
 		needs[ref.Name] = s.Spec.Needs
 		units[ref.Name] = Unit{
 			Name: ref.Name, Namespace: s.Spec.Namespace, Version: cmp.Or(good[ref.Name], ref.Version), Needs: s.Spec.Needs,
-			Manifests: r.Manifests, Objects: r.Objects, Images: r.Images,
+			Manifests: r.Manifests, Objects: r.Objects, Images: r.Images, BlueGreen: s.Spec.Strategy.BlueGreen != nil, Owned: r.Owned,
 			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout),
 		}
 	}
@@ -148,6 +149,7 @@ func owned(layers ...[]Unit) []string {
 	var all []string
 	for _, u := range slices.Concat(layers...) {
 		all = append(all, u.Objects...)
+		all = append(all, u.Owned...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

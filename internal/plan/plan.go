@@ -19,7 +19,7 @@ type Observed struct {
 	Taken []string `json:"taken,omitempty"`
 }
 
-// Plan is one roll-over, ready to be carried out.
+// Plan is one roll-over, or the deployment of one service, ready to be carried out.
 type Plan struct {
 	Environment string       `json:"environment"`
 	Prefix      string       `json:"prefix"`             // of the names of the environment's generations
@@ -34,6 +34,7 @@ type Plan struct {
 	Gate        spec.Gate    `json:"gate"`
 	Shift       spec.Shift   `json:"shift"`
 	Retire      spec.Retire  `json:"retire"`
+	Deploy      *Deploy      `json:"deploy,omitempty"` // of a plan that deploys one service, which has no more than that
 	Premises    Observed     `json:"premises"`
 	Hash        string       `json:"hash"` // "sha256:..." over all of the above
 }
@@ -47,6 +48,8 @@ type Unit struct {
 	Manifests string        `json:"manifests"` // digest of the rendered objects, a blob of the record
 	Objects   []string      `json:"objects"`   // what is in it: "apps/Deployment shop/web"
 	Images    []string      `json:"images,omitempty"`
+	BlueGreen bool          `json:"blueGreen,omitempty"` // its version has a colour
+	Owned     []string      `json:"owned,omitempty"`     // with blueGreen: what it may have in the cluster, in any colour
 	Checks    []spec.Check  `json:"checks,omitempty"`
 	Timeout   time.Duration `json:"timeout"`
 }

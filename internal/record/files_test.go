@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,12 +33,21 @@ func TestMigrate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "record.db")
 	s := open(t, path)
 	run(t, s, "r", "production", 1)
-	known, err := migrationFiles.ReadFile("migrations/0001_start.sql")
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := func(second string) fstest.MapFS {
-		return fstest.MapFS{"migrations/0001_start.sql": {Data: known}, "migrations/0002_notes.sql": {Data: []byte(second)}}
+	next := len(names) + 1
+	files := func(script string) fstest.MapFS {
+		all := fstest.MapFS{fmt.Sprintf("migrations/%04d_notes.sql", next): {Data: []byte(script)}}
+		for _, name := range names {
+			known, err := migrationFiles.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[name] = &fstest.MapFile{Data: known}
+		}
+		return all
 	}
 	// One that breaks in its middle leaves nothing of itself.
 	err = s.migrate(t.Context(), files("CREATE TABLE notes (id TEXT); CREATE TABLE runs (id TEXT);"))
@@ -52,11 +62,11 @@ func TestMigrate(t *testing.T) {
 	if _, err := s.Run(t.Context(), "r"); err != nil {
 		t.Errorf("the run after the migration: %v", err)
 	}
-	// This program knows only the first.
-	if _, err := Open(t.Context(), path); fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), "version 2") || fault.HintOf(err) == "" {
+	// This program knows only those before.
+	if _, err := Open(t.Context(), path); fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), fmt.Sprintf("version %d", next)) || fault.HintOf(err) == "" {
 		t.Errorf("Open() of a newer record = %v", err)
 	}
-	gap := fstest.MapFS{"migrations/0003_gap.sql": {Data: known}}
+	gap := fstest.MapFS{"migrations/0003_gap.sql": {}}
 	if err := s.migrate(t.Context(), gap); fault.CodeOf(err) != fault.Failed {
 		t.Errorf("migrate() with a gap = %v", err)
 	}

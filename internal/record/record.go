@@ -37,8 +37,9 @@ type Release struct {
 	Generation  string    `json:"generation"`
 	Service     string    `json:"service"`
 	Version     string    `json:"version"`
-	Manifests   string    `json:"manifests"` // digest of the rendered manifests, a blob
-	Good        bool      `json:"good"`      // was verified in production
+	Tag         string    `json:"tag,omitempty"` // by which the version was asked for, if it was
+	Manifests   string    `json:"manifests"`     // digest of the rendered manifests, a blob
+	Good        bool      `json:"good"`          // was verified in production
 	Run         string    `json:"run"`
 	At          time.Time `json:"at"`
 }
@@ -62,6 +63,7 @@ type Run struct {
 	ID          string          `json:"id"` // for example production-rollover-20261121T013000Z
 	Operation   string          `json:"operation"`
 	Environment string          `json:"environment"`
+	Service     string          `json:"service,omitempty"` // of a run that is about one service only
 	Generation  string          `json:"generation"`
 	Previous    string          `json:"previous"` // the generation that was live before; "" for none
 	By          string          `json:"by"`       // user@host

@@ -6,14 +6,14 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
-const releaseColumns = "environment, generation, service, version, manifests, good, run, released"
+const releaseColumns = "environment, generation, service, version, tag, manifests, good, run, released"
 
 // PutRelease records that a run released a service into a generation. Recording it again changes its version and manifests, and
 // never takes back that it was good.
 func (s *Store) PutRelease(ctx context.Context, r Release) error {
-	_, err := s.exec(ctx, "INSERT INTO releases ("+releaseColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?) "+
-		"ON CONFLICT (environment, generation, service, run) DO UPDATE SET version = excluded.version, manifests = excluded.manifests",
-		r.Environment, r.Generation, r.Service, r.Version, r.Manifests, r.Good, r.Run, nanoseconds(r.At))
+	_, err := s.exec(ctx, "INSERT INTO releases ("+releaseColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "+
+		"ON CONFLICT (environment, generation, service, run) DO UPDATE SET version = excluded.version, tag = excluded.tag, manifests = excluded.manifests",
+		r.Environment, r.Generation, r.Service, r.Version, r.Tag, r.Manifests, r.Good, r.Run, nanoseconds(r.At))
 	return err
 }
 
@@ -51,7 +51,7 @@ func (s *Store) Releases(ctx context.Context, environment, service string) ([]Re
 func scanRelease(row scanner) (Release, error) {
 	var r Release
 	var at int64
-	err := row.Scan(&r.Environment, &r.Generation, &r.Service, &r.Version, &r.Manifests, &r.Good, &r.Run, &at)
+	err := row.Scan(&r.Environment, &r.Generation, &r.Service, &r.Version, &r.Tag, &r.Manifests, &r.Good, &r.Run, &at)
 	r.At = fromNanoseconds(at)
 	return r, err
 }

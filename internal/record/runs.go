@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-const runColumns = "id, operation, environment, generation, previous, who, state, reason, plan, started, ended"
+const runColumns = "id, operation, environment, service, generation, previous, who, state, reason, plan, started, ended"
 
 // PutRun records a new run. Recording the same id again changes nothing.
 func (s *Store) PutRun(ctx context.Context, r Run) error {
-	_, err := s.exec(ctx, "INSERT INTO runs ("+runColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-		r.ID, r.Operation, r.Environment, r.Generation, r.Previous, r.By, r.State, r.Reason, string(r.Plan), nanoseconds(r.Started), endNanoseconds(r.Ended))
+	_, err := s.exec(ctx, "INSERT INTO runs ("+runColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+		r.ID, r.Operation, r.Environment, r.Service, r.Generation, r.Previous, r.By, r.State, r.Reason, string(r.Plan), nanoseconds(r.Started), endNanoseconds(r.Ended))
 	return err
 }
 
@@ -34,7 +34,7 @@ func (s *Store) Run(ctx context.Context, id string) (Run, error) {
 // Runs returns the runs of an environment, or of all when it is "", the latest first and at most so many. They come without
 // their plans.
 func (s *Store) Runs(ctx context.Context, environment string, limit int) ([]Run, error) {
-	const columns = "id, operation, environment, generation, previous, who, state, reason, '', started, ended"
+	const columns = "id, operation, environment, service, generation, previous, who, state, reason, '', started, ended"
 	return many(ctx, s, scanRun, "SELECT "+columns+" FROM runs WHERE environment = ? OR ? = '' ORDER BY started DESC, id DESC LIMIT ?",
 		environment, environment, limit)
 }
@@ -43,7 +43,7 @@ func scanRun(row scanner) (Run, error) {
 	var r Run
 	var plan string
 	var started, ended int64
-	err := row.Scan(&r.ID, &r.Operation, &r.Environment, &r.Generation, &r.Previous, &r.By, &r.State, &r.Reason, &plan, &started, &ended)
+	err := row.Scan(&r.ID, &r.Operation, &r.Environment, &r.Service, &r.Generation, &r.Previous, &r.By, &r.State, &r.Reason, &plan, &started, &ended)
 	r.Plan, r.Started = document(plan), fromNanoseconds(started)
 	if ended != 0 {
 		at := fromNanoseconds(ended)

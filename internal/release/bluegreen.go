@@ -5,6 +5,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -39,15 +40,8 @@ type BlueGreen struct {
 type State struct {
 	Live     colour.Colour // where the Kubernetes Services lead; colour.None when nowhere
 	Next     colour.Colour // of the version that the run deploys
+	Old      colour.Colour // of the version that stands beside that; colour.None when there is none
 	Replicas int64         // that the live version has been told to have
-}
-
-// Old is the colour that the run replaces; colour.None when there is none.
-func (s State) Old() colour.Colour {
-	if s.Live == s.Next {
-		return s.Next.Other() // it has been switched
-	}
-	return s.Live
 }
 
 // Observe finds out what stands.
@@ -80,7 +74,35 @@ func (b *BlueGreen) Observe(ctx context.Context) (State, error) {
 			s.Next = c
 		}
 	}
+	if s.Old = s.Live; s.Live == s.Next { // it has been switched
+		s.Old = colour.None
+		for c, d := range deployments {
+			if d != nil && c != s.Next {
+				s.Old = c
+			}
+		}
+	}
 	return s, nil
+}
+
+// First is the objects of a service as they are in a cluster in which no version of it serves users yet: in the colour that the Services lead
+// to already, blue if they lead nowhere.
+func First(ctx context.Context, in *kube.Cluster, service, run string, objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	parts, err := colour.Split(service, objs)
+	if err != nil {
+		return nil, err
+	}
+	b := &BlueGreen{Name: service, Run: run, Parts: parts, Cluster: in}
+	state, err := b.Observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if state.Live == colour.Plain {
+		state.Live = colour.None
+	}
+	first := State{Next: colour.Colour(cmp.Or(string(state.Live), string(colour.Blue)))}
+	painted, err := b.paint(first)
+	return slices.Concat(parts.Shared, painted, parts.Route(first.Next)), err
 }
 
 // deployment is the Deployment of the version of a colour; nil when there is none.
@@ -228,18 +250,14 @@ func (b *BlueGreen) Back(ctx context.Context) error {
 	if state.Live != state.Next {
 		return nil
 	}
-	old, err := b.deployment(ctx, state.Old())
-	if err != nil {
-		return err
-	}
-	if old == nil {
+	if state.Old == colour.None {
 		return fault.New(fault.Failed, "cannot lead the users of %s back: the version before it is gone", b.Name).
 			WithHint("deploy that version again")
 	}
-	if err := b.lead(ctx, state.Old()); err != nil {
+	if err := b.lead(ctx, state.Old); err != nil {
 		return err
 	}
-	return b.awaitRoute(ctx, state.Old())
+	return b.awaitRoute(ctx, state.Old)
 }
 
 // Remove deletes what a version has of its own, and returns when it is gone. The version that is live is never removed.

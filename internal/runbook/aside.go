@@ -11,6 +11,7 @@ const (
 	OperationRollover   = step.Rollover
 	OperationSwitchBack = "switch-back"
 	OperationRetire     = "retire"
+	OperationDeploy     = step.Deploy
 )
 
 // Back moves the users of an environment to its other standing generation, when no roll-over is under way. In its plan,

@@ -32,10 +32,33 @@ type Control struct {
 // recent is how many runs of an environment are looked through, the latest first, for the one that is under way.
 const recent = 1000
 
-// execution is the one of an environment: its id is the lock, so that one operation at a time changes an environment.
-func execution(environment string) engine.Execution {
-	return engine.Execution{ID: "environment/" + environment}
+// Place is what a run has to itself: an environment, or one service of it. Runs of both may be under way side by side; which waits for
+// which is seen to by their steps.
+type Place struct {
+	Environment string
+	Service     string // empty for the environment as a whole
 }
+
+// PlaceOf is the place of the runs of a plan.
+func PlaceOf(p *plan.Plan) Place { return Place{p.Environment, p.Service()} }
+
+// id is the lock in the engine, so that one operation at a time changes a place.
+func (p Place) id() string {
+	if p.Service == "" {
+		return "environment/" + p.Environment
+	}
+	return "environment/" + p.Environment + "/service/" + p.Service
+}
+
+// String is the place, for people.
+func (p Place) String() string {
+	if p.Service == "" {
+		return "environment " + p.Environment
+	}
+	return p.Service + " in " + p.Environment
+}
+
+func (p Place) execution() engine.Execution { return engine.Execution{ID: p.id()} }
 
 // Person names who asks, for the record: user@host.
 func Person() string {
@@ -62,24 +85,29 @@ func (c *Control) Work(ctx context.Context) error {
 func register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Rollover, workflow.RegisterOptions{Name: OperationRollover})
 	r.RegisterWorkflowWithOptions(Back, workflow.RegisterOptions{Name: OperationSwitchBack})
+	r.RegisterWorkflowWithOptions(Deploy, workflow.RegisterOptions{Name: OperationDeploy})
 	r.RegisterWorkflowWithOptions(Retire, workflow.RegisterOptions{Name: OperationRetire})
 }
 
-// Attend takes the right to attend an environment's runs, so that the same command in two terminals does not mix up who
+// Attend takes the right to attend the runs of a place, so that the same command in two terminals does not mix up who
 // resumes what. The error is of code Locked when another living process has it.
-func (c *Control) Attend(environment string) (io.Closer, error) {
-	claim, err := c.Engine.Claim("environment/" + environment)
+func (c *Control) Attend(at Place) (io.Closer, error) {
+	claim, err := c.Engine.Claim(at.id())
 	if fault.CodeOf(err) == fault.Locked {
-		return nil, fault.New(fault.Locked, "another crossfade is at work on environment %s", environment).
-			WithHint("watch it: crossfade status %s; crossfade logs RUN --follow", environment)
+		return nil, fault.New(fault.Locked, "another crossfade is at work on %s", at).
+			WithHint("watch it: crossfade status %s; crossfade logs RUN --follow", at.Environment)
 	}
 	return claim, err
 }
 
-// Start starts the operation of a plan and returns the id of its run. The error is of code Locked when the environment has a
+// Start starts the operation of a plan and returns the id of its run. The error is of code Locked when its place has a
 // run under way.
 func (c *Control) Start(ctx context.Context, operation string, p *plan.Plan) (string, error) {
-	id := fmt.Sprintf("%s-%s-%s", p.Environment, operation, c.Tools.Now().UTC().Format("20060102T150405.000Z"))
+	at, what := PlaceOf(p), operation
+	if at.Service != "" {
+		what += "-" + at.Service
+	}
+	id := fmt.Sprintf("%s-%s-%s", p.Environment, what, c.Tools.Now().UTC().Format("20060102T150405.000Z"))
 	in := step.Start{Run: id, Operation: operation, By: Person(), Plan: *p}
 	raw, err := json.Marshal(in)
 	if err != nil {
@@ -89,10 +117,9 @@ func (c *Control) Start(ctx context.Context, operation string, p *plan.Plan) (st
 		return "", fault.New(fault.Invalid, "the plan of %s has %d bytes, and the engine takes %d", p.Environment, len(raw), planLimit).
 			WithHint("split the environment: its units list too many objects")
 	}
-	_, err = c.Engine.Start(ctx, engine.Workflow{ID: execution(p.Environment).ID, Name: operation, Queue: queue, Input: in})
+	_, err = c.Engine.Start(ctx, engine.Workflow{ID: at.id(), Name: operation, Queue: queue, Input: in})
 	if fault.CodeOf(err) == fault.Locked {
-		return "", fault.New(fault.Locked, "environment %s has a run under way", p.Environment).
-			WithHint("see it with crossfade status %s", p.Environment)
+		return "", fault.New(fault.Locked, "%s has a run under way", at).WithHint("see it with crossfade status %s", p.Environment)
 	}
 	return id, err
 }
@@ -100,20 +127,20 @@ func (c *Control) Start(ctx context.Context, operation string, p *plan.Plan) (st
 // planLimit is what the engine takes as the input of a run, in bytes, with room for its own.
 const planLimit = 1_900_000
 
-// Open returns the run that is under way in an environment, or nil. One that was started a moment ago and was never worked
+// Open returns the run that is under way at a place, or nil. One that was started a moment ago and was never worked
 // for has no record yet: it is returned with its environment alone.
-func (c *Control) Open(ctx context.Context, environment string) (*record.Run, error) {
-	status, err := c.Engine.Find(ctx, execution(environment))
+func (c *Control) Open(ctx context.Context, at Place) (*record.Run, error) {
+	status, err := c.Engine.Find(ctx, at.execution())
 	if err != nil || !status.Open {
 		return nil, err
 	}
-	runs, err := c.Tools.Records.Runs(ctx, environment, recent)
+	runs, err := c.Tools.Records.Runs(ctx, at.Environment, recent)
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(runs, func(r record.Run) bool { return r.Ended == nil })
+	i := slices.IndexFunc(runs, func(r record.Run) bool { return r.Ended == nil && r.Service == at.Service })
 	if i < 0 {
-		return &record.Run{Environment: environment, Operation: status.Name, State: record.Running}, nil
+		return &record.Run{Environment: at.Environment, Service: at.Service, Operation: status.Name, State: record.Running}, nil
 	}
 	return &runs[i], nil
 }
@@ -135,12 +162,12 @@ func (c *Control) Recorded(ctx context.Context, id string) error {
 	}
 }
 
-// Send asks something of the run under way in an environment.
-func (c *Control) Send(ctx context.Context, environment string, command Command) error {
-	return c.Engine.Signal(ctx, execution(environment), controlSignal, command)
+// Send asks something of the run under way at a place.
+func (c *Control) Send(ctx context.Context, at Place, command Command) error {
+	return c.Engine.Signal(ctx, at.execution(), controlSignal, command)
 }
 
-// Wait waits until the run under way in an environment has ended, and returns its error as one of package fault.
-func (c *Control) Wait(ctx context.Context, environment string) error {
-	return c.Engine.Wait(ctx, execution(environment), nil)
+// Wait waits until the run under way at a place has ended, and returns its error as one of package fault.
+func (c *Control) Wait(ctx context.Context, at Place) error {
+	return c.Engine.Wait(ctx, at.execution(), nil)
 }

@@ -230,7 +230,7 @@ func (r *run) soak(ctx workflow.Context) error {
 	if r.plan.Previous == "" || r.plan.Retire.Keep || r.plan.Retire.After == 0 {
 		return nil
 	}
-	return r.pause(ctx, "soak", r.plan.Retire.After.Or(0))
+	return r.pause(ctx, "soak", "", r.plan.Retire.After.Or(0))
 }
 
 // switchBack gives all users to the previous generation again. It cannot be cancelled: it is the way out.

@@ -15,6 +15,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/runbook/step"
+	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
 // The commands that a person may send to a run.
@@ -156,10 +157,18 @@ func (r *run) await(ctx workflow.Context, why string) error {
 	})
 }
 
-// pause waits for a length of time, as a step of its own.
-func (r *run) pause(ctx workflow.Context, name string, d time.Duration) error {
+// rest is pause for a length of time that may be none, with words of its own.
+func (r *run) rest(ctx workflow.Context, name, why string, d spec.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	return r.pause(ctx, name, why, d.Or(0))
+}
+
+// pause waits for a length of time, as a step of its own; why is what for, if not to keep the way back open.
+func (r *run) pause(ctx workflow.Context, name, why string, d time.Duration) error {
 	id := r.next(name)
-	if err := r.call(ctx, r.tools.PauseBegins, step.Pause{Step: id, For: d}); err != nil {
+	if err := r.call(ctx, r.tools.PauseBegins, step.Pause{Step: id, For: d, Why: why}); err != nil {
 		return err
 	}
 	if err := workflow.Sleep(ctx, d); err != nil {

@@ -36,6 +36,12 @@ func (p *Provider) Push(ctx context.Context, reference string, content v1.Image)
 	return p.registry().Push(ctx, reference, content)
 }
 
+// Registry returns the name of the state directory's registry, and the socket at which it takes writes while it runs.
+func (p *Provider) Registry() (host, socket string) {
+	r := p.registry()
+	return r.Name, r.Socket
+}
+
 // registry returns the registry to push to, whether or not it runs. Clusters read it by its address.
 func (p *Provider) registry() image.Registry {
 	return image.Registry{Socket: p.network.File(p.registryHost(), "push"), Name: registryName}

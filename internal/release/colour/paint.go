@@ -2,6 +2,7 @@ package colour
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -60,4 +61,23 @@ func (p Parts) Paint(c Colour) ([]*unstructured.Unstructured, error) {
 		painted = append(painted, obj)
 	}
 	return painted, nil
+}
+
+// Names names everything that the service may have in a cluster, in any colour.
+func (p Parts) Names() ([]string, error) {
+	names := []string{ident.Of(p.Preview(Blue))}
+	for _, obj := range slices.Concat(p.Shared, p.Services) {
+		names = append(names, ident.Of(obj))
+	}
+	for _, c := range []Colour{Plain, Blue, Green} {
+		painted, err := p.Paint(c)
+		if err != nil {
+			return nil, err
+		}
+		for _, obj := range painted {
+			names = append(names, ident.Of(obj))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }

@@ -1,6 +1,7 @@
 package step
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -32,6 +33,7 @@ type Waiting struct {
 type Pause struct {
 	Step ID            `json:"step"`
 	For  time.Duration `json:"for"`
+	Why  string        `json:"why,omitempty"` // that the way back stays open, unless set
 }
 
 // Remark is an event outside of steps.
@@ -67,7 +69,7 @@ func (t *Toolbox) Begin(ctx context.Context, s Start) error {
 	now := t.Now()
 	p := s.Plan
 	err = t.Records.PutRun(ctx, record.Run{
-		ID: s.Run, Operation: s.Operation, Environment: p.Environment, Generation: p.Generation, Previous: p.Previous,
+		ID: s.Run, Operation: s.Operation, Environment: p.Environment, Service: p.Service(), Generation: p.Generation, Previous: p.Previous,
 		By: s.By, State: record.Running, Plan: raw, Started: now,
 	})
 	if err != nil || s.Operation != Rollover {
@@ -104,7 +106,7 @@ func (t *Toolbox) GoOn(ctx context.Context, id ID) error {
 
 // PauseBegins records the beginning of a pause, PauseEnds its end.
 func (t *Toolbox) PauseBegins(ctx context.Context, p Pause) error {
-	text := fmt.Sprintf("the way back stays open for %v", p.For)
+	text := fmt.Sprintf("%s for %v", cmp.Or(p.Why, "the way back stays open"), p.For)
 	return t.record(ctx, p.Step, record.Event{Kind: record.StepStarted, Key: p.Step.key("started"), Message: text})
 }
 

@@ -17,13 +17,16 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
-	"github.com/crossfade-dev/crossfade/internal/render"
+	"github.com/crossfade-dev/crossfade/internal/release"
 )
 
-// Confirm refuses a plan whose premises have changed since it was made. It only observes.
+// Confirm refuses a plan whose premises have changed since it was made. It only observes, once no service is being deployed any more.
 func (t *Toolbox) Confirm(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "comparing what the plan was made from with what is", "the plan still fits", func(ctx context.Context, j *job) error {
 		if err := j.plan.Intact(); err != nil {
+			return err
+		}
+		if err := j.awaitDeploys(ctx); err != nil {
 			return err
 		}
 		seen, err := j.observe(ctx, scope{Environment: j.plan.Environment, Prefix: j.plan.Prefix, Cluster: j.plan.Cluster, Routes: j.plan.Routes})
@@ -109,17 +112,18 @@ func unitOf(p *plan.Plan, layer, name string) (plan.Unit, error) {
 }
 
 func (j *job) apply(ctx context.Context, u plan.Unit) error {
-	raw, err := j.Records.Blob(ctx, u.Manifests)
-	if err != nil {
-		return err
-	}
-	wanted, err := render.Decode(raw)
+	wanted, err := j.objects(ctx, u.Manifests)
 	if err != nil {
 		return err
 	}
 	to, target, err := j.target(ctx, u.Namespace)
 	if err != nil {
 		return err
+	}
+	if u.BlueGreen {
+		if wanted, err = release.First(ctx, to, u.Name, j.run.ID, wanted); err != nil {
+			return err
+		}
 	}
 	if wanted, err = standby(ctx, to, wanted); err != nil {
 		return err

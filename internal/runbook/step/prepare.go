@@ -3,8 +3,11 @@ package step
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -54,9 +57,27 @@ func (t *Toolbox) render(ctx context.Context, cfg *spec.Config, env *spec.Enviro
 		if err != nil {
 			return nil, fault.New(fault.CodeOf(err), "service %s: %w", ref.Name, err)
 		}
+		if s.Spec.Strategy.BlueGreen != nil {
+			if r.Owned, err = t.colours(ctx, ref.Name, r.Manifests); err != nil {
+				return nil, err
+			}
+		}
 		all["service/"+ref.Name] = r
 	}
 	return all, nil
+}
+
+// colours names what a service that is deployed as blueGreen may have in a cluster.
+func (t *Toolbox) colours(ctx context.Context, service, manifests string) ([]string, error) {
+	objs, err := t.objects(ctx, manifests)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := colour.Split(service, objs)
+	if err != nil {
+		return nil, err
+	}
+	return parts.Names()
 }
 
 func (t *Toolbox) renderUnit(ctx context.Context, m spec.Manifests, o render.Options) (plan.Rendered, error) {
@@ -64,6 +85,11 @@ func (t *Toolbox) renderUnit(ctx context.Context, m spec.Manifests, o render.Opt
 	if err != nil {
 		return plan.Rendered{}, err
 	}
+	return t.keep(ctx, objects)
+}
+
+// keep keeps rendered objects in the record by their digest.
+func (t *Toolbox) keep(ctx context.Context, objects []*unstructured.Unstructured) (plan.Rendered, error) {
 	raw, err := render.Encode(objects)
 	if err != nil {
 		return plan.Rendered{}, err

@@ -8,6 +8,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster/local"
 	"github.com/crossfade-dev/crossfade/internal/edge"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/release/image"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
@@ -30,6 +31,12 @@ func (t *Toolbox) provider(c spec.Cluster, environment string) (cluster.Provider
 	default:
 		return nil, fault.New(fault.Invalid, "environment %s: no cluster provider is called %q", environment, c.Provider).WithHint("use local or existing")
 	}
+}
+
+// images reaches registries by their names, and the one of local clusters by its socket.
+func (t *Toolbox) images() image.Client {
+	host, socket := local.New(local.Options{StateDir: t.StateDir}).Registry()
+	return image.Client{Sockets: map[string]string{host: socket}}
 }
 
 // router is the one list of routers.

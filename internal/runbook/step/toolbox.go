@@ -144,6 +144,9 @@ func (t *Toolbox) load(ctx context.Context, id string) (record.Run, *plan.Plan, 
 	if err := json.Unmarshal(r.Plan, &p); err != nil {
 		return r, nil, fault.New(fault.Failed, "cannot read the plan of run %s: %w", id, err)
 	}
+	if p.Deploy != nil {
+		p.Generation = r.Generation // that was live when it was the run's turn
+	}
 	return r, &p, nil
 }
 

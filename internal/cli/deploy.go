@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/crossfade-dev/crossfade/internal/cli/view"
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/runbook"
+	"github.com/crossfade-dev/crossfade/internal/spec"
+)
+
+func (a *app) deploy() *cobra.Command {
+	return &cobra.Command{
+		Use:   "deploy SERVICE@VERSION ENV",
+		Short: "Bring a service to a version in the live generation",
+		Long: "Deploys a version, a tag or a digest of the service's image, as the strategy of the\n" +
+			"service says: rolling, or blueGreen, which proves it beside the live version before\n" +
+			"the users are led to it. A tag is resolved to its digest once, and that is what runs.\n" +
+			"While a roll-over of the environment has not moved its users, the deployment waits.",
+		Example: "  crossfade deploy web@v1.4.2 production",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			service, version, ok := strings.Cut(args[0], "@")
+			if !ok || service == "" || version == "" {
+				return fault.New(fault.Invalid, "%q names no version", args[0]).WithHint("write SERVICE@VERSION, as in web@v1.4.2 or web@sha256:...")
+			}
+			return a.release(cmd.Context(), runbook.Place{Environment: args[1], Service: service}, func(ctx context.Context, s *session, cfg *spec.Config) (*plan.Plan, error) {
+				return s.tools.PrepareDeploy(ctx, cfg, args[1], service, version)
+			})
+		},
+	}
+}
+
+func (a *app) rollback() *cobra.Command {
+	var to string
+	cmd := &cobra.Command{
+		Use:   "rollback SERVICE ENV",
+		Short: "Bring a service back to a release before, exactly as it was",
+		Long: "Deploys the latest good release before the one that runs, or the one of the version\n" +
+			"named with --to, from the record. Where the version before is still kept, that takes\n" +
+			"no longer than to lead the users back to it.",
+		Example: "  crossfade rollback web production\n  crossfade rollback web production --to v1.4.1",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.again(cmd.Context(), args, to, false)
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "the `version` of the release: a tag or a digest")
+	return cmd
+}
+
+func (a *app) restart() *cobra.Command {
+	return &cobra.Command{
+		Use:   "restart SERVICE ENV",
+		Short: "Replace every pod of a service once, at the version that runs",
+		Long:  "Deploys the release that runs once more: one rollout, of the same version.",
+		Args:  cobra.ExactArgs(2),
+		RunE:  func(cmd *cobra.Command, args []string) error { return a.again(cmd.Context(), args, "", true) },
+	}
+}
+
+func (a *app) again(ctx context.Context, args []string, version string, restart bool) error {
+	at := runbook.Place{Environment: args[1], Service: args[0]}
+	return a.release(ctx, at, func(ctx context.Context, s *session, cfg *spec.Config) (*plan.Plan, error) {
+		return s.tools.PrepareAgain(ctx, cfg, at.Environment, at.Service, version, restart)
+	})
+}
+
+// release plans a deployment and carries it out, or goes on with the one that is under way.
+func (a *app) release(ctx context.Context, at runbook.Place, prepare func(context.Context, *session, *spec.Config) (*plan.Plan, error)) error {
+	cfg, err := spec.Load(a.config)
+	if err != nil {
+		return err
+	}
+	if _, err := cfg.Environment(at.Environment); err != nil {
+		return err
+	}
+	s, err := a.records(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	p, err := prepare(ctx, s, cfg)
+	if err != nil {
+		return err
+	}
+	if err := a.connect(ctx, s); err != nil {
+		return err
+	}
+	if err := s.attend(at); err != nil {
+		return err
+	}
+	open, err := s.control.Open(ctx, at)
+	if err != nil {
+		return err
+	}
+	if open != nil {
+		if open, err = a.makeWay(ctx, s, at, open, p); err != nil {
+			return err
+		}
+	}
+	id := ""
+	if open != nil {
+		a.talk("resuming run %s", open.ID)
+		id = open.ID
+	} else if id, err = s.control.Start(ctx, runbook.OperationDeploy, p); err != nil {
+		return err
+	}
+	s.work()
+	return a.watch(ctx, s, at, id)
+}
+
+// makeWay looks at the deployment of a service that is under way: one of the same is returned, to be gone on with; one that only keeps the version
+// before is ended, and nil returned. Any other is an error of code fault.Locked.
+func (a *app) makeWay(ctx context.Context, s *session, at runbook.Place, open *record.Run, wanted *plan.Plan) (*record.Run, error) {
+	var p plan.Plan
+	run, err := s.records.Run(ctx, open.ID)
+	if err == nil {
+		err = json.Unmarshal(run.Plan, &p)
+	}
+	if err != nil || p.Deploy == nil {
+		return nil, fault.New(fault.Locked, "%s has a run under way", at).WithHint("see it with crossfade runs %s", at.Environment)
+	}
+	events, err := s.records.Events(ctx, run.ID, 0)
+	if err != nil {
+		return nil, err
+	}
+	kept := len(events) > 0 && events[len(events)-1].Step == runbook.Kept
+	switch {
+	case kept:
+		a.talk("run %s no longer keeps the version before", run.ID)
+		if err := s.control.Send(ctx, at, runbook.Command{Name: runbook.RetireNow, By: runbook.Person()}); err != nil {
+			return nil, err
+		}
+		s.work()
+		return nil, s.control.Wait(ctx, at)
+	case p.Deploy.Unit.Version == wanted.Deploy.Unit.Version && p.Deploy.Unit.Manifests == wanted.Deploy.Unit.Manifests:
+		return &run, nil
+	}
+	return nil, fault.New(fault.Locked, "%s %s is being deployed to %s by run %s", at.Service, p.Deploy.Version(), at.Environment, run.ID).
+		WithHint("let it end, or end it: crossfade abort %s", run.ID)
+}
+
+func (a *app) history() *cobra.Command {
+	return &cobra.Command{
+		Use:   "history SERVICE ENV",
+		Short: "List the releases of a service, the newest first",
+		Long:  "Lists what was released into an environment, when, by which run, and what of it was good.",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var releases []record.Release
+			s, known, err := a.read(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if known {
+				defer s.close()
+				if releases, err = s.records.Releases(cmd.Context(), args[1], args[0]); err != nil {
+					return err
+				}
+			}
+			return a.output.Print(listed(releases), func() view.Table { return view.Releases(releases) })
+		},
+	}
+}

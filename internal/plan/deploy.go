@@ -1,0 +1,108 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/spec"
+)
+
+// What holds where the configuration says nothing.
+const (
+	connectionDrain = 30 * time.Second
+	goodTag         = "latest"
+)
+
+// Deploy is one service that is brought to a version in the live generation.
+type Deploy struct {
+	Unit     Unit          `json:"unit"`            // its version is the digest that runs
+	Image    string        `json:"image,omitempty"` // the repository of the version; empty for a service without one
+	Tag      string        `json:"tag,omitempty"`   // the version as it was asked for; empty for a digest
+	Strategy spec.Strategy `json:"strategy"`
+	Before   string        `json:"before,omitempty"`  // digest of the manifests of the release before, a blob of the record
+	GoodTag  string        `json:"goodTag,omitempty"` // is moved to the version in the end; empty outside of production
+	Restart  bool          `json:"restart,omitempty"` // the pods are to be replaced although nothing else changes
+}
+
+// Version is the version as people call it.
+func (d Deploy) Version() string { return cmp.Or(d.Tag, d.Unit.Version) }
+
+// Service is the one service that the plan is about; empty when it is about more.
+func (p *Plan) Service() string {
+	if p.Deploy == nil {
+		return ""
+	}
+	return p.Deploy.Unit.Name
+}
+
+// Wanted is the version of a service that is to be deployed.
+type Wanted struct {
+	Rendered
+	Version string // the digest that runs
+	Tag     string // as it was asked for
+	Before  string // see Deploy
+	Restart bool
+}
+
+// MakeDeploy plans the deployment of a service into the generation that is live. It is pure, as Make is. A service that the environment
+// does not have is an error of code fault.Invalid, an environment without a live generation one of code fault.Failed.
+func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Observed) (*Plan, error) {
+	env, err := cfg.Environment(environment)
+	if err != nil {
+		return nil, err
+	}
+	s, err := cfg.Service(service)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(env.Spec.Services, func(ref spec.ServiceRef) bool { return ref.Name == service }) {
+		return nil, fault.New(fault.Invalid, "environment %s has no service %s", environment, service).WithHint("%s", hasServices(env))
+	}
+	if seen.Live == "" {
+		return nil, fault.New(fault.Failed, "environment %s has no live generation to deploy into", environment).
+			WithHint("crossfade rollover %s builds one, with every service", environment)
+	}
+	d := &Deploy{
+		Unit: Unit{
+			Name: service, Namespace: s.Spec.Namespace, Version: w.Version, Manifests: w.Manifests, Objects: w.Objects, Images: w.Images,
+			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout),
+		},
+		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(s.Spec.Strategy), Before: w.Before, Restart: w.Restart,
+	}
+	if stages := cfg.Platform.Spec.Stages; s.Spec.Image != "" && (len(stages) == 0 || stages[len(stages)-1] == environment) {
+		d.GoodTag = cmp.Or(cfg.Platform.Spec.GoodTag, goodTag)
+	}
+	p := &Plan{
+		Environment: environment, Prefix: env.GenerationPrefix(), Generation: seen.Live, Cluster: withClusterDefaults(env.Spec.Cluster),
+		Services: []Unit{d.Unit}, Deploy: d, Premises: seen,
+	}
+	if p.Routes, err = Routes(cfg, env); err != nil {
+		return nil, err
+	}
+	p.Hash, err = p.sum()
+	return p, err
+}
+
+func hasServices(env *spec.Environment) string {
+	if len(env.Spec.Services) == 0 {
+		return "add it to spec.services of the environment"
+	}
+	var names []string
+	for _, ref := range env.Spec.Services {
+		names = append(names, ref.Name)
+	}
+	return "it has " + strings.Join(names, ", ")
+}
+
+func withStrategyDefaults(s spec.Strategy) spec.Strategy {
+	s.OnFailure = cmp.Or(s.OnFailure, "leave")
+	if s.BlueGreen != nil {
+		b := *s.BlueGreen
+		b.Checks, b.Drain = withDefaults(b.Checks), spec.Duration(b.Drain.Or(connectionDrain))
+		s.BlueGreen = &b
+	}
+	return s
+}

@@ -1,0 +1,129 @@
+package runbook
+
+import (
+	"errors"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
+)
+
+// Deploy brings one service to a version in the live generation. With blueGreen the version that serves the users is not touched until the next
+// one has proved itself beside it, and stays until its connections had time to end.
+func Deploy(ctx workflow.Context, in step.Start) error {
+	r, err := begin(ctx, in)
+	if err != nil {
+		return err
+	}
+	if r.plan.Deploy.Strategy.BlueGreen == nil {
+		return r.finish(ctx, r.roll(ctx))
+	}
+	return r.finish(ctx, r.blueGreen(ctx))
+}
+
+// roll replaces the pods one after the other.
+func (r *run) roll(ctx workflow.Context) error {
+	err := r.unless(ctx, []string{Abort}, inOrder(
+		r.admit, // no roll-over is between its plan and its switch
+		func(ctx workflow.Context) error { return r.step(ctx, "roll", r.tools.Roll) },
+	))
+	if err == nil {
+		return r.praise(ctx)
+	}
+	if r.times["roll"] == 0 || !r.removes() || r.plan.Deploy.Before == "" {
+		return err
+	}
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	return errors.Join(err, r.step(ctx, "roll-back", r.tools.Unroll))
+}
+
+// blueGreen starts the next version beside the live one, proves it, and leads the users to it.
+func (r *run) blueGreen(ctx workflow.Context) error {
+	strategy := r.plan.Deploy.Strategy.BlueGreen
+	err := r.unless(ctx, []string{Abort}, inOrder(
+		r.admit,   // no roll-over is between its plan and its switch
+		r.stage,   // every pod of the next version is ready
+		r.preview, // its checks hold
+		r.agree,   // a person says so, if one is asked
+	))
+	if err != nil {
+		return r.dismiss(ctx, err)
+	}
+	if err := r.unless(ctx, []string{Abort, SwitchBack}, r.lead); err != nil {
+		return r.leadBack(ctx, err)
+	}
+	if err := r.praise(ctx); err != nil {
+		return err
+	}
+	if err := r.rest(ctx, "drain", "connections to the version before may go on", strategy.Drain); err != nil {
+		return err
+	}
+	err = r.unless(ctx, []string{RetireNow}, func(ctx workflow.Context) error { return r.rest(ctx, Kept, "", strategy.Keep) })
+	if r.asked(err, RetireNow) {
+		return nil // the next run wants the place, and perhaps the version that stands there
+	}
+	if err != nil {
+		return err
+	}
+	return r.step(ctx, "clear", r.tools.ClearOld)
+}
+
+// Kept is the step in which a run only keeps the version before. RetireNow ends it, and leaves that version to the next run.
+const Kept = "keep"
+
+func (r *run) admit(ctx workflow.Context) error { return r.step(ctx, "admit", r.tools.Admit) }
+
+func (r *run) stage(ctx workflow.Context) error { return r.step(ctx, "stage", r.tools.Stage) }
+
+func (r *run) preview(ctx workflow.Context) error {
+	if len(r.plan.Deploy.Strategy.BlueGreen.Checks) == 0 {
+		return nil
+	}
+	return r.step(ctx, "preview", r.tools.Preview)
+}
+
+func (r *run) agree(ctx workflow.Context) error {
+	if !r.plan.Deploy.Strategy.BlueGreen.Approve {
+		return nil
+	}
+	return r.await(ctx, r.plan.Deploy.Unit.Name+" "+r.plan.Deploy.Version()+" waits for an approval")
+}
+
+func (r *run) lead(ctx workflow.Context) error { return r.step(ctx, "lead", r.tools.Lead) }
+
+func (r *run) praise(ctx workflow.Context) error { return r.step(ctx, "good", r.tools.Praise) }
+
+// leadBack returns the users to the version before, and takes the next one away if that was asked for. It cannot be cancelled: it is the
+// way out.
+func (r *run) leadBack(ctx workflow.Context, cause error) error {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	r.note(ctx, "users go back to the version before: %s", reason(cause))
+	if err := r.step(ctx, "lead-back", r.tools.LeadBack); err != nil {
+		return errors.Join(cause, err)
+	}
+	if faultOf(cause).Code == fault.Refused {
+		r.outcome = record.SwitchedBack
+	}
+	return r.dismiss(ctx, cause)
+}
+
+// dismiss leaves a version that no user is led to for debugging, or takes it away where that was asked for. The error that led here is
+// returned.
+func (r *run) dismiss(ctx workflow.Context, cause error) error {
+	if r.times["stage"] == 0 || !r.removes() {
+		return cause
+	}
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	if err := r.step(ctx, "clean", r.tools.ClearNew); err != nil {
+		return errors.Join(cause, err)
+	}
+	return cause
+}
+
+// removes reports whether a version that has failed is taken away.
+func (r *run) removes() bool { return r.command.Clean || r.plan.Deploy.Strategy.OnFailure == "remove" }

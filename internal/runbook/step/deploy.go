@@ -1,0 +1,275 @@
+package step
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/crossfade-dev/crossfade/internal/check"
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
+	"github.com/crossfade-dev/crossfade/internal/kube/workload"
+	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/release"
+	"github.com/crossfade-dev/crossfade/internal/release/colour"
+	"github.com/crossfade-dev/crossfade/internal/render"
+)
+
+// Deploy is the name of the operation that brings one service to a version.
+const Deploy = "deploy"
+
+// Roll applies the next version of a service over the one before, whose pods are replaced one after the other, and proves it.
+func (t *Toolbox) Roll(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "replacing the pods", "every pod is of the next version, and the checks hold", func(ctx context.Context, j *job) error {
+		u := j.plan.Deploy.Unit
+		ctx, cancel := context.WithTimeout(ctx, u.Timeout)
+		defer cancel()
+		if err := j.released(ctx); err != nil {
+			return err
+		}
+		return j.roll(ctx, u.Manifests)
+	})
+}
+
+// Unroll applies the version before again, after the next one has failed.
+func (t *Toolbox) Unroll(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "putting the version before in its place again", "the version before is in its place", func(ctx context.Context, j *job) error {
+		ctx, cancel := context.WithTimeout(ctx, j.plan.Deploy.Unit.Timeout)
+		defer cancel()
+		return j.roll(ctx, j.plan.Deploy.Before)
+	})
+}
+
+// roll applies the objects of a blob, waits until they are ready, and holds the service's checks.
+func (j *job) roll(ctx context.Context, manifests string) error {
+	objs, err := j.objects(ctx, manifests)
+	if err != nil {
+		return err
+	}
+	if j.plan.Deploy.Restart {
+		if err := touch(objs, j.run.Started); err != nil {
+			return err
+		}
+	}
+	c, err := j.connect(ctx, j.plan.Generation)
+	if err != nil {
+		return err
+	}
+	applied, err := c.Apply(ctx, objs, j.say)
+	if err != nil {
+		return err
+	}
+	j.data = applied
+	namespaces := []string{j.plan.Deploy.Unit.Namespace}
+	if err := workload.WaitReady(ctx, c, objs, j.say); err != nil {
+		return j.explained(ctx, c, namespaces, err)
+	}
+	return j.hold(ctx, c)
+}
+
+// hold holds the checks of the service, as its users meet it.
+func (j *job) hold(ctx context.Context, c *kube.Cluster) error {
+	u := j.plan.Deploy.Unit
+	_, target, err := j.target(ctx, u.Namespace)
+	if err != nil {
+		return err
+	}
+	target.Route = j.entry(live)
+	if _, err := check.Hold(ctx, u.Checks, target, j.say); err != nil {
+		return j.explained(ctx, c, []string{u.Namespace}, err)
+	}
+	return nil
+}
+
+// touch has the pods of workloads replaced once, by a mark on their template with the time at which that was asked for.
+func touch(objs []*unstructured.Unstructured, at time.Time) error {
+	for _, obj := range objs {
+		if _, found, _ := unstructured.NestedMap(obj.Object, "spec", "template", "spec"); !found || obj.GetKind() == "Job" {
+			continue
+		}
+		mark := at.UTC().Format(time.RFC3339)
+		if err := unstructured.SetNestedField(obj.Object, mark, "spec", "template", "metadata", "annotations", "crossfade.dev/restarted-at"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// released records the release, which is not good yet.
+func (j *job) released(ctx context.Context) error {
+	return j.Records.PutRelease(ctx, j.release())
+}
+
+func (j *job) release() record.Release {
+	u := j.plan.Deploy.Unit
+	return record.Release{
+		Environment: j.plan.Environment, Generation: j.plan.Generation, Service: u.Name, Version: u.Version, Tag: j.plan.Deploy.Tag,
+		Manifests: u.Manifests, Run: j.run.ID, At: j.Now(),
+	}
+}
+
+// objects reads rendered objects from the record.
+func (t *Toolbox) objects(ctx context.Context, digest string) ([]*unstructured.Unstructured, error) {
+	raw, err := t.Records.Blob(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	return render.Decode(raw)
+}
+
+// blueGreen is the plan's service in the live generation.
+func (j *job) blueGreen(ctx context.Context) (*release.BlueGreen, error) {
+	u := j.plan.Deploy.Unit
+	objs, err := j.objects(ctx, u.Manifests)
+	if err != nil {
+		return nil, err
+	}
+	c, err := j.connect(ctx, j.plan.Generation)
+	if err != nil {
+		return nil, err
+	}
+	parts, err := colour.Split(u.Name, objs)
+	return &release.BlueGreen{Name: u.Name, Run: j.run.ID, Parts: parts, Cluster: c, Progress: j.say}, err
+}
+
+// Stage starts the next version of a service beside the live one, which is not touched.
+func (t *Toolbox) Stage(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "starting the next version beside the live one", "", func(ctx context.Context, j *job) error {
+		b, err := j.blueGreen(ctx)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, j.plan.Deploy.Unit.Timeout)
+		defer cancel()
+		if err := j.released(ctx); err != nil {
+			return err
+		}
+		if err := b.Stage(ctx); err != nil {
+			return j.explained(ctx, b.Cluster, []string{j.plan.Deploy.Unit.Namespace}, err)
+		}
+		state, err := b.Observe(ctx)
+		j.done = fmt.Sprintf("%s %s is ready in %s", b.Name, j.plan.Deploy.Version(), state.Next)
+		return err
+	})
+}
+
+// Preview holds the checks of the next version before any user is led to it.
+func (t *Toolbox) Preview(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "asking the next version", "", func(ctx context.Context, j *job) error {
+		b, err := j.blueGreen(ctx)
+		if err != nil {
+			return err
+		}
+		_, target, err := j.target(ctx, j.plan.Deploy.Unit.Namespace)
+		if err != nil {
+			return err
+		}
+		if target.Preview, err = j.previewAddress(ctx, b); err != nil {
+			return err
+		}
+		results, err := check.Hold(ctx, j.plan.Deploy.Strategy.BlueGreen.Checks, target, j.say)
+		if err != nil {
+			return j.explained(ctx, b.Cluster, []string{j.plan.Deploy.Unit.Namespace}, err)
+		}
+		j.data, j.done = results, fmt.Sprintf("%d checks hold", len(results))
+		return nil
+	})
+}
+
+// previewAddress is where the next version answers from outside of the cluster; empty where the service does not.
+func (j *job) previewAddress(ctx context.Context, b *release.BlueGreen) (string, error) {
+	preview := b.Parts.Preview(colour.Blue)
+	if kind, _, _ := unstructured.NestedString(preview.Object, "spec", "type"); kind != "NodePort" {
+		return "", nil
+	}
+	status, err := j.ready(ctx, j.plan.Generation)
+	if err != nil {
+		return "", err
+	}
+	ports, _, _ := unstructured.NestedSlice(preview.Object, "spec", "ports")
+	first, _ := ports[0].(map[string]any)
+	name, _ := first["name"].(string)
+	addresses, err := endpoint.OfService(ctx, b.Cluster, status.Nodes, preview.GetNamespace(), preview.GetName(), cmp.Or(name, fmt.Sprint(first["port"])))
+	if err != nil || len(addresses) == 0 {
+		return "", err
+	}
+	return addresses[0], nil
+}
+
+// Lead leads the users to the next version, and proves it as they meet it.
+func (t *Toolbox) Lead(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "leading the users to the next version", "every endpoint is of the next version, and the checks hold", func(ctx context.Context, j *job) error {
+		b, err := j.blueGreen(ctx)
+		if err != nil {
+			return err
+		}
+		if err := b.Switch(ctx); err != nil {
+			return err
+		}
+		return j.hold(ctx, b.Cluster)
+	})
+}
+
+// LeadBack leads the users to the version before again.
+func (t *Toolbox) LeadBack(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "leading the users back", "every endpoint is of the version before", func(ctx context.Context, j *job) error {
+		b, err := j.blueGreen(ctx)
+		if err != nil {
+			return err
+		}
+		return b.Back(ctx)
+	})
+}
+
+// Praise records that the version is good: it was verified in production. The tag that means good is moved to it, where there is one.
+func (t *Toolbox) Praise(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "recording that the version is good", "", func(ctx context.Context, j *job) error {
+		d := j.plan.Deploy
+		j.done = fmt.Sprintf("%s %s is good", d.Unit.Name, d.Version())
+		if err := j.Records.MarkGood(ctx, j.release()); err != nil || d.GoodTag == "" {
+			return err
+		}
+		if err := j.images().Move(ctx, d.Image, d.GoodTag, d.Unit.Version); err != nil {
+			return err
+		}
+		j.done += fmt.Sprintf(", the tag %s names it", d.GoodTag)
+		return nil
+	})
+}
+
+// ClearOld removes the version before, which no user is led to.
+func (t *Toolbox) ClearOld(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "removing the version before", "", func(ctx context.Context, j *job) error {
+		b, err := j.blueGreen(ctx)
+		if err != nil {
+			return err
+		}
+		state, err := b.Observe(ctx)
+		if err != nil {
+			return err
+		}
+		j.done = "there is none"
+		if state.Old != colour.None {
+			j.done = fmt.Sprintf("%s is gone", state.Old)
+		}
+		return b.Remove(ctx, state.Old)
+	})
+}
+
+// ClearNew removes the next version of a service, which no user is led to.
+func (t *Toolbox) ClearNew(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "removing the next version", "the next version is gone", func(ctx context.Context, j *job) error {
+		b, err := j.blueGreen(ctx)
+		if err != nil {
+			return err
+		}
+		state, err := b.Observe(ctx)
+		if err != nil || state.Live == state.Next {
+			return err
+		}
+		return b.Remove(ctx, state.Next)
+	})
+}
