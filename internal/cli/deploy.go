@@ -119,13 +119,21 @@ func (a *app) release(ctx context.Context, at runbook.Place, prepare func(contex
 // makeWay looks at the deployment of a service that is under way: one of the same is returned, to be gone on with; one that only keeps the version
 // before is ended, and nil returned. Any other is an error of code fault.Locked.
 func (a *app) makeWay(ctx context.Context, s *session, at runbook.Place, open *record.Run, wanted *plan.Plan) (*record.Run, error) {
-	var p plan.Plan
-	run, err := s.records.Run(ctx, open.ID)
-	if err == nil {
-		err = json.Unmarshal(run.Plan, &p)
+	id := open.ID
+	if id == "" { // it was started, and nobody has worked for it yet
+		s.work()
+		var err error
+		if id, err = s.identify(ctx, at, ""); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil || p.Deploy == nil {
-		return nil, fault.New(fault.Locked, "%s has a run under way", at).WithHint("see it with crossfade runs %s", at.Environment)
+	run, err := s.records.Run(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var p plan.Plan
+	if err := json.Unmarshal(run.Plan, &p); err != nil || p.Deploy == nil {
+		return nil, fault.New(fault.Failed, "cannot read the plan of run %s", id).WithHint("use the crossfade that began it")
 	}
 	events, err := s.records.Events(ctx, run.ID, 0)
 	if err != nil {

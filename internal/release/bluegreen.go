@@ -273,9 +273,7 @@ func (b *BlueGreen) Remove(ctx context.Context, c colour.Colour) error {
 	if err != nil {
 		return err
 	}
-	if state.Next == c {
-		own = append(own, b.Parts.Preview(c))
-	}
+	own = append(own, b.Parts.Preview(c)) // it leads to the next version, which is this one or serves the users
 	for _, obj := range own {
 		if err := b.Cluster.Delete(ctx, obj); err != nil {
 			return err
