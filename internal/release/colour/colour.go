@@ -8,7 +8,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
@@ -47,7 +46,8 @@ type Parts struct {
 
 // Split parts the rendered objects of a service. Each version has its own Deployment, the autoscalers of that, and the ConfigMaps and
 // Secrets that nothing else refers to. Objects that cannot be deployed like this are an error of code fault.Invalid: not exactly one
-// Deployment, other workloads, or no Kubernetes Service that leads to its pods.
+// Deployment, other workloads, or no Kubernetes Service that leads to its pods; pods of which two versions must not run at a time; names
+// that leave no room for a colour.
 func Split(service string, objs []*unstructured.Unstructured) (Parts, error) {
 	var p Parts
 	for _, obj := range objs {
@@ -84,12 +84,10 @@ func Split(service string, objs []*unstructured.Unstructured) (Parts, error) {
 			p.Shared = append(p.Shared, obj)
 		}
 	}
+	if err := p.runsTwice(service, objs); err != nil {
+		return Parts{}, err
+	}
 	return p, nil
-}
-
-func refused(service, format string, args ...any) error {
-	return fault.New(fault.Invalid, "cannot deploy "+service+" as blueGreen: "+format, args...).
-		WithHint("give the service one Deployment and a Kubernetes Service in front of it, or use the strategy rolling")
 }
 
 // leads reports whether a Kubernetes Service selects the pods of a workload.
@@ -164,8 +162,11 @@ func (p Parts) Preview(c Colour) *unstructured.Unstructured {
 		delete(field.AsMap(port), "nodePort")
 	}
 	preview.SetAnnotations(nil) // they are about names and addresses
+	preview.SetLabels(nil)      // what collects Services by their labels is to find those of the users
 	return preview
 }
 
+const previewSuffix = "-preview"
+
 // PreviewName is the name of the preview.
-func (p Parts) PreviewName() string { return p.Services[0].GetName() + "-preview" }
+func (p Parts) PreviewName() string { return p.Services[0].GetName() + previewSuffix }
