@@ -169,7 +169,8 @@ func (b *BlueGreen) Remove(ctx context.Context, c colour.Colour) error {
 		return err
 	}
 	if slices.Contains(state.Led, c) {
-		return fault.New(fault.Failed, "cannot remove the %s version of %s: it is live", c, b.Name)
+		return fault.New(fault.Failed, "cannot remove the %s version of %s: it is live", c, b.Name).
+			WithHint("lead the users of %s to its other version first", b.Name)
 	}
 	return b.clear(ctx, c)
 }

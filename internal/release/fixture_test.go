@@ -2,7 +2,6 @@ package release_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,6 +61,7 @@ func newLab(t *testing.T) *lab {
 	l := &lab{server: kubetest.Start(t, "shop")}
 	l.c = l.server.Connect(t)
 	l.server.Manage(t)
+	l.server.WriteAs(t, "kubelet", "{apiVersion: v1, kind: Node, metadata: {name: "+node+"}}")
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
 	t.Cleanup(func() { stop(); <-ended })
@@ -78,27 +78,35 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// nurse says of pods that they are ready, as a kubelet does.
+// nurse does for pods what a scheduler and a kubelet do, as far as their status tells: they run on a node, are ready, and end at once.
 func (l *lab) nurse(ctx context.Context) {
-	list, err := l.c.Core().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "!sick"})
+	alive := fmt.Appendf(nil, `{"status":{"conditions":[{"type":"Ready","status":"True","lastHeartbeatTime":%q}]}}`, time.Now().UTC().Format(time.RFC3339))
+	_, _ = l.c.Core().Nodes().Patch(ctx, node, types.MergePatchType, alive, metav1.PatchOptions{}, "status") // errors: the next round tries again
+	list, err := l.c.Core().Pods("").List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return // the next round sees
+		return
 	}
 	for i, pod := range list.Items {
-		if pod.Status.Phase == corev1.PodRunning {
-			continue
+		in := l.c.Core().Pods(pod.Namespace)
+		switch {
+		case pod.DeletionTimestamp != nil:
+			_ = in.Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
+		case pod.Spec.NodeName == "":
+			_ = in.Bind(ctx, &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: pod.Name}, Target: corev1.ObjectReference{Kind: "Node", Name: node}}, metav1.CreateOptions{})
+		case pod.Status.Phase != corev1.PodRunning && pod.Labels["sick"] == "":
+			_, _ = in.Patch(ctx, pod.Name, types.MergePatchType, running(i, pod), metav1.PatchOptions{}, "status")
 		}
-		ip := fmt.Sprintf("10.1.%d.%d", i/250, i%250+1)
-		status, _ := json.Marshal(map[string]any{"status": map[string]any{
-			"phase": "Running", "podIP": ip, "podIPs": []any{map[string]any{"ip": ip}},
-			"conditions": []any{map[string]any{"type": "Ready", "status": "True"}},
-			"containerStatuses": []any{map[string]any{
-				"name": pod.Spec.Containers[0].Name, "ready": true, "image": "x", "imageID": "x", "restartCount": 0,
-				"state": map[string]any{"running": map[string]any{"startedAt": "2026-01-01T00:00:00Z"}},
-			}},
-		}})
-		_, _ = l.c.Core().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, status, metav1.PatchOptions{}, "status")
 	}
+}
+
+const node = "node-1"
+
+// running is the status of a pod that has been ready for long.
+func running(i int, pod corev1.Pod) []byte {
+	ip := fmt.Sprintf("10.1.%d.%d", i/250, i%250+1)
+	return fmt.Appendf(nil, `{"status":{"phase":"Running","podIP":%[1]q,"podIPs":[{"ip":%[1]q}],"conditions":[{"type":"Ready","status":"True"}],"containerStatuses":[{
+		"name":%[2]q,"ready":true,"image":"x","imageID":"x","restartCount":0,"state":{"running":{"startedAt":"2026-01-01T00:00:00Z"}}}]}}`,
+		ip, pod.Spec.Containers[0].Name)
 }
 
 // at is manifests in a namespace at a version.
@@ -169,7 +177,7 @@ func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(40 * time.Second); !holds(); <-tick.C {
+	for deadline := time.Now().Add(15 * time.Second); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("it does not come to: %s", what)
 		}
@@ -196,9 +204,9 @@ func (l *lab) reached(t *testing.T, ns, service string) []string {
 	for _, pod := range pods.Items {
 		versions[pod.Name] = pod.Labels["version"]
 	}
-	slices1 := schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
+	endpointSlices := schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
 	var reached []string
-	for slice, err := range l.c.List(t.Context(), slices1, kube.Query{Namespace: ns, Labels: "kubernetes.io/service-name=" + service}) {
+	for slice, err := range l.c.List(t.Context(), endpointSlices, kube.Query{Namespace: ns, Labels: "kubernetes.io/service-name=" + service}) {
 		if err != nil {
 			t.Fatal(err)
 		}
