@@ -80,7 +80,7 @@ func (s *session) judgeAnswer(answer *transport.Error) (code fault.Code, reason,
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return fault.Failed, "the registry " + host + " refuses the credentials (" + says + ")",
 			"docker login " + host + " as somebody who may do this; some registries answer so, too, when there is no such repository"
-	case answer.Temporary() || status >= http.StatusInternalServerError || status == http.StatusTooManyRequests:
+	case status >= http.StatusInternalServerError || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout:
 		return fault.Unavailable, "the registry " + host + " cannot do it now (" + says + ")", ""
 	case status == http.StatusNotFound:
 		return fault.Failed, host + " is no image registry, or the wrong path of one (" + says + ")", "see what answers: curl -i " + s.url()
