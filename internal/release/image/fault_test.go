@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -168,6 +169,38 @@ func TestRegistryAtFault(t *testing.T) {
 				tc.failure.check(t, tc.reason, do(t.Context(), image.Client{}, tc.address+"/shop/web", digest))
 			})
 		}
+	}
+}
+
+// A connection that is cut now and then, or an error that is over at once, is nobody's concern.
+func TestHiccups(t *testing.T) {
+	t.Parallel()
+	r := registrytest.Start(t, registrytest.Options{})
+	digest := registrytest.Push(t, r.Address, "shop/web:v1")
+	for call, do := range calls {
+		t.Run(call, func(t *testing.T) {
+			t.Parallel()
+			var lock sync.Mutex
+			seen := map[string]int{}
+			address := r.Behind(t, func(pass http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+					lock.Lock()
+					defer lock.Unlock()
+					seen[request.Method+request.URL.Path]++
+					switch seen[request.Method+request.URL.Path] {
+					case 1:
+						panic(http.ErrAbortHandler)
+					case 2:
+						http.Error(w, "", http.StatusServiceUnavailable)
+					default:
+						pass.ServeHTTP(w, request)
+					}
+				})
+			})
+			if err := do(t.Context(), image.Client{}, address+"/shop/web", digest); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

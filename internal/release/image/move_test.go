@@ -122,7 +122,7 @@ func TestMoveThatIsDisturbed(t *testing.T) {
 		"Cut": {
 			reason:  "the write does not come through",
 			put:     func(*disturbed, func()) (int, string) { return cut, "" },
-			failure: failure{fault.Unavailable, "cannot move the tag latest of ", "see that it is up and reachable"},
+			failure: failure{fault.Unavailable, "does not answer: EOF", "see that it is up and reachable"},
 		},
 		"Killed": {
 			reason: "the registry dies",
