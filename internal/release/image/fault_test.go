@@ -135,7 +135,9 @@ func TestRegistryAtFault(t *testing.T) {
 		"Gateway":     {reason: "what stands before it, with a reason of its own", address: answer(504, `{"errors":[{"code":"DENIED"}]}`), failure: failure{fault.Unavailable, "cannot do it now (504 gateway timeout)", ""}},
 		"Limited":     {reason: "too often, with a reason of its own", address: answer(429, `{"errors":[{"code":"DENIED"}]}`), failure: failure{fault.Unavailable, "cannot do it now (429 too many requests)", ""}},
 		"Slow":        {reason: "it gave up waiting for us", address: answer(408, ""), failure: failure{fault.Unavailable, "cannot do it now (408 request timeout)", ""}},
-		"Wordy":       {reason: "of a long story the beginning", address: answer(418, `{"errors":[{"code":"X","message":"`+strings.Repeat("long ", 500)+`"}]}`), failure: failure{fault.Failed, "refuses it (418 i'm a teapot, long long", ""}},
+		"Wordy":       {reason: "what is no code is not repeated", address: answer(418, `{"errors":[{"code":"Basic c2VjcmV0","message":"secret"}]}`), failure: failure{fault.Failed, "refuses it (418 i'm a teapot)", ""}},
+		"Long":        {reason: "nor what is very long", address: answer(418, `{"errors":[{"code":"`+strings.Repeat("LONG_", 500)+`"}]}`), failure: failure{fault.Failed, "refuses it (418 i'm a teapot)", ""}},
+		"NoCode":      {reason: "nor nothing", address: answer(418, `{"errors":[{"message":"secret"}]}`), failure: failure{fault.Failed, "refuses it (418 i'm a teapot)", ""}},
 		"NoRegistry":  {reason: "a server of something else", address: answer(404, "page not found"), failure: failure{fault.Failed, "is no image registry", "curl -i http://127.0.0.1:"}},
 		"Refuses":     {reason: "an answer of its own", address: answer(418, "I'm a teapot"), failure: failure{fault.Failed, "refuses it (418 i'm a teapot)", ""}},
 		"Untrusted":   {reason: "a certificate of its own", address: trusted.Listener.Addr().String(), failure: failure{fault.Failed, "the certificate of the registry", "trusted certificates"}},
@@ -269,7 +271,7 @@ func TestRegistryThatChanges(t *testing.T) {
 	r.Stop(t)
 	r.Configure(t, registrytest.Options{ReadOnly: true})
 	r.Run(t)
-	failure{fault.Failed, "refuses it (405 method not allowed", "see whether the repository is read-only"}.check(t, "it takes no writes",
+	failure{fault.Failed, "refuses it (405 method not allowed)", "see whether the repository is read-only"}.check(t, "it takes no writes",
 		client.Move(t.Context(), web, "latest", newer))
 	if err := client.Move(t.Context(), web, "latest", old); err != nil {
 		t.Errorf("and needs none: %v", err)

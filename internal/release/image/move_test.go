@@ -162,7 +162,7 @@ func TestMoveThatIsDisturbed(t *testing.T) {
 			put: func(*disturbed, func()) (int, string) {
 				return http.StatusBadRequest, `{"errors":[{"code":"TAG_INVALID","message":"the tag exists,\nand is immutable"}]}`
 			},
-			failure: failure{fault.Failed, "refuses it (400 bad request, the tag exists, and is immutable)", "its tags are immutable"},
+			failure: failure{fault.Failed, "refuses it (400 bad request, TAG_INVALID)", "its tags are immutable"},
 		},
 		"Cancelled": {
 			reason: "after the context is cancelled nothing is written",
