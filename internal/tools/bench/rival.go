@@ -21,6 +21,12 @@ const copies = 3
 // systems take 255.
 const longestName = 250
 
+// How long Velero may take: to start three times, and for each object. A tenth of that is usual.
+const (
+	startTime = 5 * time.Minute
+	eachTime  = 200 * time.Millisecond
+)
+
 // rival measures copies of so many objects against Velero's backup and restore of the same.
 func rival(size int) func(context.Context) ([]number, error) {
 	return func(ctx context.Context) ([]number, error) {
@@ -59,6 +65,8 @@ func rival(size int) func(context.Context) ([]number, error) {
 // an error: nothing else may make Velero slow.
 func (l *lab) velero(ctx context.Context) (time.Duration, error) {
 	const name = "bench"
+	ctx, cancel := context.WithTimeout(ctx, startTime+time.Duration(l.size)*eachTime)
+	defer cancel()
 	dir := func(name string) string { return filepath.Join(l.dir, "velero-"+name) }
 	for _, name := range []string{"store", "backup", "restore"} {
 		if err := os.Mkdir(dir(name), 0o700); err != nil {

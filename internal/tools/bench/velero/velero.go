@@ -14,9 +14,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 )
 
-// limit is how long a backup or a restore may take, with all that comes before it.
-const limit = 20 * time.Minute
-
 // Run is what Velero does: all its runs with one store know of the backups of the others.
 type Run struct {
 	Access cluster.Access
@@ -47,10 +44,8 @@ func (r Run) Restore(ctx context.Context, backup string) (Result, error) {
 	return r.order(ctx, restore, resource("Backup", backup, nil))
 }
 
-// order gives Velero an order once it knows of what must be there before.
+// order gives Velero an order once it knows of what must be there before. Waiting ends with ctx.
 func (r Run) order(ctx context.Context, order, before *unstructured.Unstructured) (result Result, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	path, err := bundle.Program(program)
 	if err != nil {
 		return result, err
@@ -117,7 +112,7 @@ func verdict(found *unstructured.Unstructured, phase string) (bool, error) {
 	case phase:
 		return true, nil
 	case "Failed", "FailedValidation", "PartiallyFailed", "FinalizingPartiallyFailed", "WaitingForPluginOperationsPartiallyFailed":
-		return false, fmt.Errorf("it is %s: %v", is, found.Object["status"])
+		return false, fmt.Errorf("it is %s", is)
 	}
 	return false, nil
 }
