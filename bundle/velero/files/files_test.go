@@ -92,14 +92,15 @@ func TestObjectExists(t *testing.T) {
 }
 
 func TestLists(t *testing.T) {
-	s, _ := open(t, "backups/two/log", "backups/one/log", "backups/one/data", "backups-of-old/log", "top")
+	s, _ := open(t, "backups/two/log", "backups/one/log", "backups/one/data", "backups-of-old/log", "top/backups/log")
 	tests := map[string]struct {
 		reason, bucket, prefix string
 		keys, prefixes         []string
 	}{
 		"everything": {
 			"No prefix is the prefix of all.", bucket, "",
-			[]string{"backups-of-old/log", "backups/one/data", "backups/one/log", "backups/two/log", "top"}, []string{"backups-of-old/", "backups/"},
+			[]string{"backups-of-old/log", "backups/one/data", "backups/one/log", "backups/two/log", "top/backups/log"},
+			[]string{"backups-of-old/", "backups/", "top/"},
 		},
 		"a directory":        {"Each name below it counts once.", bucket, "backups/", []string{"backups/one/data", "backups/one/log", "backups/two/log"}, []string{"backups/one/", "backups/two/"}},
 		"a part of names":    {"A prefix need not end at a delimiter.", bucket, "backups/o", []string{"backups/one/data", "backups/one/log"}, []string{"backups/one/"}},

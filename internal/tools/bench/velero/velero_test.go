@@ -134,7 +134,7 @@ func TestBackup(t *testing.T) {
 		want                 []string // parts of the error
 	}{
 		"completed": {"Warnings are no failure.", "", `{"phase":"Completed","warnings":3}`, time.Minute, 3, nil},
-		"partly":    {"A part of the objects is no backup.", "", `{"phase":"PartiallyFailed","errors":2}`, time.Minute, 0, []string{"PartiallyFailed", "errors:2"}},
+		"partly":    {"A part of the objects is no backup.", "", `{"phase":"PartiallyFailed","errors":2}`, time.Minute, 0, []string{"it is PartiallyFailed", "errors:2"}},
 		"refused":   {"What Velero does not begin with never completes.", "", `{"phase":"FailedValidation","validationErrors":["no place"]}`, time.Minute, 0, []string{"no place"}},
 		"slow":      {"Waiting has an end.", "", `{"phase":"InProgress"}`, 3 * time.Second, 0, []string{"backup", "InProgress", "deadline"}},
 		"install":   {"What the installation has to say is in the error.", "install", "", time.Minute, 0, []string{"cannot install Velero", "no plugin for that"}},
@@ -228,7 +228,8 @@ func TestVerdict(t *testing.T) {
 		"not yet":  {"What goes on is waited for.", "Finalizing", false, false},
 		"not seen": {"Velero may not have looked at it yet.", "", false, false},
 		"failed":   {"It will not complete.", "Failed", false, true},
-		"partly":   {"What is left to do does not mend it.", "FinalizingPartiallyFailed", false, true},
+		"partial":  {"A part is not what was waited for.", "PartiallyFailed", false, true},
+		"finished": {"What is left to do does not mend it.", "FinalizingPartiallyFailed", false, true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
