@@ -26,7 +26,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
-	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // corpus is where real public manifests may be found; it is no part of the project.
@@ -78,11 +78,11 @@ func (p *pair) mustKubectl(cluster, stdin string, args ...string) string {
 }
 
 // copy copies from blue to green and returns the report and the exit status.
-func (p *pair) copy(args ...string) (objects.Report, outcome) {
+func (p *pair) copy(args ...string) (outcome.Report, finished) {
 	p.t.Helper()
 	o := p.run(append([]string{"copy", "--kubeconfig", p.kubeconfig, "--from", "blue", "--to", "green", "-o", "json"}, args...)...)
 	var shown struct {
-		Report objects.Report `json:"report"`
+		Report outcome.Report `json:"report"`
 	}
 	if err := json.Unmarshal([]byte(o.stdout), &shown); err != nil {
 		p.t.Fatalf("exit %d: %v in\n%s%s", o.status, err, o.stdout, o.stderr)
@@ -271,6 +271,7 @@ func TestCopy(t *testing.T) {
 		t.Errorf("green's webhook did not refuse: %v", err)
 	}
 	p.writesNothing()
+	p.nothingDiffers()
 	t.Run("Follow", func(t *testing.T) { p.follows(t) })
 	t.Run("Corpus", func(t *testing.T) { p.corpus(t) })
 	t.Run("HandOver", func(t *testing.T) { p.handsOver(t) })
@@ -307,6 +308,14 @@ func (p *pair) writesNothing() {
 	report, o := p.copy()
 	if o.status != 0 || report.Copied() != 0 || report.Deleted != 0 {
 		p.t.Errorf("a second copy: exit %d, %d created, %d updated, %d deleted\n%s", o.status, report.Created, report.Updated, report.Deleted, written(o.stdout))
+	}
+}
+
+// nothingDiffers wants the product itself to find both clusters the same.
+func (p *pair) nothingDiffers() {
+	p.t.Helper()
+	if o := p.run("diff", "--kubeconfig", p.kubeconfig, "--from", "blue", "--to", "green"); o.status != 0 {
+		p.t.Errorf("diff: exit %d\n%s%s", o.status, o.stdout, o.stderr)
 	}
 }
 
@@ -404,4 +413,5 @@ func (p *pair) corpus(t *testing.T) {
 		return m.Metadata.Namespace == "kube-system" // belongs to how a cluster was built
 	}))
 	p.writesNothing()
+	p.nothingDiffers()
 }

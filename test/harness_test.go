@@ -121,14 +121,14 @@ func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// outcome is how a command ended.
-type outcome struct {
+// finished is how a command ended.
+type finished struct {
 	status         int
 	stdout, stderr string
 }
 
 // run runs the program to its end.
-func (w *world) run(args ...string) outcome {
+func (w *world) run(args ...string) finished {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Minute)
 	defer cancel()
@@ -139,11 +139,11 @@ func (w *world) run(args ...string) outcome {
 	if _, exited := err.(*exec.ExitError); err != nil && !exited { //nolint:errorlint // exec returns it bare
 		w.t.Fatalf("crossfade %s: %v", strings.Join(args, " "), err)
 	}
-	return outcome{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	return finished{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
 // must runs the program and wants it to succeed.
-func (w *world) must(args ...string) outcome {
+func (w *world) must(args ...string) finished {
 	w.t.Helper()
 	o := w.run(args...)
 	if o.status != 0 {

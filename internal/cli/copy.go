@@ -9,6 +9,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 const (
@@ -72,7 +73,7 @@ func (a *app) follow(ctx context.Context, from, to *kube.Cluster, o objects.Opti
 	o.Tell, o.Progress = v.Decision, v.Progress
 	synced := false
 	err := objects.Follow(ctx, from, to, objects.Following{
-		Options: o, Synced: func(r objects.Report) { synced = true; v.Synced(r) }, Lag: v.Lag, Every: lagShown,
+		Options: o, Synced: func(r outcome.Report) { synced = true; v.Synced(r) }, Lag: v.Lag, Every: lagShown,
 	})
 	v.Close()
 	if err == nil && !synced {

@@ -14,6 +14,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -119,7 +120,7 @@ func options(rules decide.Rules) objects.Options {
 	return objects.Options{Rules: rules, Progress: silent}
 }
 
-func copyAll(t *testing.T, a, b *kube.Cluster, rules decide.Rules) objects.Report {
+func copyAll(t *testing.T, a, b *kube.Cluster, rules decide.Rules) outcome.Report {
 	t.Helper()
 	report, err := objects.Copy(t.Context(), a, b, options(rules))
 	if err != nil {
@@ -213,7 +214,7 @@ func TestChangedThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []objects.Problem{{Object: "ConfigMap shop-2/settings", Error: "field .data.colour, set by kubectl-create"}}
+	want := []outcome.Problem{{Object: "ConfigMap shop-2/settings", Error: "field .data.colour, set by kubectl-create"}}
 	if diff := cmp.Diff(want, report.Conflicts); diff != "" || report.Copied() != 24 || fault.CodeOf(report.Err()) != fault.Failed || colour() != "green" {
 		t.Errorf("copied %d, colour %s, %v; conflicts (-want +got):\n%s", report.Copied(), colour(), report.Err(), diff)
 	}

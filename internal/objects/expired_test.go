@@ -10,6 +10,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/apiserver"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // expiring counts the requests that a server answers with 410 Gone.
@@ -60,7 +61,7 @@ func TestExpiredList(t *testing.T) {
 		}
 	}
 	o := options(only("long"))
-	o.Tell = once(func(d objects.Decision) bool { return d.Object == "ConfigMap long/object-000" }, func() { change("1") })
+	o.Tell = once(func(d outcome.Decision) bool { return d.Object == "ConfigMap long/object-000" }, func() { change("1") })
 	report, err := objects.Copy(t.Context(), a, b, o)
 	if err != nil || report.Err() != nil || report.Created != count+1 || first.count.Load() == 0 {
 		t.Errorf("%s (%v, %v) with %d lists cut off; want %d created and some", report.Summary(), err, report.Err(), first.count.Load(), count+1)
@@ -69,7 +70,7 @@ func TestExpiredList(t *testing.T) {
 	if err := p.a.Delete(t.Context(), kubetest.Objects(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: object-1190, namespace: long}}")[0]); err != nil {
 		t.Fatal(err)
 	}
-	o.Tell = once(func(d objects.Decision) bool { return d.Object == "ConfigMap long/object-000" }, func() { change("2") })
+	o.Tell = once(func(d outcome.Decision) bool { return d.Object == "ConfigMap long/object-000" }, func() { change("2") })
 	report, err = objects.Copy(t.Context(), a, b, o)
 	if err != nil || report.Err() != nil || report.Created != 2 || report.Updated != 0 || report.Deleted != 1 || first.count.Load() == 0 || other.count.Load() == 0 {
 		t.Errorf("again: %s (%v, %v) with %d and %d lists cut off", report.Summary(), err, report.Err(), first.count.Load(), other.count.Load())
@@ -81,9 +82,9 @@ func TestExpiredList(t *testing.T) {
 }
 
 // once is a Tell that calls a function at the first decision that is met.
-func once(met func(objects.Decision) bool, do func()) func(objects.Decision) {
+func once(met func(outcome.Decision) bool, do func()) func(outcome.Decision) {
 	done := false
-	return func(d objects.Decision) {
+	return func(d outcome.Decision) {
 		if !done && met(d) {
 			done = true
 			do()
@@ -98,7 +99,7 @@ func TestExpiredWatch(t *testing.T) {
 	p := startForgetful(t)
 	fill(t, p.a, "shop", 40)
 	line := p.from.Line(t)
-	said, decided := &talk{}, &tellings{done: map[objects.Action]int{}}
+	said, decided := &talk{}, &tellings{done: map[outcome.Action]int{}}
 	o := options(only("shop"))
 	o.Progress, o.Tell = said.progress, decided.tell
 	followWith(t, connect(t, line.Access), p.b, objects.Following{Options: o})
@@ -118,7 +119,7 @@ func TestExpiredWatch(t *testing.T) {
 	if !said.has("listing configmaps again", "no longer knows what has changed") {
 		t.Errorf("people were told %q", said.said)
 	}
-	want := map[objects.Action]int{objects.Create: 1, objects.Update: 1, objects.Delete: 1}
+	want := map[outcome.Action]int{outcome.Create: 1, outcome.Update: 1, outcome.Delete: 1}
 	if diff := cmp.Diff(want, decided.count()); diff != "" {
 		t.Errorf("what was done (-want +got):\n%s", diff)
 	}

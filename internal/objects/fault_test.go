@@ -15,8 +15,8 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
-	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -87,10 +87,10 @@ func checkCopied(t *testing.T, a, b *kube.Cluster, namespace string) {
 }
 
 // upon is a Tell that calls a function when the given number of objects were created.
-func upon(count int, do func()) func(objects.Decision) {
+func upon(count int, do func()) func(outcome.Decision) {
 	created := 0
-	return func(d objects.Decision) {
-		if d.Action != objects.Create {
+	return func(d outcome.Decision) {
+		if d.Action != outcome.Create {
 			return
 		}
 		if created++; created == count {
@@ -125,13 +125,13 @@ func containsAll(text string, words ...string) bool {
 // tellings collects decisions, and what was done by them.
 type tellings struct {
 	lock sync.Mutex
-	done map[objects.Action]int
+	done map[outcome.Action]int
 }
 
-func (s *tellings) tell(d objects.Decision) {
+func (s *tellings) tell(d outcome.Decision) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	if d.Action != objects.Unchanged && d.Action != objects.Skip {
+	if d.Action != outcome.Unchanged && d.Action != outcome.Skip {
 		s.done[d.Action]++
 	}
 }
@@ -139,11 +139,11 @@ func (s *tellings) tell(d objects.Decision) {
 func (s *tellings) forget() {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	s.done = map[objects.Action]int{}
+	s.done = map[outcome.Action]int{}
 }
 
 // count is how often something was done since it was forgotten.
-func (s *tellings) count() map[objects.Action]int {
+func (s *tellings) count() map[outcome.Action]int {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return maps.Clone(s.done)

@@ -8,32 +8,36 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/util/workqueue"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/definition"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
 	"github.com/crossfade-dev/crossfade/internal/objects/relate"
+	"github.com/crossfade-dev/crossfade/internal/objects/retry"
 )
 
 // Following says how a following is told of.
 type Following struct {
 	Options
-	Synced func(Report)  // told once, when everything that was there has been copied
-	Lag    func(Lag)     // told how far the other cluster is behind, at every interval; may be nil
-	Every  time.Duration // the interval of Lag
+	Synced func(outcome.Report) // told once, when everything that was there has been copied
+	Lag    func(backlog.Lag)    // told how far the other cluster is behind, at every interval; may be nil
+	Every  time.Duration        // the interval of Lag
 }
 
 // followers is how many changes are carried over at once.
 const followers = 16
 
-// Pauses between two tries at a change that cannot be carried over yet, because what it needs is not there.
+// hopefulTries is how often a change is tried until it counts as failed. Then it is tried on in silence.
+const hopefulTries = 8
+
+// Pauses between two tries at a watch.
 const (
-	shortestPause  = 50 * time.Millisecond
-	longestPause   = 10 * time.Second
-	longestSilence = time.Second // between two tries at a watch
-	hopefulTries   = 8           // then a change counts as failed, and is tried on in silence
+	shortestPause = 50 * time.Millisecond
+	longestPause  = time.Second
 )
 
 // Follow copies like Copy, and then carries every change of the first cluster over to the other until ctx ends, which is no error. A
@@ -48,13 +52,10 @@ func Follow(ctx context.Context, from, to *kube.Cluster, f Following) error {
 		return ended(ctx, err)
 	}
 	if f.Synced != nil {
-		f.Synced(c.tally.result())
+		f.Synced(c.tally.Result())
 	}
-	c.relate = relate.New(to, f.References, 0) // an owner may be replaced at any time from here on
-	w := &follower{
-		copier: c, latest: map[string]change{}, watched: map[schema.GroupResource]bool{}, lag: newLags(),
-		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](shortestPause, longestPause)),
-	}
+	c.writer.Relate = relate.New(to, f.References, 0) // an owner may be replaced at any time from here on
+	w := &follower{copier: c, backlog: backlog.New(), watched: map[schema.GroupResource]bool{}}
 	return ended(ctx, w.run(ctx, f))
 }
 
@@ -66,29 +67,20 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// follower carries changes over. Changes of one object are never carried over side by side: the queue sees to that.
+// follower carries changes over.
 type follower struct {
 	*copier
-	queue workqueue.TypedRateLimitingInterface[string]
-	lag   *lags
+	backlog *backlog.Backlog
+	group   *errgroup.Group
 
 	guard   sync.Mutex
-	latest  map[string]change // what is to be carried over, by name of object
 	watched map[schema.GroupResource]bool
-	group   *errgroup.Group
-}
-
-// change is the latest that is known of an object.
-type change struct {
-	kube.Change
-	resource kube.Resource
-	seen     time.Time // when the first change was seen that is not carried over yet
 }
 
 // run watches and works until ctx ends.
 func (f *follower) run(ctx context.Context, o Following) error {
 	f.group, ctx = errgroup.WithContext(ctx)
-	f.group.Go(func() error { return f.insist(ctx, func() error { return f.watchAll(ctx) }) })
+	f.group.Go(func() error { return f.patience.Insist(ctx, func() error { return f.watchAll(ctx) }) })
 	for range followers {
 		f.group.Go(func() error {
 			for f.next(ctx) {
@@ -98,7 +90,7 @@ func (f *follower) run(ctx context.Context, o Following) error {
 	}
 	f.group.Go(func() error {
 		<-ctx.Done()
-		f.queue.ShutDown()
+		f.backlog.Close()
 		return nil
 	})
 	if o.Lag != nil {
@@ -148,7 +140,7 @@ func (f *follower) watch(ctx context.Context, r kube.Resource) error {
 			err = f.relist(ctx, r)
 			version = f.listedAt(r)
 		} else {
-			version, err = f.from.Watch(ctx, r.GroupVersionResource, version, func(c kube.Change) { f.add(r, c) })
+			version, err = f.from.Watch(ctx, r.GroupVersionResource, version, func(c kube.Change) { f.backlog.Add(r, c) })
 		}
 		switch {
 		case errors.Is(err, kube.ErrExpired):
@@ -168,7 +160,7 @@ func (f *follower) watch(ctx context.Context, r kube.Resource) error {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, longestSilence)
+		pause = min(2*pause, longestPause)
 	}
 	return nil
 }
@@ -198,10 +190,10 @@ func (f *follower) forget(r kube.Resource) {
 func (f *follower) relist(ctx context.Context, r kube.Resource) error {
 	gone, err := f.tryKind(ctx, r, true)
 	if err == nil {
-		err = f.insist(ctx, func() error { return f.settleRest(ctx) })
+		err = f.patience.Insist(ctx, func() error { return f.settleRest(ctx) })
 	}
 	if err == nil {
-		err = f.insist(ctx, func() error { return f.prune(ctx, gone) })
+		err = f.patience.Insist(ctx, func() error { return f.pruner.All(ctx, gone) })
 	}
 	if err != nil {
 		f.forget(r)
@@ -209,72 +201,28 @@ func (f *follower) relist(ctx context.Context, r kube.Resource) error {
 	return err
 }
 
-// add notes a change to be carried over.
-func (f *follower) add(r kube.Resource, c kube.Change) {
-	name := ident.Of(c.Object)
-	f.guard.Lock()
-	seen := time.Now()
-	if before, waits := f.latest[name]; waits {
-		seen = before.seen
-	}
-	f.latest[name] = change{Change: c, resource: r, seen: seen}
-	f.guard.Unlock()
-	f.queue.Add(name)
-}
-
 // next carries one change over. It reports false when the following has ended.
 func (f *follower) next(ctx context.Context) bool {
-	name, ended := f.queue.Get()
-	if ended {
-		return false
-	}
-	defer f.queue.Done(name)
-	f.guard.Lock()
-	c, waits := f.latest[name]
-	f.guard.Unlock()
-	if !waits {
-		return true
-	}
-	tries := f.queue.NumRequeues(name)
-	done, wrote, err := f.carry(ctx, c, tries)
-	switch {
-	case ctx.Err() != nil:
-		return true
-	case done && err == nil:
-		f.carried(name, c, wrote)
-	default:
-		if err != nil && tries == 0 && stops(err) {
+	return f.backlog.Next(func(c backlog.Change, tries int) (done, wrote bool) {
+		done, wrote, err := f.carry(ctx, c, tries)
+		if err != nil && ctx.Err() == nil && tries == 0 && retry.Stops(err) {
 			f.Progress("waiting: %v", err)
 		}
-		f.queue.AddRateLimited(name)
-	}
-	return true
-}
-
-// carried forgets a change that was carried over, unless another came meanwhile.
-func (f *follower) carried(name string, c change, wrote bool) {
-	f.queue.Forget(name)
-	f.guard.Lock()
-	if now := f.latest[name]; now.Object == c.Object {
-		delete(f.latest, name)
-	}
-	f.guard.Unlock()
-	if wrote {
-		f.lag.add(time.Since(c.seen))
-	}
+		return done && err == nil && ctx.Err() == nil, wrote
+	})
 }
 
 // carry brings one object of the other cluster to where its original is, and reports whether anything had to be written. It is done or
 // must be tried again.
-func (f *follower) carry(ctx context.Context, c change, tries int) (done, wrote bool, err error) {
+func (f *follower) carry(ctx context.Context, c backlog.Change, tries int) (done, wrote bool, err error) {
 	if c.Gone {
-		if !f.decide.Asked(c.resource, c.Object) {
+		if !f.decide.Asked(c.Resource, c.Object) {
 			return true, false, nil
 		}
-		wrote, err := f.pruneOne(ctx, c.Object)
+		wrote, err := f.pruner.One(ctx, c.Object)
 		return err == nil, wrote, err
 	}
-	reason, err := f.decide.Object(ctx, c.resource, c.Object)
+	reason, err := f.decide.Object(ctx, c.Resource, c.Object)
 	if err != nil || reason != decide.None {
 		return err == nil, false, err
 	}
@@ -282,41 +230,30 @@ func (f *follower) carry(ctx context.Context, c change, tries int) (done, wrote 
 	if err != nil {
 		return false, false, err
 	}
-	if f.decide.Keep(c.resource, c.Object, existing) != decide.None {
+	if f.decide.Keep(c.Resource, c.Object, existing) != decide.None {
 		return true, false, nil
 	}
-	w := &writer{copier: f.copier, tally: f.tally, from: c.Object}
-	want, missing, err := w.prepare(ctx)
+	want, missing, err := f.writer.Prepare(ctx, c.Object, false)
 	if err == nil && len(missing) > 0 && tries < hopefulTries {
 		return false, false, nil
 	}
-	var action Action
+	var action outcome.Action
 	var why string
 	if err == nil {
-		action, why, err = w.put(ctx, want, existing)
+		action, why, err = f.writer.Put(ctx, c.Object, want, existing, false)
 	}
 	switch {
 	case err == nil:
-		f.tally.add(c.Object, action, why)
-		if isDefinition(want) {
+		f.tally.Add(c.Object, action, why)
+		if definition.Is(want) {
 			err = f.watchAll(ctx)
 		}
-		return true, action == Create || action == Update, err
-	case !stops(err) && tries == hopefulTries:
-		f.tally.fail(c.Object, err)
+		return true, action == outcome.Create || action == outcome.Update, err
+	case !retry.Stops(err) && tries == hopefulTries:
+		f.tally.Fail(c.Object, err)
 		f.Progress("cannot carry over %s: %v", ident.Of(c.Object), err)
 	}
 	return false, false, err
-}
-
-// behind is how many changes are not carried over.
-func (f *follower) behind() (count int, longest time.Duration) {
-	f.guard.Lock()
-	defer f.guard.Unlock()
-	for _, c := range f.latest {
-		longest = max(longest, time.Since(c.seen))
-	}
-	return len(f.latest), longest
 }
 
 func (f *follower) tellLag(ctx context.Context, o Following) error {
@@ -328,8 +265,6 @@ func (f *follower) tellLag(ctx context.Context, o Following) error {
 			return nil
 		case <-tick.C:
 		}
-		lag := f.lag.take()
-		lag.Waiting, lag.Oldest = f.behind()
-		o.Lag(lag)
+		o.Lag(f.backlog.Lag())
 	}
 }

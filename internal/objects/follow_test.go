@@ -14,7 +14,9 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 var configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
@@ -34,7 +36,7 @@ func settings(t *testing.T, c *kube.Cluster, namespace string) map[string]string
 }
 
 // follow follows in the background until the test ends, and returns when everything that was there has been copied.
-func follow(t *testing.T, a, b *kube.Cluster, rules decide.Rules, lag func(objects.Lag)) {
+func follow(t *testing.T, a, b *kube.Cluster, rules decide.Rules, lag func(backlog.Lag)) {
 	t.Helper()
 	followWith(t, a, b, objects.Following{Options: options(rules), Lag: lag, Every: 100 * time.Millisecond})
 }
@@ -43,7 +45,7 @@ func followWith(t *testing.T, a, b *kube.Cluster, f objects.Following) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	synced, done := make(chan struct{}), make(chan error, 1)
-	f.Patience, f.Synced = time.Minute, func(objects.Report) { close(synced) }
+	f.Patience, f.Synced = time.Minute, func(outcome.Report) { close(synced) }
 	go func() { done <- objects.Follow(ctx, a, b, f) }()
 	t.Cleanup(func() {
 		cancel()

@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // testFollowed: what happens in the first cluster happens in the other, and nothing else does: what people made or changed there stays
@@ -30,7 +31,7 @@ func testFollowed(t *testing.T, p *clusters) {
 	o := options(within("followed"))
 	o.Tell = seen.add
 	go func() {
-		done <- objects.Follow(ctx, p.a, p.b, objects.Following{Options: o, Synced: func(objects.Report) { close(synced) }, Every: time.Second})
+		done <- objects.Follow(ctx, p.a, p.b, objects.Following{Options: o, Synced: func(outcome.Report) { close(synced) }, Every: time.Second})
 	}()
 	defer func() {
 		cancel()
@@ -94,7 +95,7 @@ type decisions struct {
 	of   map[string]string
 }
 
-func (d *decisions) add(decision objects.Decision) {
+func (d *decisions) add(decision outcome.Decision) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
 	d.of[decision.Object] = string(decision.Action) + " " + decision.Reason

@@ -15,6 +15,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -55,7 +56,7 @@ type hotel struct {
 	round  int
 	guests map[string]*unstructured.Unstructured // by name of object, as they came
 	value  int
-	sum    *objects.Report // of all copies
+	sum    *outcome.Report // of all copies
 }
 
 // TestGuestsStay: whatever people delete in the first cluster, and whoever wins a conflict, nothing that people have made in the other
@@ -66,7 +67,7 @@ func TestGuestsStay(t *testing.T) {
 	p := startPair(t)
 	p.from.Controllers(t)
 	p.to.Controllers(t)
-	round, sum := 0, objects.Report{}
+	round, sum := 0, outcome.Report{}
 	rapid.Check(t, func(r *rapid.T) {
 		if round++; round > 8 {
 			return // each is slow, as it is real
@@ -226,8 +227,8 @@ func (h *hotel) copy() {
 	o := options(decide.Rules{Copy: spec.Copy{
 		Conflicts: conflicts, Include: []spec.Selector{{Namespaces: h.namespaces()}, {Kinds: []string{"CustomResourceDefinition"}, Names: []string{"knots." + h.group}}},
 	}})
-	var told []objects.Decision
-	o.Tell = func(d objects.Decision) { told = append(told, d) }
+	var told []outcome.Decision
+	o.Tell = func(d outcome.Decision) { told = append(told, d) }
 	report, err := objects.Copy(h.t.Context(), h.a, h.b, o)
 	if err != nil {
 		h.r.Fatal(err)

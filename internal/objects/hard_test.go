@@ -14,6 +14,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -62,16 +63,16 @@ func within(prefix string, more ...spec.Selector) decide.Rules {
 
 // decided copies and returns the report, with what was decided about every object of namespaces that begin with the prefix, and
 // objects without a namespace whose name does.
-func (p *clusters) decided(t *testing.T, prefix string, rules decide.Rules) (objects.Report, map[string]string) {
+func (p *clusters) decided(t *testing.T, prefix string, rules decide.Rules) (outcome.Report, map[string]string) {
 	t.Helper()
 	return p.decidedWith(t, prefix, options(rules))
 }
 
 // decidedWith is decided with options; those may have a function of their own that is told.
-func (p *clusters) decidedWith(t *testing.T, prefix string, o objects.Options) (objects.Report, map[string]string) {
+func (p *clusters) decidedWith(t *testing.T, prefix string, o objects.Options) (outcome.Report, map[string]string) {
 	t.Helper()
 	found, tell := map[string]string{}, o.Tell
-	o.Tell = func(d objects.Decision) {
+	o.Tell = func(d outcome.Decision) {
 		if tell != nil {
 			tell(d)
 		}

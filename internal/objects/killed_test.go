@@ -19,6 +19,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/apiserver"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // TestKilledCluster kills programs of either cluster in the middle of a copy. One that may wait goes on when the program is there
@@ -49,7 +50,7 @@ func TestKilledCluster(t *testing.T) {
 			o, said := options(only(namespace)), &talk{}
 			o.Patience, o.Progress = tc.patience, said.progress
 			o.Tell = upon(100, func() { tc.server.Kill(tc.program); close(dead) })
-			var report objects.Report
+			var report outcome.Report
 			var err error
 			done := make(chan struct{})
 			go func() {

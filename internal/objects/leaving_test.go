@@ -6,7 +6,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
-	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // testLeaving: what is being deleted in the first cluster is not copied; what is being deleted in the other is made anew when it is gone,
@@ -51,7 +51,7 @@ func testLeaving(t *testing.T, p *clusters) {
 		}
 	}
 	begun := false
-	o.Tell = func(d objects.Decision) {
+	o.Tell = func(d outcome.Decision) {
 		if d.Object == "ConfigMap leaving-there/inside" && !begun { // when the objects of the namespace have their turn
 			begun = true
 			release(p.b, held("there", "leaving"))

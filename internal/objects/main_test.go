@@ -10,6 +10,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // copyVariable is set in processes that copy and may be killed: the kubeconfigs of both clusters, and a namespace, by spaces.
@@ -37,7 +38,7 @@ func copyTask(task []string) error {
 		return err
 	}
 	o := options(only(task[2]))
-	o.Tell = func(d objects.Decision) { fmt.Println(d.Action, d.Object) }
+	o.Tell = func(d outcome.Decision) { fmt.Println(d.Action, d.Object) }
 	report, err := objects.Copy(context.Background(), a, b, o)
 	if err != nil {
 		return err

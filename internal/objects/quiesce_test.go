@@ -11,6 +11,8 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
+	"github.com/crossfade-dev/crossfade/internal/objects/quiesce"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -35,8 +37,8 @@ func testQuiesced(t *testing.T, p *clusters) {
 	seen := map[string]string{}
 	var lock sync.Mutex
 	o := options(selected)
-	o.Tell = func(d objects.Decision) {
-		if _, name, _ := strings.Cut(d.Object, "quiet/"); d.Action == objects.Create && (name == "early" || name == "late") {
+	o.Tell = func(d outcome.Decision) {
+		if _, name, _ := strings.Cut(d.Object, "quiet/"); d.Action == outcome.Create && (name == "early" || name == "late") {
 			lock.Lock()
 			defer lock.Unlock()
 			seen[name] = p.scales(t)
@@ -66,7 +68,7 @@ func testQuiesced(t *testing.T, p *clusters) {
 
 	for _, name := range []string{"there", "both"} { // as a copy leaves them that was stopped
 		kind := map[string]string{"there": "StatefulSet", "both": "Deployment"}[name]
-		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"7"}},"spec":{"replicas":0}}`, objects.QuiescedAnnotation)
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:"7"}},"spec":{"replicas":0}}`, quiesce.Annotation)
 		if _, err := p.b.Patch(t.Context(), kubetest.Objects(t, operator(kind, name, 0))[0], []byte(patch)); err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // startPair starts two clusters.
@@ -51,13 +52,13 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func copyOnly(t *testing.T, a, b *kube.Cluster, namespace string) objects.Report {
+func copyOnly(t *testing.T, a, b *kube.Cluster, namespace string) outcome.Report {
 	t.Helper()
 	return copyWith(t, a, b, only(namespace))
 }
 
 // copyWith copies with patience, as the command does. Objects that fail are in the report.
-func copyWith(t *testing.T, a, b *kube.Cluster, rules decide.Rules) objects.Report {
+func copyWith(t *testing.T, a, b *kube.Cluster, rules decide.Rules) outcome.Report {
 	t.Helper()
 	o := options(rules)
 	o.Patience = time.Minute
@@ -70,7 +71,7 @@ func copyWith(t *testing.T, a, b *kube.Cluster, rules decide.Rules) objects.Repo
 
 // wantFailures fails the test unless exactly the objects have failed, each with all of the words in its error, and the error of the
 // report has the words and advice with the hint.
-func wantFailures(t *testing.T, report objects.Report, failed []string, hint string, words ...string) {
+func wantFailures(t *testing.T, report outcome.Report, failed []string, hint string, words ...string) {
 	t.Helper()
 	var got []string
 	for _, problem := range report.Failures {

@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -62,7 +63,7 @@ func testRelated(t *testing.T, p *clusters) {
 	p.refused(t, refused, true)
 	var once sync.Once
 	o := options(selected)
-	o.Tell = func(d objects.Decision) {
+	o.Tell = func(d outcome.Decision) {
 		if strings.HasSuffix(d.Object, "Gadget related/user") { // by then what could be written at once has been
 			once.Do(func() {
 				if err := p.b.Delete(t.Context(), kubetest.Objects(t, refuse("related-late", "", ""))[1]); err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
-	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // wheels defines a kind in some versions, of which the last is stored.
@@ -43,8 +43,8 @@ func testServed(t *testing.T, p *clusters) {
 	selected.Exclude = append(selected.Exclude, names("wheels.gone.*"))
 	var order []string
 	o := options(selected)
-	o.Tell = func(d objects.Decision) {
-		if d.Action == objects.Fail || d.Action == objects.Create {
+	o.Tell = func(d outcome.Decision) {
+		if d.Action == outcome.Fail || d.Action == outcome.Create {
 			order = append(order, string(d.Action))
 		}
 	}

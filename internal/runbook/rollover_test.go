@@ -29,20 +29,38 @@ import (
 type script struct {
 	fail     map[string]error   // by step, in its first execution
 	commands map[string]Command // sent when the step begins, in its first execution
+	after    map[string]string  // by step: what is told before it ends, of something beside it
 	edit     func(*plan.Plan)
 }
 
 // told is what the script's run did, in order: steps, notes, and its end.
 type told struct {
 	mu    sync.Mutex
+	more  *sync.Cond
 	lines []string
 	end   step.End
+}
+
+func newTold() *told {
+	l := &told{}
+	l.more = sync.NewCond(&l.mu)
+	return l
 }
 
 func (l *told) add(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines = append(l.lines, fmt.Sprintf(format, args...))
+	l.more.Broadcast()
+}
+
+// await returns when a line that begins so has been told.
+func (l *told) await(beginning string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !slices.ContainsFunc(l.lines, func(line string) bool { return strings.HasPrefix(line, beginning) }) {
+		l.more.Wait()
+	}
 }
 
 func thePlan() plan.Plan {
@@ -65,7 +83,7 @@ func (s script) play(t *testing.T) (*told, error) {
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(time.Minute)
 	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: 10 * time.Second}) // the machine may be busy
-	l := &told{}
+	l := newTold()
 	act := func(id step.ID, text string) error {
 		l.add("%s", text)
 		if id.Time != 1 {
@@ -73,6 +91,9 @@ func (s script) play(t *testing.T) (*told, error) {
 		}
 		if c, ok := s.commands[id.Name]; ok {
 			env.SignalWorkflow(controlSignal, c)
+		}
+		if beginning, ok := s.after[id.Name]; ok {
+			l.await(beginning)
 		}
 		if err := s.fail[id.Name]; err != nil {
 			return temporal.NewNonRetryableApplicationError(err.Error(), string(fault.CodeOf(err)), nil, "")
@@ -191,7 +212,7 @@ func TestRollover(t *testing.T) {
 		},
 		"FollowFails": {
 			reason: "what the following does not bring, the copy before the switch does",
-			script: script{fail: map[string]error{"follow": no}},
+			script: script{fail: map[string]error{"follow": no}, after: map[string]string{"gate": "note: changes in old are carried over no longer"}},
 			want:   slices.Concat(build, without(cross, "follow ends"), []string{"soak ends"}, gone),
 			state:  record.Done,
 		},

@@ -11,7 +11,8 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // counted is the time between two counts of objects on a terminal.
@@ -46,7 +47,7 @@ func (o *Output) Copying(dryRun bool) *Copying {
 func (v *Copying) Progress(format string, args ...any) { v.counter.say(format, args...) }
 
 // Decision shows what was decided about an object.
-func (v *Copying) Decision(d objects.Decision) {
+func (v *Copying) Decision(d outcome.Decision) {
 	v.counter.count(d)
 	if !v.decisions {
 		return
@@ -69,7 +70,7 @@ func (v *Copying) Decision(d objects.Decision) {
 }
 
 // Report shows what came of the copy, and returns the first error of writing anything.
-func (v *Copying) Report(r objects.Report) error {
+func (v *Copying) Report(r outcome.Report) error {
 	v.counter.close()
 	v.lock.Lock()
 	defer v.lock.Unlock()
@@ -117,17 +118,17 @@ func (o *Output) Following() *Following { return &Following{out: o, counter: o.c
 func (v *Following) Progress(format string, args ...any) { v.counter.say(format, args...) }
 
 // Decision shows what was decided about an object; to people only those of after the report.
-func (v *Following) Decision(d objects.Decision) {
+func (v *Following) Decision(d outcome.Decision) {
 	v.counter.count(d)
 	v.data("decision", d, func(w io.Writer) {
-		if v.synced && d.Action != objects.Unchanged {
+		if v.synced && d.Action != outcome.Unchanged {
 			fmt.Fprintf(w, "%s  %s\n", v.time(), decided(d))
 		}
 	})
 }
 
 // Synced shows the report of what was copied before the following began.
-func (v *Following) Synced(r objects.Report) {
+func (v *Following) Synced(r outcome.Report) {
 	v.counter.close()
 	v.data("report", r, func(w io.Writer) {
 		v.synced = true
@@ -137,7 +138,7 @@ func (v *Following) Synced(r objects.Report) {
 }
 
 // Lag shows how far the other cluster is behind; to people only when there is something to tell.
-func (v *Following) Lag(l objects.Lag) {
+func (v *Following) Lag(l backlog.Lag) {
 	v.data("lag", l, func(w io.Writer) {
 		if l.Changes == 0 && l.Waiting == 0 {
 			return
@@ -173,7 +174,7 @@ func (v *Following) data(name string, value any, draw func(io.Writer)) {
 }
 
 // decided is a decision in a line.
-func decided(d objects.Decision) string {
+func decided(d outcome.Decision) string {
 	line := fmt.Sprintf("%-9s  %s", d.Action, plain(d.Object))
 	if d.Reason != "" {
 		line += "  (" + plain(d.Reason) + ")"
@@ -181,7 +182,7 @@ func decided(d objects.Decision) string {
 	return line
 }
 
-func compact(d objects.Decision) string {
+func compact(d outcome.Decision) string {
 	raw, err := json.Marshal(d)
 	if err != nil { // it is made of strings
 		return "{}"
@@ -190,7 +191,7 @@ func compact(d objects.Decision) string {
 }
 
 // report draws a report for people: the sums, then what they have to look at.
-func report(w io.Writer, r objects.Report) {
+func report(w io.Writer, r outcome.Report) {
 	fmt.Fprintln(w, r.Summary())
 	if len(r.Skipped) > 0 {
 		fmt.Fprintln(w, "\nnot to be copied:")
@@ -198,7 +199,7 @@ func report(w io.Writer, r objects.Report) {
 			fmt.Fprintf(w, "%7d  %s\n", r.Skipped[reason], reason)
 		}
 	}
-	problems := func(title string, all []objects.Problem, count int) {
+	problems := func(title string, all []outcome.Problem, count int) {
 		if count == 0 {
 			return
 		}

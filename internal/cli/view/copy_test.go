@@ -11,19 +11,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
-	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 var (
-	someDecisions = []objects.Decision{
-		{Object: "ConfigMap shop/settings", Action: objects.Create},
-		{Object: "apps/Deployment shop/web", Action: objects.Conflict, Reason: "field .spec.replicas, set by \x1b[31mme"},
-		{Object: "Secret shop/keys", Action: objects.Unchanged},
+	someDecisions = []outcome.Decision{
+		{Object: "ConfigMap shop/settings", Action: outcome.Create},
+		{Object: "apps/Deployment shop/web", Action: outcome.Conflict, Reason: "field .spec.replicas, set by \x1b[31mme"},
+		{Object: "Secret shop/keys", Action: outcome.Unchanged},
 	}
-	someReport = objects.Report{
+	someReport = outcome.Report{
 		Created: 1, Unchanged: 1, Skipped: map[string]int{"in a system namespace": 12, "excluded": 3},
-		Failed: 102, Failures: []objects.Problem{{Object: "Secret shop/big", Error: "too\nbig"}},
-		Conflicted: 1, Conflicts: []objects.Problem{{Object: "apps/Deployment shop/web", Error: "field .spec.replicas, set by me"}},
+		Failed: 102, Failures: []outcome.Problem{{Object: "Secret shop/big", Error: "too\nbig"}},
+		Conflicted: 1, Conflicts: []outcome.Problem{{Object: "apps/Deployment shop/web", Error: "field .spec.replicas, set by me"}},
 		Missing: []string{"ServiceAccount shop/robot, which Deployment shop/web refers to"},
 	}
 )
@@ -88,7 +89,7 @@ func TestCopyingAsData(t *testing.T) {
 		AsYAML: func(raw []byte, into any) error { return yaml.UnmarshalStrict(raw, into) },
 	}
 	for format, parse := range parsers {
-		for name, decisions := range map[string][]objects.Decision{"some": someDecisions, "one": someDecisions[:1], "none": {}} {
+		for name, decisions := range map[string][]outcome.Decision{"some": someDecisions, "one": someDecisions[:1], "none": {}} {
 			t.Run(string(format)+"/"+name, func(t *testing.T) {
 				o, data, _ := copyOutput(format)
 				v := o.Copying(false)
@@ -99,8 +100,8 @@ func TestCopyingAsData(t *testing.T) {
 					t.Fatal(err)
 				}
 				type document struct {
-					Decisions []objects.Decision `json:"decisions"`
-					Report    objects.Report     `json:"report"`
+					Decisions []outcome.Decision `json:"decisions"`
+					Report    outcome.Report     `json:"report"`
 				}
 				var got document
 				if err := parse(data.Bytes(), &got); err != nil {
@@ -143,15 +144,15 @@ func TestFollowing(t *testing.T) {
 			o, data, _ := copyOutput(format)
 			v := o.Following()
 			v.Decision(someDecisions[2])
-			report := objects.Report{Unchanged: 1, Skipped: map[string]int{}}
+			report := outcome.Report{Unchanged: 1, Skipped: map[string]int{}}
 			if format == AsTable {
 				report = someReport
 			}
 			v.Synced(report)
 			v.Decision(someDecisions[0])
-			v.Lag(objects.Lag{Changes: 3, P50: time.Microsecond, P99: 312400 * time.Microsecond, Max: 312400 * time.Microsecond})
-			v.Lag(objects.Lag{Waiting: 2, Oldest: 90 * time.Second})
-			v.Lag(objects.Lag{})
+			v.Lag(backlog.Lag{Changes: 3, P50: time.Microsecond, P99: 312400 * time.Microsecond, Max: 312400 * time.Microsecond})
+			v.Lag(backlog.Lag{Waiting: 2, Oldest: 90 * time.Second})
+			v.Lag(backlog.Lag{})
 			v.Close()
 			if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(data.String(), "\n")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

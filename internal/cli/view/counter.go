@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // counter says what happens, and on a terminal shows in a line below how many objects were looked at so far. It may be used by many
@@ -42,11 +42,11 @@ func (o *Output) counter(counting bool) *counter {
 	return c
 }
 
-func (c *counter) count(d objects.Decision) {
+func (c *counter) count(d outcome.Decision) {
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.looked++
-	if d.Action == objects.Create || d.Action == objects.Update {
+	if d.Action == outcome.Create || d.Action == outcome.Update {
 		c.written++
 	}
 }

@@ -24,3 +24,12 @@ func Name(kind schema.GroupKind, namespace, name string) string {
 	}
 	return text + name
 }
+
+// Reference is an object's kind and name, without its content.
+func Reference(obj *unstructured.Unstructured) *unstructured.Unstructured {
+	ref := &unstructured.Unstructured{}
+	ref.SetGroupVersionKind(obj.GroupVersionKind())
+	ref.SetNamespace(obj.GetNamespace())
+	ref.SetName(obj.GetName())
+	return ref
+}

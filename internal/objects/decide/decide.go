@@ -52,6 +52,14 @@ type Rules struct {
 	Only []spec.Selector
 }
 
+// Policy says who wins where somebody has changed a copied object of a kind: source, target, or nobody unless it is set.
+func (r Rules) Policy(obj *unstructured.Unstructured) string {
+	if policy := r.Conflicts[obj.GroupVersionKind().GroupKind().String()]; policy != "" {
+		return policy
+	}
+	return r.Conflicts[obj.GetKind()]
+}
+
 // neverKinds say something about the machinery of one cluster, or are requests to it.
 var neverKinds = map[string][]string{
 	"":                          {"Node", "Event", "ComponentStatus", "Binding"},

@@ -140,6 +140,19 @@ func slice(manager string) string {
 	return "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: db, namespace: shop, labels: {endpointslice.kubernetes.io/managed-by: " + manager + "}}}"
 }
 
+func TestPolicy(t *testing.T) {
+	rules := Rules{Copy: spec.Copy{Conflicts: map[string]string{"Deployment": "target", "Deployment.apps": "source"}}}
+	for reason, test := range map[string]struct{ obj, want string }{
+		"the closer name wins": {"{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}", "source"},
+		"a kind of any group":  {"{apiVersion: example.com/v1, kind: Deployment, metadata: {name: web}}", "target"},
+		"nobody unless set":    {"{apiVersion: v1, kind: ConfigMap, metadata: {name: web}}", ""},
+	} {
+		if got := rules.Policy(object(t, test.obj)); got != test.want {
+			t.Errorf("%s: got %q", reason, got)
+		}
+	}
+}
+
 func TestRules(t *testing.T) {
 	const config = "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop, labels: {app: web}}}"
 	const namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {app: web}}}"

@@ -37,6 +37,17 @@ const (
 	deepest          = 16
 )
 
+// OwnersIn looks up the owners of objects of a cluster.
+func OwnersIn(c *kube.Cluster) Lookup {
+	return func(ctx context.Context, ref metav1.OwnerReference, namespace string) (*unstructured.Unstructured, error) {
+		gv, err := schema.ParseGroupVersion(ref.APIVersion)
+		if err != nil {
+			return nil, nil //nolint:nilerr,nilnil // an owner that cannot exist is none
+		}
+		return c.Find(ctx, gv.WithKind(ref.Kind).GroupKind(), namespace, ref.Name)
+	}
+}
+
 // owners finds out whether a controller makes an object. An owner of another kind than makers has a controller that makes the
 // object when the two were written by different programs: people and pipelines write an owner and what they put beside it
 // themselves, an operator writes only what follows from the owner.

@@ -15,9 +15,10 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	apischema "github.com/crossfade-dev/crossfade/internal/kube/schema"
-	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/model"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
+	"github.com/crossfade-dev/crossfade/internal/objects/survey"
 )
 
 // Limits of what one comparison has under way at once.
@@ -40,15 +41,15 @@ func Compare(ctx context.Context, from, to *kube.Cluster, rules decide.Rules) (R
 	if err != nil {
 		return Report{}, err
 	}
-	model, err := objects.NewModel(ctx, from, to, rules, ours)
+	copying, err := model.New(ctx, from, to, rules, ours)
 	if err != nil {
 		return Report{}, err
 	}
-	c := &comparer{from: from, to: to, model: model, ours: apischema.New(from.OpenAPI), theirs: apischema.New(to.OpenAPI)}
+	c := &comparer{from: from, to: to, model: copying, ours: apischema.New(from.OpenAPI), theirs: apischema.New(to.OpenAPI)}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(kindsAtOnce)
 	for _, k := range pairs(ours, theirs) {
-		if !model.MayCopy(k.resource) {
+		if !copying.MayCopy(k.resource) {
 			continue
 		}
 		group.Go(func() error { return c.compareKind(ctx, k, found) })
@@ -89,7 +90,7 @@ func pairs(ours, theirs []kube.Resource) []kind {
 			all = append(all, kind{resource: r, from: true, to: true})
 			continue
 		}
-		all = append(all, kind{resource: r, from: true, reason: objects.WhyUnserved(r, theirs)})
+		all = append(all, kind{resource: r, from: true, reason: survey.WhyUnserved(r, theirs)})
 	}
 	for _, r := range theirs {
 		if !slices.ContainsFunc(ours, func(o kube.Resource) bool { return o.GroupResource() == r.GroupResource() }) {
@@ -102,7 +103,7 @@ func pairs(ours, theirs []kube.Resource) []kind {
 // comparer is one comparison.
 type comparer struct {
 	from, to     *kube.Cluster
-	model        *objects.Model
+	model        *model.Model
 	ours, theirs *apischema.Schemas
 }
 

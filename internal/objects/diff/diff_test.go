@@ -21,6 +21,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/model"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
@@ -466,7 +467,7 @@ func (c clusters) again(t *testing.T) {
 	c.from.WriteAs(t, "kubectl-create", strings.ReplaceAll(shop, "NS", "again"))
 	c.copy(t, only("again"))
 	resource := kube.Resource{GroupVersionResource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, Kind: "ConfigMap", Namespaced: true}
-	model, err := objects.NewModel(t.Context(), c.a, c.b, decide.Rules{}, nil)
+	copying, err := model.New(t.Context(), c.a, c.b, decide.Rules{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -480,7 +481,7 @@ func (c clusters) again(t *testing.T) {
 		want   int
 	}{"first": {}, "late": {before: lookedAtAgain, want: 1}, "late, in disorder": {before: lookedAtAgain, doubt: true}} {
 		for _, pair := range [][2]*unstructured.Unstructured{{obj, nil}, {nil, obj}} {
-			w := walk{comparer: &comparer{from: c.a, to: c.b, model: model}, kind: kind{resource: resource, from: true, to: true}, found: newCollector("", "")}
+			w := walk{comparer: &comparer{from: c.a, to: c.b, model: copying}, kind: kind{resource: resource, from: true, to: true}, found: newCollector("", "")}
 			w.again.Store(test.before)
 			if err := w.judge(t.Context(), pair[0], pair[1], test.doubt); err != nil {
 				t.Fatal(err)

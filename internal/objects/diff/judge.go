@@ -7,23 +7,23 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
-	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/model"
 )
 
 // compared is an object that is in both clusters, while it is compared.
 type compared struct {
 	*comparer
 	kind     kind
-	want     objects.Wanted
+	want     model.Wanted
 	existing *unstructured.Unstructured
 	managed  managed // of existing
 	current  bool    // the copy is what it would be now
 }
 
 // fields lists the fields in which existing is not as it is wanted, and why.
-func (c *comparer) fields(ctx context.Context, k kind, want objects.Wanted, existing *unstructured.Unstructured) (fields []Field, more int, cause Cause, err error) {
+func (c *comparer) fields(ctx context.Context, k kind, want model.Wanted, existing *unstructured.Unstructured) (fields []Field, more int, cause Cause, err error) {
 	changes := compare(want.Object.Object, normal(existing))
 	if len(changes) == 0 {
 		return nil, 0, "", nil

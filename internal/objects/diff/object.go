@@ -7,8 +7,8 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
-	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/model"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
 
@@ -145,7 +145,7 @@ func (c *comparer) both(ctx context.Context, k kind, obj, existing *unstructured
 }
 
 // meant are the exceptions that come of what a copy is, for an object that is in both clusters.
-func meant(obj, existing *unstructured.Unstructured, want objects.Wanted) []Exception {
+func meant(obj, existing *unstructured.Unstructured, want model.Wanted) []Exception {
 	var all []Exception
 	add := func(reason string) { all = append(all, Exception{Object: ident.Of(obj), Reason: reason}) }
 	here, there := withhold.Held(obj), withhold.Held(existing)

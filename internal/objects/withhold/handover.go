@@ -32,6 +32,9 @@ type Options struct {
 	decide.Rules                  // what is copied and what belongs to pipelines; nothing else is touched
 	Limit        time.Duration    // how long Jobs and singletons that run may take to end
 	Progress     cluster.Progress // told what happens, for people
+	// Between is called when nothing acts in from any more, and nothing in to yet; it may be nil, and be called again. Its error ends the
+	// hand-over there.
+	Between func(context.Context) error
 }
 
 // DefaultLimit is how long Jobs and singletons may take to end when nothing else is said.
@@ -43,7 +46,8 @@ const DefaultLimit = 10 * time.Minute
 //  2. what acts in from is withheld: CronJobs, Jobs, singletons;
 //  3. the Jobs and singletons that run there come to their end;
 //  4. what publishes the names and addresses of from is withheld;
-//  5. what is withheld in to is released, and both are told that its generation is active.
+//  5. Between is called, for what must happen while neither acts, such as a last copy;
+//  6. what is withheld in to is released, and both are told that its generation is active.
 //
 // So at no moment both act. It may be stopped anywhere, and called again to go on; called the other way round, it undoes itself. A
 // second hand-over that begins meanwhile ends the first with an error of code fault.Locked. Jobs and singletons that
@@ -74,7 +78,7 @@ type handOver struct {
 }
 
 func (h *handOver) run(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{h.check, h.begin, h.stop, h.start} {
+	for _, step := range []func(context.Context) error{h.check, h.begin, h.stop, h.between, h.start} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -245,6 +249,14 @@ func (h *handOver) active(done bool) string {
 		return h.to.Generation
 	}
 	return ""
+}
+
+// between calls Between.
+func (h *handOver) between(ctx context.Context) error {
+	if h.from == nil || h.Between == nil {
+		return nil
+	}
+	return h.Between(ctx)
 }
 
 // activate tells both clusters that the generation of to is active, and that the hand-over is under way still or, at last, over.

@@ -2,6 +2,7 @@ package withhold
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -199,7 +200,44 @@ func TestHandOver(t *testing.T) {
 	p := newPair(t)
 	p.gate.after = p.neverBoth(t)
 	t.Run("ThereAndBack", func(t *testing.T) { thereAndBack(t, p) })
+	t.Run("Between", func(t *testing.T) { between(t, p) })
 	t.Run("Killed", func(t *testing.T) { killed(t, p) })
+}
+
+// between hands over with something to do while neither cluster acts, which fails the first time.
+func between(t *testing.T, p *pair) {
+	if err := p.handOver(t, "b", "a"); err != nil {
+		t.Fatal(err)
+	}
+	broken, calls := errors.New("broken"), 0
+	do := func(h *handOver) {
+		h.Between = func(context.Context) error {
+			for _, in := range []string{"a", "b"} {
+				if told := p.told(t, in); told["active"] != "" || told["isActive"] != "false" {
+					t.Errorf("%s is told %v, want that nothing is active", in, told)
+				}
+				for _, name := range exclusive {
+					if acts(p.get(t, in, name)) {
+						t.Errorf("%s acts in %s", name, in)
+					}
+				}
+			}
+			if calls++; calls == 1 {
+				return broken
+			}
+			return nil
+		}
+	}
+	if err := p.handOver(t, "a", "b", do); !errors.Is(err, broken) {
+		t.Errorf("got %v, want the error of what is done between", err)
+	}
+	if told := p.told(t, "b"); told["isActive"] != "false" {
+		t.Errorf("b is told %v after a hand-over that has failed", told)
+	}
+	if err := p.handOver(t, "a", "b", do); err != nil || calls != 2 {
+		t.Errorf("handed over with %v after %d calls, want 2", err, calls)
+	}
+	p.wantActive(t, "with something between", "b", "a")
 }
 
 // thereAndBack hands over and back, twice each: what is there the second time is left as it is.

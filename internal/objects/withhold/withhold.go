@@ -111,6 +111,16 @@ func Held(obj *unstructured.Unstructured) bool {
 	return held
 }
 
+// Released is an object as it will be when nothing of it is withheld; one of which that cannot be said is returned as it is. The object
+// passed in is not modified.
+func Released(obj *unstructured.Unstructured) *unstructured.Unstructured {
+	free, err := Restore(obj)
+	if err != nil {
+		return obj
+	}
+	return free
+}
+
 // Restore returns the object as it was before something of it was withheld; the same one when nothing is. The object passed in is not
 // modified. An annotation that Hold has not written is an error of code fault.Failed.
 func Restore(obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {

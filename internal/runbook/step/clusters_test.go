@@ -15,10 +15,11 @@ import (
 // tests.
 type clusters struct {
 	standing map[string]cluster.Phase
-	access   cluster.Access
-	calls    []string // what changed something, or was to
-	undying  bool     // Delete has no effect
-	err      error    // of every call
+	access   cluster.Access            // of every one, but for
+	accesses map[string]cluster.Access // by generation
+	calls    []string                  // what changed something, or was to
+	undying  bool                      // Delete has no effect
+	err      error                     // of every call
 }
 
 var _ cluster.Provider = (*clusters)(nil)
@@ -42,7 +43,11 @@ func (c *clusters) Observe(_ context.Context, generation string) (cluster.Status
 	if !known {
 		return cluster.Status{Phase: cluster.Absent}, c.err
 	}
-	return cluster.Status{Phase: phase, Access: c.access, Nodes: []string{"127.0.0.1"}}, c.err
+	access, own := c.accesses[generation]
+	if !own {
+		access = c.access
+	}
+	return cluster.Status{Phase: phase, Access: access, Nodes: []string{"127.0.0.1"}}, c.err
 }
 
 func (c *clusters) Create(_ context.Context, generation string, progress cluster.Progress) error {

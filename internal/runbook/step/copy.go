@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/record"
 )
 
@@ -27,27 +29,29 @@ func (t *Toolbox) Copy(ctx context.Context, id ID) error {
 // Sync copies once more, at the end of a following: what it did not carry over is written now. An object that was changed in the new
 // generation, where the users are by now, is left so and told of.
 func (t *Toolbox) Sync(ctx context.Context, id ID) error {
-	return t.do(ctx, id, "copying what has changed since", "in step", func(ctx context.Context, j *job) error {
-		report, err := j.copy(ctx)
-		if err != nil {
-			return err
-		}
-		for _, c := range report.Conflicts {
-			j.say("%s was left as it is in %s: %s", c.Object, j.plan.Generation, c.Error)
-		}
-		report.Conflicted, report.Conflicts = 0, nil
-		return report.Err()
-	})
+	return t.do(ctx, id, "copying what has changed since", "in step", func(ctx context.Context, j *job) error { return j.sync(ctx) })
 }
 
-func (j *job) copy(ctx context.Context) (objects.Report, error) {
+func (j *job) sync(ctx context.Context) error {
+	report, err := j.copy(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range report.Conflicts {
+		j.say("%s was left as it is in %s: %s", c.Object, j.plan.Generation, c.Error)
+	}
+	report.Conflicted, report.Conflicts = 0, nil
+	return report.Err()
+}
+
+func (j *job) copy(ctx context.Context) (outcome.Report, error) {
 	from, err := j.connect(ctx, j.plan.Previous)
 	if err != nil {
-		return objects.Report{}, err
+		return outcome.Report{}, err
 	}
 	to, err := j.connect(ctx, j.plan.Generation)
 	if err != nil {
-		return objects.Report{}, err
+		return outcome.Report{}, err
 	}
 	report, err := objects.Copy(ctx, from, to, j.copying())
 	j.data, j.done = report, report.Summary()
@@ -80,7 +84,7 @@ func (t *Toolbox) Follow(ctx context.Context, id ID) error {
 }
 
 // tellLag records what was carried over since it was called before.
-func (j *job) tellLag(lag objects.Lag) {
+func (j *job) tellLag(lag backlog.Lag) {
 	if lag.Changes == 0 && lag.Waiting == 0 {
 		return
 	}

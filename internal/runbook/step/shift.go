@@ -95,21 +95,26 @@ func shareOf(p *plan.Plan, generation string, share int) int {
 	}
 }
 
-// HandOver lets the new generation act on the world outside, and the old one no longer: what acts there comes to its end first.
+// HandOver lets the new generation act on the world outside, and the old one no longer: what acts there comes to its end first, and
+// what it left is copied, before anything in the new one goes on from there.
 func (t *Toolbox) HandOver(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "handing over what only one generation may run", "", func(ctx context.Context, j *job) error {
-		return j.handOver(ctx, j.plan.Previous, j.plan.Generation)
+		var between func(context.Context) error
+		if j.plan.Copy != nil {
+			between = j.sync
+		}
+		return j.handOver(ctx, j.plan.Previous, j.plan.Generation, between)
 	})
 }
 
 // HandBack is HandOver in the other direction.
 func (t *Toolbox) HandBack(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "handing back what only one generation may run", "", func(ctx context.Context, j *job) error {
-		return j.handOver(ctx, j.plan.Generation, j.plan.Previous)
+		return j.handOver(ctx, j.plan.Generation, j.plan.Previous, nil)
 	})
 }
 
-func (j *job) handOver(ctx context.Context, from, to string) error {
+func (j *job) handOver(ctx context.Context, from, to string, between func(context.Context) error) error {
 	source := withhold.Side{Generation: from}
 	if from != "" {
 		var err error
@@ -121,12 +126,13 @@ func (j *job) handOver(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	o := withhold.Options{Limit: j.plan.Shift.HandOver.Or(withhold.DefaultLimit), Progress: j.say}
+	o := withhold.Options{Limit: j.plan.Shift.HandOver.Or(withhold.DefaultLimit), Progress: j.say, Between: between}
 	if j.plan.Copy != nil {
 		o.Rules = j.rules()
 	}
+	err = withhold.HandOver(ctx, source, withhold.Side{Cluster: dest, Generation: to}, o)
 	j.done = "what only one generation may run runs in " + to
-	return withhold.HandOver(ctx, source, withhold.Side{Cluster: dest, Generation: to}, o)
+	return err
 }
 
 // Drain waits until the old generation answers nothing any more, for at most the plan's bound. What is left then is recorded.

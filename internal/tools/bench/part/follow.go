@@ -8,12 +8,14 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects"
+	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // Told is what a process that follows prints, one a line: first that everything was copied, then its own figures.
 type Told struct {
 	Synced bool         `json:"synced,omitempty"`
-	Lag    *objects.Lag `json:"lag,omitempty"`
+	Lag    *backlog.Lag `json:"lag,omitempty"`
 }
 
 // follow keeps the other cluster in step until its standard input ends.
@@ -39,7 +41,7 @@ func follow(ctx context.Context, t Task, stdin io.Reader, stdout io.Writer) erro
 	}
 	return objects.Follow(ctx, from, to, objects.Following{
 		Options: options(), Every: time.Second,
-		Synced: func(objects.Report) { tell(Told{Synced: true}) },
-		Lag:    func(lag objects.Lag) { tell(Told{Lag: &lag}) },
+		Synced: func(outcome.Report) { tell(Told{Synced: true}) },
+		Lag:    func(lag backlog.Lag) { tell(Told{Lag: &lag}) },
 	})
 }

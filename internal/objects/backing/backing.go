@@ -1,4 +1,5 @@
-package objects
+// Package backing waits for what stands behind an object: the services of webhooks and of aggregated APIs.
+package backing
 
 import (
 	"context"
@@ -8,13 +9,14 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 )
 
-// backingWithin bounds how long the service behind a webhook or an aggregated API may take to become ready.
-const backingWithin = 60 * time.Second
+// within bounds how long the service behind a webhook or an aggregated API may take to become ready.
+const within = 60 * time.Second
 
 var slicesOfEndpoints = schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
 
@@ -24,35 +26,36 @@ type service struct {
 	must            bool // without it the API refuses what is asked of it
 }
 
-// ready waits until the services that an object needs to work have endpoints, as far as they have in the first cluster: a
-// webhook without one refuses everything.
-func (w *writer) ready(ctx context.Context, want *unstructured.Unstructured) error {
-	for _, s := range backing(want) {
-		up, err := answers(ctx, w.copier.from, s)
+// Await waits until the services that an object needs to work have endpoints in the cluster that it goes to, as far as they have in the
+// one that it comes from: a webhook without one refuses everything. An error is one of reading, or of code fault.Failed when they have
+// none after a minute and the API would refuse what is asked of it.
+func Await(ctx context.Context, from, to *kube.Cluster, want *unstructured.Unstructured, progress cluster.Progress) error {
+	for _, s := range services(want) {
+		up, err := answers(ctx, from, s)
 		if err != nil || !up {
 			continue // it does not work there either, or nobody may know
 		}
-		if err := w.awaitBacking(ctx, s); err != nil {
+		if err := s.await(ctx, to, progress); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *writer) awaitBacking(ctx context.Context, s service) error {
-	deadline := time.NewTimer(backingWithin)
+func (s service) await(ctx context.Context, to *kube.Cluster, progress cluster.Progress) error {
+	deadline := time.NewTimer(within)
 	defer deadline.Stop()
 	again := time.NewTicker(200 * time.Millisecond)
 	defer again.Stop()
 	told := false
 	for {
-		up, err := answers(ctx, w.to, s)
+		up, err := answers(ctx, to, s)
 		if err != nil || up {
 			return err
 		}
 		if !told {
 			told = true
-			w.Progress("waiting for an endpoint of service %s/%s", s.namespace, s.name)
+			progress("waiting for an endpoint of service %s/%s", s.namespace, s.name)
 		}
 		select {
 		case <-ctx.Done():
@@ -61,15 +64,15 @@ func (w *writer) awaitBacking(ctx context.Context, s service) error {
 			if !s.must {
 				return nil
 			}
-			return fault.New(fault.Failed, "service %s/%s, which answers for it, has no ready endpoint within %s: it would refuse everything", s.namespace, s.name, backingWithin).
+			return fault.New(fault.Failed, "service %s/%s, which answers for it, has no ready endpoint within %s: it would refuse everything", s.namespace, s.name, within).
 				WithHint("see why its pods are not ready, and copy again")
 		case <-again.C:
 		}
 	}
 }
 
-// backing lists the services behind an object.
-func backing(obj *unstructured.Unstructured) []service {
+// services lists the services behind an object.
+func services(obj *unstructured.Unstructured) []service {
 	var found []service
 	add := func(config map[string]any, must bool) {
 		namespace, _ := config["namespace"].(string)

@@ -1,4 +1,4 @@
-package objects
+package waiting
 
 import (
 	"fmt"
@@ -21,27 +21,27 @@ func config(name string) *unstructured.Unstructured {
 	return obj
 }
 
-func namesOf(off []putOff) []string {
+func namesOf(off []Object) []string {
 	var found []string
 	for _, o := range off {
-		found = append(found, o.ref.GetName())
+		found = append(found, o.Ref.GetName())
 	}
 	return found
 }
 
-func TestLater(t *testing.T) {
-	l := &later{}
-	if l.take() != nil && len(l.take()) > 0 || l.waits(config("a")) || len(l.arrived("ConfigMap shop/a")) > 0 {
+func TestList(t *testing.T) {
+	l := &List{}
+	if l.Take() != nil && len(l.Take()) > 0 || l.Waits(config("a")) || len(l.Arrived("ConfigMap shop/a")) > 0 {
 		t.Error("something waits before anything was put off")
 	}
-	l.owned(config("b"), []string{"ConfigMap shop/a"}, false)
-	l.owned(config("c"), []string{"ConfigMap shop/a", "ConfigMap shop/b"}, false)
-	l.owned(config("c"), []string{"ConfigMap shop/a", "ConfigMap shop/b"}, false) // put off again by another try
-	l.owned(config("d"), []string{"Secret shop/never"}, false)
-	if !l.waits(config("b")) || l.waits(config("a")) {
+	l.Owned(config("b"), []string{"ConfigMap shop/a"}, false)
+	l.Owned(config("c"), []string{"ConfigMap shop/a", "ConfigMap shop/b"}, false)
+	l.Owned(config("c"), []string{"ConfigMap shop/a", "ConfigMap shop/b"}, false) // put off again by another try
+	l.Owned(config("d"), []string{"Secret shop/never"}, false)
+	if !l.Waits(config("b")) || l.Waits(config("a")) {
 		t.Error("b waits, a does not")
 	}
-	if _, has := l.waiting["ConfigMap shop/b"].ref.Object["data"]; has {
+	if _, has := l.waiting["ConfigMap shop/b"].Ref.Object["data"]; has {
 		t.Error("the content of what waits is kept")
 	}
 	steps := []struct {
@@ -49,30 +49,30 @@ func TestLater(t *testing.T) {
 		got    []string
 		want   []string
 	}{
-		{"b waits for a alone, c for b too", namesOf(l.arrived("ConfigMap shop/a")), []string{"b"}},
-		{"nobody waits for a any more", namesOf(l.arrived("ConfigMap shop/a")), nil},
-		{"what waits for none of those that wait", namesOf(l.take()), []string{"c", "d"}},
-		{"nothing is left", namesOf(l.take()), nil},
+		{"b waits for a alone, c for b too", namesOf(l.Arrived("ConfigMap shop/a")), []string{"b"}},
+		{"nobody waits for a any more", namesOf(l.Arrived("ConfigMap shop/a")), nil},
+		{"what waits for none of those that wait", namesOf(l.Take()), []string{"c", "d"}},
+		{"nothing is left", namesOf(l.Take()), nil},
 	}
 	for _, step := range steps {
 		if diff := cmp.Diff(step.want, step.got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step.reason, diff)
 		}
 	}
-	l.failed(config("f"))
-	if diff := cmp.Diff([]string{"f"}, namesOf(l.failures())); diff != "" || len(l.failures()) > 0 {
+	l.Failed(config("f"))
+	if diff := cmp.Diff([]string{"f"}, namesOf(l.Failures())); diff != "" || len(l.Failures()) > 0 {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
 }
 
-// TestLaterLetsEverythingGo: whoever waits for whom, in circles too, each that waits comes out once, and after those it waits for
+// TestEverythingComes: whoever waits for whom, in circles too, each that waits comes out once, and after those it waits for
 // unless they wait for it in turn.
-func TestLaterLetsEverythingGo(t *testing.T) {
+func TestEverythingComes(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		count := rapid.IntRange(1, 12).Draw(r, "objects")
 		name := func(i int) string { return fmt.Sprintf("n%02d", i) }
 		needs := map[string][]string{}
-		l := &later{}
+		l := &List{}
 		for i := range count {
 			for _, j := range rapid.SliceOfNDistinct(rapid.IntRange(0, count+2), 0, 3, rapid.ID[int]).Draw(r, "waits for") {
 				if i != j {
@@ -84,17 +84,17 @@ func TestLaterLetsEverythingGo(t *testing.T) {
 				for _, owner := range owners {
 					missing = append(missing, ident.Of(config(owner)))
 				}
-				l.owned(config(name(i)), missing, false)
+				l.Owned(config(name(i)), missing, false)
 			}
 		}
 		waiting := maps.Clone(needs)
 		come := map[string]bool{}
 		broken := map[string]bool{}
-		follow := func(off []putOff) {
+		follow := func(off []Object) {
 			for len(off) > 0 {
-				var next []putOff
+				var next []Object
 				for _, o := range off {
-					ref := o.ref
+					ref := o.Ref
 					if come[ref.GetName()] {
 						r.Fatalf("%s comes twice", ref.GetName())
 					}
@@ -104,14 +104,14 @@ func TestLaterLetsEverythingGo(t *testing.T) {
 						}
 					}
 					come[ref.GetName()] = true
-					next = append(next, l.arrived(ident.Of(ref))...)
+					next = append(next, l.Arrived(ident.Of(ref))...)
 				}
 				off = next
 			}
 		}
-		follow(l.take())
+		follow(l.Take())
 		for {
-			ref, owners := l.cycle()
+			ref, owners := l.Cycle()
 			if ref == nil {
 				break
 			}
@@ -119,7 +119,7 @@ func TestLaterLetsEverythingGo(t *testing.T) {
 				r.Fatalf("%s waits for nothing", ref.GetName())
 			}
 			broken[ref.GetName()] = true
-			follow([]putOff{{ref: ref}})
+			follow([]Object{{Ref: ref}})
 		}
 		if diff := cmp.Diff(slices.Sorted(maps.Keys(needs)), slices.Sorted(maps.Keys(come))); diff != "" {
 			r.Fatalf("(-waited +came):\n%s", diff)

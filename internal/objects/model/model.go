@@ -1,9 +1,9 @@
-package objects
+// Package model says what a copy would write, without writing it.
+package model
 
 import (
 	"context"
 	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -11,50 +11,64 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/gather"
+	"github.com/crossfade-dev/crossfade/internal/objects/relate"
+	"github.com/crossfade-dev/crossfade/internal/objects/retry"
+	"github.com/crossfade-dev/crossfade/internal/objects/stamp"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
+	"github.com/crossfade-dev/crossfade/internal/objects/write"
 )
 
 // Model says what a copy from one cluster to another would write, for comparing it with what is there. It only reads, and may be
 // used by many goroutines.
 type Model struct {
-	copier *copier
+	from   *kube.Cluster
+	rules  decide.Rules
+	mark   stamp.Mark
+	decide *decide.Decider
 	there  *decide.Decider // decides about objects of the other cluster
-	active bool            // nothing is withheld in the other cluster
-	hidden bool            // whether it is active may not be known
+	writer *write.Writer
+	active bool // nothing is withheld in the other cluster
+	hidden bool // whether it is active may not be known
 }
 
-// NewModel makes a model of the copy that the rules ask for, of kinds that the first cluster serves. An error is one of reading the clusters.
-func NewModel(ctx context.Context, from, to *kube.Cluster, rules decide.Rules, kinds []kube.Resource) (*Model, error) {
-	c, err := newCopier(ctx, from, to, Options{Rules: rules, Progress: func(string, ...any) {}})
+// New makes a model of the copy that the rules ask for, of kinds that the first cluster serves. An error is one of reading the clusters.
+func New(ctx context.Context, from, to *kube.Cluster, rules decide.Rules, kinds []kube.Resource) (*Model, error) {
+	mark, err := stamp.Of(ctx, from)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{copier: c, there: c.decide.In(ownersIn(to))}
+	m := &Model{
+		from: from, rules: rules, mark: mark, decide: decide.New(rules, decide.OwnersIn(from)),
+		writer: &write.Writer{From: from, To: to, Relate: relate.New(to, rules.References, relate.Remembered), DryRun: true},
+	}
+	m.there = m.decide.In(decide.OwnersIn(to))
 	m.active, err = withhold.Active(ctx, to)
 	if m.hidden = apierrors.IsForbidden(err); err != nil && !m.hidden {
 		return nil, err
 	}
 	kinds = slices.DeleteFunc(slices.Clone(kinds), func(r kube.Resource) bool { return !m.MayCopy(r) })
-	return m, c.gather(ctx, kinds)
+	impatient := retry.New(from, to, 0, nil)
+	return m, gather.New(from, rules, m.decide, impatient).Gather(ctx, kinds)
 }
 
 // MayCopy reports whether any object of a kind is copied.
-func (m *Model) MayCopy(resource kube.Resource) bool { return m.copier.decide.MayCopy(resource) }
+func (m *Model) MayCopy(resource kube.Resource) bool { return m.decide.MayCopy(resource) }
 
 // Skips says why an object of the first cluster is not copied; decide.None when it is.
 func (m *Model) Skips(ctx context.Context, resource kube.Resource, obj *unstructured.Unstructured) (decide.Reason, error) {
-	return m.copier.decide.Object(ctx, resource, obj)
+	return m.decide.Object(ctx, resource, obj)
 }
 
 // Asks reports whether the rules ask for an object, which does not mean that it is copied.
 func (m *Model) Asks(resource kube.Resource, obj *unstructured.Unstructured) bool {
-	return m.copier.decide.Asked(resource, obj)
+	return m.decide.Asked(resource, obj)
 }
 
 // Keeps says why existing stays as it is although obj, its peer in the first cluster, is copied; decide.None when it does not.
 func (m *Model) Keeps(resource kube.Resource, obj, existing *unstructured.Unstructured) decide.Reason {
-	reason := m.copier.decide.Keep(resource, obj, existing)
-	if reason == decide.None && m.copier.policy(obj) == "target" && decide.Edited(existing) {
+	reason := m.decide.Keep(resource, obj, existing)
+	if reason == decide.None && m.rules.Policy(obj) == "target" && decide.Edited(existing) {
 		return decide.Changed
 	}
 	return reason
@@ -66,7 +80,7 @@ func (m *Model) SkipsThere(ctx context.Context, resource kube.Resource, obj *uns
 }
 
 // Made reports whether a copy from the first cluster made an object of the other, as opposed to having found it there.
-func (m *Model) Made(theirs *unstructured.Unstructured) bool { return m.copier.isOurs(theirs) }
+func (m *Model) Made(theirs *unstructured.Unstructured) bool { return m.mark.Made(theirs) }
 
 // Wanted is an object as a copy would write it over one that is there.
 type Wanted struct {
@@ -80,20 +94,19 @@ type Wanted struct {
 
 // Want is obj as a copy would write it over existing. Owners that are not there are left out.
 func (m *Model) Want(ctx context.Context, obj, existing *unstructured.Unstructured) (Wanted, error) {
-	w := &writer{copier: m.copier, from: obj}
-	plain, _, err := w.prepare(ctx)
+	plain, _, err := m.writer.Prepare(ctx, obj, false)
 	if err != nil {
 		return Wanted{}, err
 	}
 	scaled := plain.DeepCopy()
-	keepScale(scaled, existing)
+	write.KeepScale(scaled, existing)
 	want := Wanted{Object: scaled, plain: plain, scaled: scaled}
 	want.Scaled = !field.Equal(field.Map(plain, "spec")["replicas"], field.Map(scaled, "spec")["replicas"])
-	_, want.Copied = m.written(existing)
+	_, want.Copied = m.mark.Written(existing)
 	if m.active {
 		return want, nil
 	}
-	held, err := withhold.Hold(ctx, scaled, m.copier.from.Find)
+	held, err := withhold.Hold(ctx, scaled, m.from.Find)
 	if err != nil {
 		return Wanted{}, err
 	}
@@ -107,22 +120,6 @@ func (m *Model) Want(ctx context.Context, obj, existing *unstructured.Unstructur
 
 // Current reports whether what a copy has written to existing is what it would write now, values of Secrets aside.
 func (m *Model) Current(want Wanted, existing *unstructured.Unstructured) bool {
-	written, copied := m.written(existing)
-	return copied && (m.digest(want.plain, existing) == written || m.digest(want.scaled, existing) == written)
-}
-
-// written is the digest of what a copy from the first cluster has written to an object.
-func (m *Model) written(existing *unstructured.Unstructured) (digest string, copied bool) {
-	label, _ := strings.CutPrefix(kube.Copied(existing), takenOver)
-	return strings.CutPrefix(label, m.copier.mark)
-}
-
-// digest is what a copy that wrote the object over existing would put into its label.
-func (m *Model) digest(obj, existing *unstructured.Unstructured) string {
-	obj = obj.DeepCopy()
-	m.copier.stamp(obj, existing)
-	labels := obj.GetLabels()
-	delete(labels, kube.CopiedLabel)
-	obj.SetLabels(labels)
-	return digest(released(obj))
+	written, copied := m.mark.Written(existing)
+	return copied && (stamp.Digest(want.plain, existing) == written || stamp.Digest(want.scaled, existing) == written)
 }

@@ -1,46 +1,59 @@
-package objects
+// Package survey finds out which kinds of a cluster can be copied to another, and says why the others cannot.
+package survey
 
 import (
 	"context"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
-	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/definition"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 	"github.com/crossfade-dev/crossfade/internal/objects/pair"
+	"github.com/crossfade-dev/crossfade/internal/objects/retry"
 )
 
-// survey finds out what can be copied at all, before anything is written: the kinds of the first cluster, without those of which no
+// Surveyor looks at two clusters before anything is copied.
+type Surveyor struct {
+	From, To *kube.Cluster
+	Decide   *decide.Decider
+	Tally    *outcome.Tally // counts what cannot be copied
+	Progress cluster.Progress
+}
+
+// Kinds finds out what can be copied at all, before anything is written: the kinds of the first cluster, without those of which no
 // object is copied. Objects of kinds that the other cluster does not serve, and that no definition among the copied ones
 // brings, are reported here and now.
-func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
-	ours, missing, err := c.from.Resources(ctx)
+func (s *Surveyor) Kinds(ctx context.Context) ([]kube.Resource, error) {
+	ours, missing, err := s.From.Resources(ctx)
 	if err != nil {
 		return nil, err
 	}
-	theirs, _, err := c.to.Resources(ctx)
+	theirs, _, err := s.To.Resources(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, group := range missing {
-		c.tally.remark(&c.tally.report.NotServed, "%s of the first cluster, whose own API server does not answer", group)
+		s.Tally.NotServed("%s of the first cluster, whose own API server does not answer", group)
 	}
-	brought, err := c.definitions(ctx, ours, theirs)
+	brought, err := s.definitions(ctx, ours, theirs)
 	if err != nil {
 		return nil, err
 	}
 	var copied []kube.Resource
 	for _, r := range ours {
-		if c.decide.Kind(r) != decide.None || !c.decide.AskedKind(r) {
+		if s.Decide.Kind(r) != decide.None || !s.Decide.AskedKind(r) {
 			continue // nobody wants to read how many events were not copied
 		}
-		if _, ok := pair.Version(r, theirs); ok || slices.Contains(brought, r.GroupResource().String()) {
+		if _, ok := pair.Version(r, theirs); ok || slices.Contains(brought, r.GroupResource()) {
 			copied = append(copied, r)
 			continue
 		}
-		if err := c.unserved(ctx, r, theirs); err != nil {
+		if err := s.unserved(ctx, r, theirs); err != nil {
 			return nil, err
 		}
 	}
@@ -49,10 +62,8 @@ func (c *copier) survey(ctx context.Context) ([]kube.Resource, error) {
 
 // definitions are the resources that definitions bring which will be copied: that the other cluster does not serve, or in other
 // versions because an earlier copy brought them before they changed.
-func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) ([]string, error) {
-	i := slices.IndexFunc(ours, func(r kube.Resource) bool {
-		return r.GroupKind().String() == "CustomResourceDefinition.apiextensions.k8s.io"
-	})
+func (s *Surveyor) definitions(ctx context.Context, ours, theirs []kube.Resource) ([]schema.GroupResource, error) {
+	i := slices.IndexFunc(ours, func(r kube.Resource) bool { return r.GroupKind() == definition.Kind })
 	if i < 0 {
 		return nil, nil
 	}
@@ -60,38 +71,33 @@ func (c *copier) definitions(ctx context.Context, ours, theirs []kube.Resource) 
 	if version, ok := pair.Version(resource, theirs); ok {
 		resource.Version = version
 	}
-	var brought []string
-	for obj, err := range c.from.List(ctx, resource.GroupVersionResource, kube.Query{}) {
+	var brought []schema.GroupResource
+	for obj, err := range s.From.List(ctx, resource.GroupVersionResource, kube.Query{}) {
 		if err != nil {
 			return nil, nil //nolint:nilerr // one who may not read definitions copies none; their kind is reported in its turn
 		}
-		reason, err := c.decide.Object(ctx, resource, obj)
-		if passes(err) {
+		reason, err := s.Decide.Object(ctx, resource, obj)
+		if retry.Passes(err) {
 			return nil, err
 		}
 		if err != nil || reason != decide.None && reason != decide.Unselected { // one that selected objects need is selected with them
 			continue // what cannot be decided is reported when its turn comes
 		}
-		comes, err := c.comes(ctx, resource, obj, ours, theirs)
+		comes, err := s.comes(ctx, resource, obj, ours, theirs)
 		if err != nil {
 			return nil, err
 		}
 		if comes {
-			brought = append(brought, defined(obj))
+			brought = append(brought, definition.Resource(obj))
 		}
 	}
 	return brought, nil
 }
 
-// defined is the resource that a definition defines, as schema.GroupResource writes it.
-func defined(definition *unstructured.Unstructured) string {
-	return field.String(definition, "spec", "names", "plural") + "." + field.String(definition, "spec", "group")
-}
-
 // comes reports whether copying a definition changes how the other cluster serves its kind.
-func (c *copier) comes(ctx context.Context, resource kube.Resource, definition *unstructured.Unstructured, ours, theirs []kube.Resource) (bool, error) {
+func (s *Surveyor) comes(ctx context.Context, resource kube.Resource, crd *unstructured.Unstructured, ours, theirs []kube.Resource) (bool, error) {
 	at := func(all []kube.Resource) int {
-		return slices.IndexFunc(all, func(r kube.Resource) bool { return r.GroupResource().String() == defined(definition) })
+		return slices.IndexFunc(all, func(r kube.Resource) bool { return r.GroupResource() == definition.Resource(crd) })
 	}
 	here, there := at(ours), at(theirs)
 	if here < 0 || there < 0 {
@@ -100,40 +106,40 @@ func (c *copier) comes(ctx context.Context, resource kube.Resource, definition *
 	if _, common := pair.Version(ours[here], theirs); common {
 		return false, nil
 	}
-	existing, err := c.to.Get(ctx, definition)
+	existing, err := s.To.Get(ctx, crd)
 	if err != nil {
 		return false, err
 	}
-	return c.decide.Keep(resource, definition, existing) == decide.None, nil
+	return s.Decide.Keep(resource, crd, existing) == decide.None, nil
 }
 
 // unserved reports the objects of a kind that the other cluster does not serve, or in none of the versions of this one, and that would be
 // copied.
-func (c *copier) unserved(ctx context.Context, r kube.Resource, theirs []kube.Resource) error {
+func (s *Surveyor) unserved(ctx context.Context, r kube.Resource, theirs []kube.Resource) error {
 	reason := WhyUnserved(r, theirs)
 	lost := false
-	for obj, err := range c.from.List(ctx, r.GroupVersionResource, kube.Query{}) {
+	for obj, err := range s.From.List(ctx, r.GroupVersionResource, kube.Query{}) {
 		if err != nil {
-			return c.unreadable(r, err)
+			return s.unreadable(r, err)
 		}
-		why, err := c.decide.Object(ctx, r, obj)
-		if passes(err) {
+		why, err := s.Decide.Object(ctx, r, obj)
+		if retry.Passes(err) {
 			return err
 		}
 		if err != nil {
-			c.tally.fail(obj, err)
+			s.Tally.Fail(obj, err)
 			continue
 		}
 		if why != decide.None {
-			c.tally.skip(obj, why)
+			s.Tally.Skip(obj, why)
 			continue
 		}
 		lost = true
-		c.tally.add(obj, Fail, reason)
+		s.Tally.Add(obj, outcome.Fail, reason)
 	}
 	if lost {
-		c.tally.remark(&c.tally.report.NotServed, "%s", r.GroupResource())
-		c.Progress("%s cannot be copied: %s", r.GroupResource(), reason)
+		s.Tally.NotServed("%s", r.GroupResource())
+		s.Progress("%s cannot be copied: %s", r.GroupResource(), reason)
 	}
 	return nil
 }
@@ -150,11 +156,11 @@ func WhyUnserved(r kube.Resource, theirs []kube.Resource) string {
 }
 
 // unreadable counts a kind that cannot be listed, and returns what may pass.
-func (c *copier) unreadable(r kube.Resource, err error) error {
-	if passes(err) {
+func (s *Surveyor) unreadable(r kube.Resource, err error) error {
+	if retry.Passes(err) {
 		return err
 	}
-	c.tally.failKind(r, err)
+	s.Tally.FailKind(r, err)
 	return nil
 }
 

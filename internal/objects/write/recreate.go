@@ -1,4 +1,4 @@
-package objects
+package write
 
 import (
 	"context"
@@ -8,12 +8,15 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
+	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
 // precious kinds are never deleted to be made again: data, or other objects, would go with them.
@@ -40,11 +43,11 @@ func ignored(want, existing *unstructured.Unstructured) bool {
 }
 
 // replace makes an object again, unless that would undo what somebody has changed in it.
-func (w *writer) replace(ctx context.Context, want, existing *unstructured.Unstructured, policy string) (Action, string, error) {
+func (w *Writer) replace(ctx context.Context, want, existing *unstructured.Unstructured, policy string) (outcome.Action, string, error) {
 	if policy != "source" && decide.Edited(existing) {
-		return Conflict, "a field that cannot be changed differs, and it was changed here since it was copied", nil
+		return outcome.Conflict, "a field that cannot be changed differs, and it was changed here since it was copied", nil
 	}
-	return Update, "deleted and created again", w.recreate(ctx, want, existing)
+	return outcome.Update, "deleted and created again", w.recreate(ctx, want, existing)
 }
 
 // goneWithin bounds how long an object that is deleted to be made again may take to go.
@@ -53,7 +56,7 @@ const goneWithin = 30 * time.Second
 // recreate deletes an object whose change cannot be written, and makes it again. What it owns stays: the new one adopts it. Pods
 // of a selector that has changed cannot be adopted and go with it; claims stay in any case. Only what Crossfade has created is
 // ever deleted. Cut off anywhere, the next copy goes on: the object is there with its old fields, or it is not.
-func (w *writer) recreate(ctx context.Context, want, existing *unstructured.Unstructured) error {
+func (w *Writer) recreate(ctx context.Context, want, existing *unstructured.Unstructured) error {
 	switch {
 	case slices.Contains(precious, want.GroupVersionKind().GroupKind().String()):
 		return fault.New(fault.Failed, "%s differs in a field that cannot be changed, and is never deleted to be made again", ident.Of(want)).
@@ -62,36 +65,36 @@ func (w *writer) recreate(ctx context.Context, want, existing *unstructured.Unst
 		return fault.New(fault.Failed, "%s differs in a field that cannot be changed, and was not made by Crossfade", ident.Of(want)).
 			WithHint("delete it in the other cluster, or leave it out with copy.exclude")
 	}
-	remove := w.to.DeleteAlone
+	remove := w.To.DeleteAlone
 	if !field.Equal(field.Map(want, "spec", "selector"), field.Map(existing, "spec", "selector")) {
 		if err := w.keepClaims(ctx, existing); err != nil {
 			return err
 		}
-		remove = w.to.Delete
+		remove = w.To.Delete
 	}
 	if err := remove(ctx, existing); err != nil {
 		return err
 	}
-	w.relate.Forget(existing)
+	w.Relate.Forget(existing)
 	if err := w.goes(ctx, existing); err != nil {
 		return err
 	}
-	w.stamp(want, nil)
-	created, err := w.to.Create(ctx, want)
+	w.Mark.Put(want, nil)
+	created, err := w.To.Create(ctx, want)
 	if err != nil {
 		return err
 	}
 	if created == nil {
 		return fault.New(fault.Unavailable, "%s was made by somebody else while it was made again", ident.Of(want))
 	}
-	w.relate.Learn(created)
+	w.Relate.Learn(created)
 	return nil
 }
 
 // leaves returns when an object of the other cluster that is being deleted is out of the way of one that shall be made there. What
 // others are in is waited for, as nothing can be made in it; anything else is to be tried again.
-func (w *writer) leaves(ctx context.Context, existing *unstructured.Unstructured) error {
-	holds := isDefinition(existing) || existing.GroupVersionKind().GroupKind().String() == "Namespace"
+func (w *writing) leaves(ctx context.Context, existing *unstructured.Unstructured) error {
+	holds := definition.Is(existing) || existing.GroupVersionKind().GroupKind().String() == "Namespace"
 	switch {
 	case w.DryRun:
 		return nil
@@ -104,13 +107,13 @@ func (w *writer) leaves(ctx context.Context, existing *unstructured.Unstructured
 }
 
 // goes waits until an object that was deleted is gone.
-func (w *writer) goes(ctx context.Context, obj *unstructured.Unstructured) error {
+func (w *Writer) goes(ctx context.Context, obj *unstructured.Unstructured) error {
 	ctx, cancel := context.WithTimeout(ctx, goneWithin)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		now, err := w.to.Get(ctx, obj)
+		now, err := w.To.Get(ctx, obj)
 		if err == nil && (now == nil || now.GetUID() != obj.GetUID()) {
 			return nil
 		}
@@ -126,12 +129,14 @@ func (w *writer) goes(ctx context.Context, obj *unstructured.Unstructured) error
 	}
 }
 
+var claims = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+
 // keepClaims has a StatefulSet let go of the claims that would be deleted with it.
-func (w *writer) keepClaims(ctx context.Context, existing *unstructured.Unstructured) error {
+func (w *Writer) keepClaims(ctx context.Context, existing *unstructured.Unstructured) error {
 	if field.String(existing, "spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted") != "Delete" {
 		return nil
 	}
-	if _, err := w.to.Patch(ctx, existing, []byte(`{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenDeleted":"Retain"}}}`)); err != nil {
+	if _, err := w.To.Patch(ctx, existing, []byte(`{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenDeleted":"Retain"}}}`)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, goneWithin)
@@ -151,8 +156,8 @@ func (w *writer) keepClaims(ctx context.Context, existing *unstructured.Unstruct
 	}
 }
 
-func (w *writer) ownsClaims(ctx context.Context, set *unstructured.Unstructured) (bool, error) {
-	for claim, err := range w.to.List(ctx, claims, kube.Query{Namespace: set.GetNamespace()}) {
+func (w *Writer) ownsClaims(ctx context.Context, set *unstructured.Unstructured) (bool, error) {
+	for claim, err := range w.To.List(ctx, claims, kube.Query{Namespace: set.GetNamespace()}) {
 		if err != nil {
 			return false, err
 		}

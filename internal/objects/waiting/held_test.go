@@ -1,4 +1,4 @@
-package objects
+package waiting
 
 import (
 	"fmt"
@@ -17,31 +17,31 @@ func waiter(name, text string) *unstructured.Unstructured {
 
 // TestHeld: of objects that wait some are held with their content, so that memory does not grow with their number or their size.
 func TestHeld(t *testing.T) {
-	l := &later{}
+	l := &List{}
 	for i := range heldWhole + 10 {
-		l.owned(waiter(fmt.Sprintf("a-%05d", i), "x"), []string{"ConfigMap shop/owner"}, true)
+		l.Owned(waiter(fmt.Sprintf("a-%05d", i), "x"), []string{"ConfigMap shop/owner"}, true)
 	}
-	l.owned(waiter("a-00000", "y"), []string{"ConfigMap shop/owner"}, false) // is put off once more
+	l.Owned(waiter("a-00000", "y"), []string{"ConfigMap shop/owner"}, false) // is put off once more
 	if l.whole != heldWhole {
 		t.Errorf("%d objects are held, want %d", l.whole, heldWhole)
 	}
 	held := 0
-	for _, o := range l.arrived("ConfigMap shop/owner") {
-		if o.obj != nil {
+	for _, o := range l.Arrived("ConfigMap shop/owner") {
+		if o.Content != nil {
 			held++
 		}
-		if wantAbsent := o.ref.GetName() != "a-00000"; o.absent != wantAbsent {
-			t.Errorf("%s: absent %v", o.ref.GetName(), o.absent)
+		if wantAbsent := o.Ref.GetName() != "a-00000"; o.Absent != wantAbsent {
+			t.Errorf("%s: absent %v", o.Ref.GetName(), o.Absent)
 		}
-		if _, has := o.ref.Object["data"]; has {
-			t.Errorf("the reference to %s has content", o.ref.GetName())
+		if _, has := o.Ref.Object["data"]; has {
+			t.Errorf("the reference to %s has content", o.Ref.GetName())
 		}
 	}
 	if held != heldWhole || l.whole != 0 || len(l.waiting) != 0 {
 		t.Errorf("%d came with their content, %d are still held, %d wait", held, l.whole, len(l.waiting))
 	}
-	l.owned(waiter("large", strings.Repeat("x", 1<<20)), []string{"ConfigMap shop/owner"}, true)
-	if taken := l.take(); len(taken) != 1 || taken[0].obj != nil {
+	l.Owned(waiter("large", strings.Repeat("x", 1<<20)), []string{"ConfigMap shop/owner"}, true)
+	if taken := l.Take(); len(taken) != 1 || taken[0].Content != nil {
 		t.Errorf("a large object is held: %v", taken)
 	}
 }
