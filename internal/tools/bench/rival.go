@@ -62,7 +62,7 @@ func rival(size int) func(context.Context) ([]number, error) {
 }
 
 // velero has Velero back up the first cluster and restore that into an empty one, and returns the time of both. Whatever is not restored is
-// an error: nothing else may make Velero slow.
+// an error: only times of the same objects compare.
 func (l *lab) velero(ctx context.Context) (time.Duration, error) {
 	const name = "bench"
 	ctx, cancel := context.WithTimeout(ctx, startTime+time.Duration(l.size)*eachTime)
