@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/tools/bench/crowd"
@@ -30,10 +31,8 @@ const (
 // rival measures copies of so many objects against Velero's backup and restore of the same.
 func rival(size int) func(context.Context) ([]number, error) {
 	return func(ctx context.Context) ([]number, error) {
-		build := exec.CommandContext(ctx, "go", "run", "./internal/tools/bundle", "velero")
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		if err := build.Run(); err != nil {
-			return nil, fmt.Errorf("cannot build Velero: %w", err)
+		if err := buildVelero(ctx); err != nil {
+			return nil, err
 		}
 		l, err := newLab(ctx, size, crowd.Of(size).Named(longestName))
 		if err != nil {
@@ -59,6 +58,18 @@ func rival(size int) func(context.Context) ([]number, error) {
 			Ratio: ratio, Hold: ">= 10", Holds: ratio >= 10,
 		}}, nil
 	}
+}
+
+// buildVelero builds the bundle, unless that was done before. When ctx ends, so does everything that it runs.
+func buildVelero(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "run", "./internal/tools/bundle", "velero")
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("cannot build Velero: %w", err)
+	}
+	return nil
 }
 
 // velero has Velero back up the first cluster and restore that into an empty one, and returns the time of both. Whatever is not restored is
