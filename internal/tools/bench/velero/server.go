@@ -124,31 +124,31 @@ const lookEvery = 100 * time.Millisecond
 
 // await waits until an object is in a phase, and returns it.
 func (s *process) await(ctx context.Context, c *kube.Cluster, obj *unstructured.Unstructured, phase string) (*unstructured.Unstructured, error) {
-	fail := func(found *unstructured.Unstructured, err error) error {
+	var last any = "it was not seen"
+	fail := func(err error) error {
 		log, _ := os.ReadFile(s.log) // without it there is still the error
-		state := "it is not there"
-		if found != nil {
-			state = fmt.Sprint(found.Object["status"])
-		}
-		return fmt.Errorf("%s of Velero is not %s: %w; %s\n%s", strings.ToLower(obj.GetKind()), phase, err, state, end(log))
+		return fmt.Errorf("%s of Velero is not %s: %w; %v\n%s", strings.ToLower(obj.GetKind()), phase, err, last, end(log))
 	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		found, err := c.Get(ctx, obj)
-		if err != nil {
-			return nil, fail(found, err)
+		if err != nil && !kube.Unreachable(err) {
+			return nil, fail(err)
+		}
+		if found != nil {
+			last = found.Object["status"]
 		}
 		if done, err := verdict(found, phase); err != nil {
-			return nil, fail(found, err)
+			return nil, fail(err)
 		} else if done {
 			return found, nil
 		}
 		select {
 		case <-s.ended:
-			return nil, fail(found, fmt.Errorf("the server has ended: %s", s.cmd.ProcessState))
+			return nil, fail(fmt.Errorf("the server has ended: %s", s.cmd.ProcessState))
 		case <-ctx.Done():
-			return nil, fail(found, ctx.Err())
+			return nil, fail(ctx.Err())
 		case <-tick.C:
 		}
 	}
