@@ -100,7 +100,7 @@ func (l *lab) velero(ctx context.Context) (time.Duration, error) {
 	}
 	count, err := part.Count(ctx, to, crowd.Labels())
 	if err == nil && count != l.size {
-		err = fmt.Errorf("Velero has restored %d of %d objects, with %d warnings", count, l.size, restore.Warnings)
+		err = fmt.Errorf("%d of %d objects were restored by Velero, with %d warnings", count, l.size, restore.Warnings)
 	}
 	say("Velero restored %d: %s; processor time %s, of the server %s", count, show(restore.Took), show(restore.CPU), show(l.to.CPU()))
 	return backup.Took + restore.Took, err
