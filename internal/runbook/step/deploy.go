@@ -229,7 +229,7 @@ func (t *Toolbox) Praise(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "recording that the version is good", "", func(ctx context.Context, j *job) error {
 		d := j.plan.Deploy
 		j.done = fmt.Sprintf("%s %s is good", d.Unit.Name, d.Version())
-		if err := j.Records.MarkGood(ctx, j.release()); err != nil || d.GoodTag == "" {
+		if err := j.Records.MarkGood(ctx, j.release()); err != nil || !d.Tags() {
 			return err
 		}
 		if err := j.images().Move(ctx, d.Image, d.GoodTag, d.Unit.Version); err != nil {
