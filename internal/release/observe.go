@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
@@ -75,7 +76,7 @@ func (b *BlueGreen) versions(ctx context.Context) (map[colour.Colour]*unstructur
 		if err != nil {
 			return nil, err
 		}
-		if kube.Origin(d) != "" {
+		if manager.Origin(d) != "" {
 			found[colour.Colour(d.GetLabels()[colour.Label])] = d
 		}
 	}

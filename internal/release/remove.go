@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
 
@@ -60,7 +61,7 @@ func (b *BlueGreen) own(ctx context.Context, c colour.Colour, kinds []schema.Gro
 			if err != nil {
 				return nil, err
 			}
-			if kube.Origin(obj) != "" {
+			if manager.Origin(obj) != "" {
 				own = append(own, obj)
 			}
 		}

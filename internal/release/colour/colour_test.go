@@ -127,6 +127,43 @@ func TestSplitRefuses(t *testing.T) {
 	}
 }
 
+// TestSplitRefusesTwice refuses what has the right shape, but cannot run beside another version of itself, or has no room for its names.
+func TestSplitRefusesTwice(t *testing.T) {
+	const recreate = "spec:\n  strategy: {type: Recreate}\n  replicas: 3"
+	long := func(n int) string { return strings.Repeat("n", n) }
+	tests := map[string]struct{ reason, old, new, more, says string }{
+		"Recreate":       {reason: "two versions must not run at a time", old: "spec:\n  replicas: 3", new: recreate, says: "apps/Deployment shop/web has the strategy Recreate"},
+		"ScaledObject":   {reason: "it would scale nothing", more: "{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: web, namespace: shop}, spec: {scaleTargetRef: {name: web}}}", says: "keda.sh/ScaledObject shop/web refers to apps/Deployment shop/web by its name"},
+		"Vertical":       {reason: "it would scale nothing", more: "{apiVersion: autoscaling.k8s.io/v1, kind: VerticalPodAutoscaler, metadata: {name: web, namespace: shop}, spec: {targetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}}", says: "autoscaling.k8s.io/VerticalPodAutoscaler shop/web refers"},
+		"TakenPreview":   {reason: "it would be overwritten", more: "{apiVersion: v1, kind: Service, metadata: {name: web-preview, namespace: shop}, spec: {selector: {app: mail}}}", says: "Service shop/web-preview, which is the name of the preview"},
+		"TakenColour":    {reason: "it would be overwritten", more: "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings-green, namespace: shop}}", says: "ConfigMap shop/settings-green, which is the name of ConfigMap shop/settings in green"},
+		"LongService":    {reason: "the preview's name is a DNS label", old: "kind: Service, metadata: {name: web, ", new: "kind: Service, metadata: {name: " + long(56) + ", ", says: "is 56 characters long, and there is room for 55"},
+		"LongDeployment": {reason: "its ReplicaSets have a hash", old: "kind: Deployment\nmetadata: {name: web,", new: "kind: Deployment\nmetadata: {name: " + long(237) + ",", says: "is 237 characters long, and there is room for 236"},
+		"LongConfigMap":  {reason: "a name has at most 253", old: "settings", new: long(248), says: "is 248 characters long, and there is room for 247"},
+
+		"RoomForService":    {reason: "just enough", old: "kind: Service, metadata: {name: web, ", new: "kind: Service, metadata: {name: " + long(55) + ", "},
+		"RoomForDeployment": {reason: "just enough", old: "kind: Deployment\nmetadata: {name: web,", new: "kind: Deployment\nmetadata: {name: " + long(236) + ","},
+		"RoomForConfigMap":  {reason: "just enough", old: "settings", new: long(247)},
+		"OtherScaled":       {reason: "it scales something else", more: "{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: mail, namespace: shop}, spec: {scaleTargetRef: {name: mail}}}"},
+		"OldAutoscaler":     {reason: "of any version", old: "autoscaling/v2", new: "autoscaling/v1"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			edited := shop
+			if tc.old != "" {
+				edited = strings.ReplaceAll(shop, tc.old, tc.new)
+			}
+			p, err := Split("web", kubetest.Objects(t, edited+"\n---\n"+tc.more))
+			if tc.says == "" && err == nil && p.Workload != nil {
+				return
+			}
+			if tc.says == "" || fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), tc.says) || fault.HintOf(err) == "" {
+				t.Errorf("%s: got %v, want one of code invalid with a hint that says %q", tc.reason, err, tc.says)
+			}
+		})
+	}
+}
+
 func TestPaint(t *testing.T) {
 	p := parts(t)
 	before := cmp.Diff(nil, p.own)
