@@ -221,6 +221,30 @@ func (l *lab) reached(t *testing.T, ns, service string) []string {
 	return slices.Compact(reached)
 }
 
+// podOf names a pod of a version.
+func (l *lab) podOf(t *testing.T, ns, version string) string {
+	t.Helper()
+	pods, err := l.c.Core().Pods(ns).List(t.Context(), metav1.ListOptions{LabelSelector: "version=" + version})
+	if err != nil || len(pods.Items) == 0 {
+		t.Fatalf("no pod of %s: %v", version, err)
+	}
+	return pods.Items[0].Name
+}
+
+// release takes the finalizers off an object, "Kind namespace/name".
+func (l *lab) release(t *testing.T, ns, held string) {
+	t.Helper()
+	kind, name, _ := strings.Cut(held, " "+ns+"/")
+	ref := &unstructured.Unstructured{}
+	ref.SetAPIVersion("v1")
+	ref.SetKind(kind)
+	ref.SetNamespace(ns)
+	ref.SetName(name)
+	if _, err := l.c.Patch(t.Context(), ref, []byte(`{"metadata":{"finalizers":null}}`)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // reach wants the users of every Service to reach one version.
 func (l *lab) reach(t *testing.T, ns, version string) {
 	t.Helper()

@@ -55,6 +55,16 @@ func testLife(t *testing.T, l *lab, ns string) {
 	l.reach(t, ns, "v2")
 
 	l.server.WriteAs(t, "kubectl-create", at(ns, "", `{apiVersion: v1, kind: ConfigMap, metadata: {name: copy, namespace: NS, labels: {crossfade.dev/service: web, crossfade.dev/colour: blue, crossfade.dev/origin: created}}}`))
+	pod := l.podOf(t, ns, "v1")
+	for _, held := range []string{"{apiVersion: v1, kind: ConfigMap, metadata: {name: settings-blue, namespace: NS", "{apiVersion: v1, kind: Pod, metadata: {name: " + pod + ", namespace: NS"} {
+		l.server.WriteAs(t, "holder", at(ns, "", held+", finalizers: [example.com/hold]}}"))
+	}
+	for _, held := range []string{"ConfigMap " + ns + "/settings-blue", "Pod " + ns + "/" + pod} {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		refused(t, b.Remove(ctx, colour.Blue), fault.Failed, held+" is still there after it was deleted")
+		cancel()
+		l.release(t, ns, held)
+	}
 	ok(t, "remove", func(ctx context.Context) error { return b.Remove(ctx, colour.Blue) })
 	ok(t, "remove again", func(ctx context.Context) error { return b.Remove(ctx, colour.Blue) })
 	for name, want := range map[string]bool{"settings-blue": false, "settings-green": true, "copy": true} {

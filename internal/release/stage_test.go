@@ -3,6 +3,7 @@ package release_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -228,9 +229,11 @@ func (s *scissors) handle(pass http.Handler) http.Handler {
 			http.Error(w, "stopped", http.StatusForbidden)
 			return
 		}
-		pass.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
 		if left == 0 {
+			pass.ServeHTTP(httptest.NewRecorder(), r.WithContext(context.WithoutCancel(r.Context())))
 			stop()
+			return
 		}
+		pass.ServeHTTP(w, r)
 	})
 }
