@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crossfade-dev/crossfade/internal/tools/bench/crowd"
 	"github.com/crossfade-dev/crossfade/internal/tools/bench/part"
 )
 
@@ -24,7 +25,7 @@ const (
 // copying measures a copy of so many objects, and following.
 func copying(size int) func(context.Context) ([]number, error) {
 	return func(ctx context.Context) ([]number, error) {
-		l, err := newLab(ctx, size)
+		l, err := newLab(ctx, size, crowd.Of(size))
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +153,7 @@ func growing(size int) func(context.Context) ([]number, error) {
 
 // once copies so many objects two times.
 func once(ctx context.Context, size int) (copies [2]part.Result, err error) {
-	l, err := newLab(ctx, size)
+	l, err := newLab(ctx, size, crowd.Of(size))
 	if err != nil {
 		return copies, err
 	}

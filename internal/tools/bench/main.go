@@ -37,9 +37,23 @@ func benches(objects int) []bench {
 		{"version", "the time that crossfade version takes", version},
 		{"size", "the size of the program", size},
 		{"demo", "the main job: failed requests, latency while shifting, time not spent in steps (about 4 minutes)", mainJob},
-		{"objects", fmt.Sprintf("copying and following %d objects (about 8 minutes for 10000)", objects), copying(objects)},
+		{"objects", fmt.Sprintf("copying and following %d objects (about 15 minutes for 10000)", objects), each(copying(objects), rival(objects))},
 		{"objects-100k", "the memory of copying 100000 objects (about 10 minutes)", growing(100_000)},
 		{"build", "building everything from empty caches (about 20 minutes on two cores)", coldBuild},
+	}
+}
+
+// each takes several measurements, one after the other.
+func each(all ...func(context.Context) ([]number, error)) func(context.Context) ([]number, error) {
+	return func(ctx context.Context) (numbers []number, err error) {
+		for _, measure := range all {
+			more, err := measure(ctx)
+			if err != nil {
+				return nil, err
+			}
+			numbers = append(numbers, more...)
+		}
+		return numbers, nil
 	}
 }
 

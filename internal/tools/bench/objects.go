@@ -24,8 +24,8 @@ type lab struct {
 	made int
 }
 
-// newLab starts the first cluster and fills it.
-func newLab(ctx context.Context, size int) (*lab, error) {
+// newLab starts the first cluster and fills it with a crowd of a size.
+func newLab(ctx context.Context, size int, objects crowd.Crowd) (*lab, error) {
 	dir, err := os.MkdirTemp("", "crossfade-bench-")
 	if err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func newLab(ctx context.Context, size int) (*lab, error) {
 	l := &lab{dir: dir, size: size}
 	if l.from, err = l.server(ctx, "from"); err == nil {
 		say("creating %d objects", size)
-		err = part.Seed(ctx, l.from.Access, crowd.Of(size))
+		err = part.Seed(ctx, l.from.Access, objects)
 	}
 	if err != nil {
 		l.close()

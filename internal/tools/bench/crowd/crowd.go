@@ -29,6 +29,12 @@ type Object struct {
 	Made     bool   // by a controller, for its owner: a copy leaves it out
 }
 
+// The label of all objects of a crowd.
+const label, hallmark = "app.kubernetes.io/managed-by", "bench"
+
+// Labels are what all objects of a crowd have, and nothing else in a cluster.
+func Labels() map[string]string { return map[string]string{label: hallmark} }
+
 // Key names an object of a crowd.
 func (o Object) Key() string { return o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName() }
 
@@ -42,6 +48,7 @@ func (o Object) Owned(uid string) {
 // Crowd is the objects of one cluster.
 type Crowd struct {
 	namespaces, others int
+	longest            int           // name, in bytes
 	kinds              [block]placed // what the objects of each block are
 }
 
@@ -53,7 +60,7 @@ type placed struct {
 
 // Of makes a crowd of size objects that a copy brings over, at least 50, and some that it leaves out.
 func Of(size int) Crowd {
-	c := Crowd{namespaces: size / perNamespace}
+	c := Crowd{namespaces: size / perNamespace, longest: longName}
 	c.others = size - c.namespaces - len(definitions())
 	var all []kind
 	for _, k := range kinds() {
@@ -67,6 +74,12 @@ func Of(size int) Crowd {
 		c.kinds[i] = placed{kind: k, before: seen[k.kind]}
 		seen[k.kind]++
 	}
+	return c
+}
+
+// Named is the crowd with names of at most so many bytes, 30 at least.
+func (c Crowd) Named(longest int) Crowd {
+	c.longest = longest
 	return c
 }
 
@@ -124,7 +137,7 @@ func (c Crowd) object(k kind, position, number int) Object {
 	if k.kind == linkKind {
 		m.namespace = namespaceName(number / chain % c.namespaces)
 	}
-	m.name = m.named(k.longest)
+	m.name = m.named(min(k.longest, c.longest))
 	obj := m.base(k)
 	k.fill(m, obj)
 	o := Object{Unstructured: &unstructured.Unstructured{Object: obj}, Resource: k.resource()}

@@ -75,3 +75,34 @@ func TestSame(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestNamed: shorter names are of other objects of the same kinds, and every object can be told from what is not of the crowd.
+func TestNamed(t *testing.T) {
+	const longest = 100
+	keys, cut := map[string]bool{}, 0
+	for stage := range crowd.Of(1000).Named(longest).Stages() {
+		for obj := range stage {
+			keys[obj.Key()] = true
+			if len(obj.GetName()) > longest && !obj.Made {
+				t.Errorf("%s has a name of %d bytes", obj.Key(), len(obj.GetName()))
+			}
+			if len(obj.GetName()) == longest {
+				cut++
+			}
+			for key, value := range crowd.Labels() {
+				if obj.GetLabels()[key] != value {
+					t.Errorf("%s is not labelled %s=%s", obj.Key(), key, value)
+				}
+			}
+		}
+	}
+	all := 0
+	for stage := range crowd.Of(1000).Stages() {
+		for range stage {
+			all++
+		}
+	}
+	if len(keys) != all || cut == 0 {
+		t.Errorf("%d objects instead of %d, %d of them with the longest names", len(keys), all, cut)
+	}
+}

@@ -84,7 +84,7 @@ func (m *maker) base(k kind) map[string]any {
 		"metadata": map[string]any{
 			"name": m.name, "namespace": m.namespace,
 			"labels": map[string]any{
-				"app.kubernetes.io/name": fmt.Sprintf("app-%d", m.position%97), "app.kubernetes.io/managed-by": "bench",
+				"app.kubernetes.io/name": fmt.Sprintf("app-%d", m.position%97), label: hallmark,
 				"team": strings.Repeat("t", 1+m.IntN(labelName)),
 			},
 			"annotations": map[string]any{"bench.example.com/about": m.text(20 + m.IntN(200))},
@@ -230,7 +230,7 @@ func Definition(kind, plural string) *unstructured.Unstructured {
 	open := map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-		"metadata": map[string]any{"name": plural + "." + group, "labels": map[string]any{"app.kubernetes.io/managed-by": "bench"}},
+		"metadata": map[string]any{"name": plural + "." + group, "labels": map[string]any{label: hallmark}},
 		"spec": map[string]any{
 			"group": group, "scope": "Namespaced", "names": map[string]any{"kind": kind, "plural": plural},
 			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{"openAPIV3Schema": open}}},
