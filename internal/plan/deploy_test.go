@@ -35,10 +35,13 @@ func TestMakeDeploy(t *testing.T) {
 		"NoStage":  {"nor is what is no stage", stages("testing"), rolling, ""},
 		"Named":    {"the tag may have another name", func(c *spec.Config) { image(c); c.Platform.Spec.GoodTag = "good" }, rolling, "good"},
 		"BlueGreen": {
-			"blueGreen drains", func(c *spec.Config) { c.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{Checks: []spec.Check{{HTTP: &spec.HTTPCheck{}}}} },
+			"blueGreen drains", func(c *spec.Config) {
+				c.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{Checks: []spec.Check{{HTTP: &spec.HTTPCheck{}}}}
+			},
 			spec.Strategy{OnFailure: "leave", BlueGreen: &spec.BlueGreen{
 				Checks: withDefaults([]spec.Check{{HTTP: &spec.HTTPCheck{}}}), Drain: spec.Duration(30 * time.Second),
-			}}, "",
+			}},
+			"",
 		},
 		"Written": {
 			"what is written holds", func(c *spec.Config) {
