@@ -29,6 +29,7 @@ demo: setup build
 	@bin/crossfade demo --report report.json
 
 test: setup build
+	@hack/setup tests
 	@hack/test
 
 bench: setup build

@@ -41,9 +41,16 @@ func pages(t *testing.T) map[string]string {
 	return all
 }
 
+// document is one of another kind than Environment.
+type document[S any] struct {
+	Kind     string        `json:"kind"`
+	Metadata spec.Metadata `json:"metadata"`
+	Spec     S             `json:"spec"`
+}
+
 var example = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
 
-// TestExamples reads each example as strictly as a configuration: a part of an environment's spec, or a list of checks.
+// TestExamples reads each example as strictly as a configuration: a part of an environment's spec, a list of checks, or a document.
 // Whole documents are loaded by the tests of package spec.
 func TestExamples(t *testing.T) {
 	found := 0
@@ -54,8 +61,13 @@ func TestExamples(t *testing.T) {
 			}
 			found++
 			var into any = &spec.EnvironmentSpec{}
-			if strings.HasPrefix(m[1], "- ") {
+			switch {
+			case strings.HasPrefix(m[1], "- "):
 				into = &[]spec.Check{}
+			case strings.HasPrefix(m[1], "kind: Service"):
+				into = &document[spec.ServiceSpec]{}
+			case strings.HasPrefix(m[1], "kind: Platform"):
+				into = &document[spec.PlatformSpec]{}
 			}
 			if err := yaml.UnmarshalStrict([]byte(m[1]), into); err != nil {
 				t.Errorf("%s: %v\n%s", name, err, m[1])

@@ -17,6 +17,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/kube/wire"
 )
 
@@ -70,7 +71,7 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 		})
 	}
 	if existing != nil {
-		upgrade, err := csaupgrade.UpgradeManagedFieldsPatch(existing, sets.New(FieldManager), FieldManager)
+		upgrade, err := csaupgrade.UpgradeManagedFieldsPatch(existing, sets.New(manager.Crossfade), manager.Crossfade)
 		if err == nil && upgrade != nil {
 			_, err = patch(types.JSONPatchType, upgrade, metav1.PatchOptions{})
 		}
@@ -83,7 +84,7 @@ func (c *Cluster) Write(ctx context.Context, obj, existing *unstructured.Unstruc
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	apply := func(force bool) (*unstructured.Unstructured, error) {
-		return patch(types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+		return patch(types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: manager.Crossfade, Force: &force})
 	}
 	written, err := apply(force)
 	if aboutOurLabels(err) {
@@ -103,7 +104,7 @@ func (c *Cluster) Patch(ctx context.Context, ref *unstructured.Unstructured, pat
 		return nil, c.Fault(err, "cannot change %s", ident.Of(ref))
 	}
 	obj, err := c.write(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
-		return resource.Patch(ctx, ref.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}, subresource...)
+		return resource.Patch(ctx, ref.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: manager.Crossfade}, subresource...)
 	})
 	if err != nil {
 		return nil, c.Fault(err, "cannot change %s", ident.Of(ref))
@@ -136,7 +137,7 @@ func (c *Cluster) create(ctx context.Context, obj *unstructured.Unstructured) (*
 	if err != nil {
 		return nil, err
 	}
-	result := c.writes.Post().AbsPath(place...).Param("fieldManager", FieldManager).Param("fieldValidation", metav1.FieldValidationIgnore).
+	result := c.writes.Post().AbsPath(place...).Param("fieldManager", manager.Crossfade).Param("fieldValidation", metav1.FieldValidationIgnore).
 		SetHeader("Accept", identity).SetHeader("Content-Type", runtime.ContentTypeJSON).Body(body).Do(ctx)
 	if err := result.Error(); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 )
 
 // Applied says what applying has changed, by name of object.
@@ -40,7 +41,7 @@ func (c *Cluster) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 	if err := c.mustServe(ctx, objs); err != nil {
 		return applied, err
 	}
-	manager := ssa.NewResourceManager(c.client, nil, ssa.Owner{Field: FieldManager, Group: FieldManager + ".dev"})
+	manager := ssa.NewResourceManager(c.client, nil, ssa.Owner{Field: manager.Crossfade, Group: manager.Crossfade + ".dev"})
 	manager.SetConcurrency(parallel)
 	for i, stage := range stages(objs) {
 		if len(stage) == 0 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 )
 
 // conflict is one field that another manager has given another value.
@@ -43,7 +44,7 @@ func decide(obj *unstructured.Unstructured, conflicts []conflict) (Applied, erro
 	for _, found := range conflicts {
 		text := fmt.Sprintf("%s%s, set by %s", ident.Of(obj), found.field, found.manager)
 		switch {
-		case found.manager == FieldManager: // our own change, such as releasing a CronJob
+		case found.manager == manager.Crossfade: // our own change, such as releasing a CronJob
 		case found.field == ".spec.replicas" && !strings.HasPrefix(found.manager, "kubectl"):
 			unstructured.RemoveNestedField(obj.Object, "spec", "replicas")
 			decided.Kept = append(decided.Kept, text)
@@ -65,16 +66,16 @@ func (c *Cluster) conflicts(ctx context.Context, obj *unstructured.Unstructured)
 	if err != nil {
 		return nil, err
 	}
-	Stamp(obj, existing)
-	if existing == nil || !hasOtherManagers(existing) {
+	manager.Stamp(obj, existing)
+	if existing == nil || !manager.HasOthers(existing) {
 		return nil, nil
 	}
 	resource, err := c.resource(c.writing, obj)
 	if err != nil {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
-	_, err = resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: FieldManager, DryRun: []string{metav1.DryRunAll}})
-	if err != nil && !isFieldConflict(err) {
+	_, err = resource.Apply(ctx, obj.GetName(), obj, metav1.ApplyOptions{FieldManager: manager.Crossfade, DryRun: []string{metav1.DryRunAll}})
+	if err != nil && !apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict) {
 		return nil, c.Fault(err, "cannot apply %s", ident.Of(obj))
 	}
 	return readConflicts(err), nil
@@ -94,21 +95,12 @@ func Conflicts(err error) []string {
 // lost track of an object's managers takes all its fields for somebody's.
 func aboutOurLabels(err error) bool {
 	var status apierrors.APIStatus
-	if !isFieldConflict(err) || !errors.As(err, &status) {
+	if !apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict) || !errors.As(err, &status) {
 		return false
 	}
 	return !slices.ContainsFunc(status.Status().Details.Causes, func(cause metav1.StatusCause) bool {
-		return cause.Field != ".metadata.labels."+OriginLabel && cause.Field != ".metadata.labels."+CopiedLabel
+		return cause.Field != ".metadata.labels."+manager.OriginLabel && cause.Field != ".metadata.labels."+manager.CopiedLabel
 	})
-}
-
-func hasOtherManagers(obj *unstructured.Unstructured) bool {
-	for m := range Managers(obj) {
-		if m.Name != FieldManager && m.Subresource != "status" {
-			return true
-		}
-	}
-	return false
 }
 
 func readConflicts(err error) []conflict {

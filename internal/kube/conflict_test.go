@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 )
 
 func TestReadConflicts(t *testing.T) {
@@ -100,7 +101,7 @@ func TestDecide(t *testing.T) {
 		},
 		"our own": {
 			reason:    "Crossfade's own updates are not somebody's",
-			conflicts: []conflict{{field: ".spec.suspend", manager: FieldManager}}, replicas: true,
+			conflicts: []conflict{{field: ".spec.suspend", manager: manager.Crossfade}}, replicas: true,
 		},
 		"another applier": {
 			reason:    "two that apply would write in turn for ever",

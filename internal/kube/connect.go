@@ -27,11 +27,18 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/kube/wire"
 )
 
-// FieldManager is the name under which Crossfade owns fields of objects (KEP-555).
-const FieldManager = "crossfade"
+// SystemNamespace is where Crossfade keeps what it must remember about a cluster in that cluster.
+const SystemNamespace = "crossfade-system"
+
+// IsSystemNamespace reports whether a namespace belongs to the cluster or to Crossfade, not to its users.
+func IsSystemNamespace(name string) bool {
+	return strings.HasPrefix(name, "kube-") || name == SystemNamespace
+}
 
 // requestTimeout bounds every request, so that an API server that is frozen is noticed instead of waited for.
 const requestTimeout = 10 * time.Second
@@ -124,6 +131,11 @@ func (c *Cluster) Access() cluster.Access { return c.access }
 // them with Fault.
 func (c *Cluster) Core() corev1.CoreV1Interface { return c.core }
 
+// Fault turns an error of the API into a fault.Error, for packages that ask the API by Core; see apierror.Fault.
+func (c *Cluster) Fault(err error, format string, args ...any) error {
+	return apierror.Fault(c.access.Context, err, format, args...)
+}
+
 // Ping asks the API server for its version. A server that does not answer is an error of code fault.Unavailable, after
 // about 10 s at most.
 func (c *Cluster) Ping(ctx context.Context) (version string, err error) {
@@ -173,7 +185,7 @@ func restConfig(access cluster.Access) (*rest.Config, error) {
 	}
 	config.QPS = -1 // the API server's own priority and fairness sets the pace
 	config.Timeout = requestTimeout
-	config.UserAgent = FieldManager
+	config.UserAgent = manager.Crossfade
 	config.WarningHandler = rest.NoWarnings{}
 	config.DisableCompression = true // it costs more than it saves: what is read goes out again to another cluster as it is
 	return config, nil

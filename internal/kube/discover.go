@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
+
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
 )
 
 // Resource is a kind of object that an API server stores.
@@ -41,7 +43,7 @@ func (c *Cluster) Resources(ctx context.Context) (served []Resource, missing []s
 	groups, lists, err := c.found.ServerGroupsAndResourcesWithContext(ctx)
 	if partial, ok := errors.AsType[*discovery.ErrGroupDiscoveryFailed](err); ok && len(lists) > 0 {
 		for gv, cause := range partial.Groups {
-			if isNetwork(cause) { // the API server itself went away, not one behind it
+			if apierror.IsNetwork(cause) { // the API server itself went away, not one behind it
 				return nil, nil, c.Fault(cause, "cannot ask the cluster %s what it serves", c.access.Context)
 			}
 			missing = append(missing, gv.String())

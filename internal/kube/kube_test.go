@@ -11,7 +11,9 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 )
 
 const shop = `
@@ -142,7 +144,7 @@ func TestFrozenServer(t *testing.T) {
 	if fault.CodeOf(err) != fault.Unavailable || time.Since(begin) > 15*time.Second {
 		t.Errorf("want Unavailable within 15 s, got %q %v after %s", fault.CodeOf(err), err, time.Since(begin))
 	}
-	if !kube.Unreachable(err) {
+	if !apierror.Unreachable(err) {
 		t.Errorf("want unreachable: %v", err)
 	}
 	server.Thaw(t)
@@ -157,7 +159,7 @@ func TestWriteAfterLoss(t *testing.T) {
 	c := kubetest.Start(t, "a").Connect(t)
 	obj := func(colour, digest string) *unstructured.Unstructured {
 		text := "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: default, labels: {%s: created, %s: %q}}, data: {colour: %s}}"
-		return kubetest.Objects(t, fmt.Sprintf(text, kube.OriginLabel, kube.CopiedLabel, digest, colour))[0]
+		return kubetest.Objects(t, fmt.Sprintf(text, manager.OriginLabel, manager.CopiedLabel, digest, colour))[0]
 	}
 	if _, err := c.Create(t.Context(), obj("blue", "1")); err != nil {
 		t.Fatal(err)
@@ -169,7 +171,7 @@ func TestWriteAfterLoss(t *testing.T) {
 		}
 		return lost
 	}
-	if written, err := c.Write(t.Context(), obj("blue", "2"), lose(), false); err != nil || kube.Copied(written) != "2" {
+	if written, err := c.Write(t.Context(), obj("blue", "2"), lose(), false); err != nil || manager.Copied(written) != "2" {
 		t.Errorf("the labels alone differ: %v, %v", written, err)
 	}
 	_, err := c.Write(t.Context(), obj("red", "3"), lose(), false)

@@ -10,6 +10,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 )
 
 // RemoveCreated deletes every object that Crossfade has made in the cluster, in an order in which nothing is held up by what
@@ -70,13 +71,13 @@ func (c *Cluster) removePhase(ctx context.Context, resources []Resource, progres
 
 // removeOnce asks for the deletion of everything created that is not being deleted, and counts what is still there.
 func (c *Cluster) removeOnce(ctx context.Context, resources []Resource) (count, asked int, left string, err error) {
-	created := Query{Labels: OriginLabel + "=" + OriginCreated}
+	created := Query{Labels: manager.OriginLabel + "=" + manager.OriginCreated}
 	for _, resource := range resources {
 		for obj, err := range c.List(ctx, resource.GroupVersionResource, created) {
 			if err != nil {
 				return count, asked, left, err
 			}
-			if Origin(obj) != OriginCreated {
+			if manager.Origin(obj) != manager.OriginCreated {
 				continue // it goes with what it has the label from
 			}
 			count, left = count+1, ident.Of(obj)

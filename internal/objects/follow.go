@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/backlog"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
@@ -147,7 +148,7 @@ func (f *follower) watch(ctx context.Context, r kube.Resource) error {
 			f.Progress("listing %s again: %v", r.GroupResource(), err)
 			f.forget(r)
 			version = ""
-		case kube.NotServed(err):
+		case apierror.NotServed(err):
 			f.unwatch(r)
 			return nil
 		case err == nil && version != was:

@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 )
 
 // gadgets is a kind of an operator.
@@ -66,7 +67,7 @@ func testGone(t *testing.T, p *clusters) {
 		"{apiVersion: gone.example.com/v1, kind: Gadget, metadata: {name: completed, namespace: gone}, spec: {size: 1}}")
 	labelled := p.there(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: untouched, namespace: gone}}").GetLabels()
 	p.to.WriteAs(t, "kubectl-create", fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: imitation, namespace: gone, labels: {%s: %s, %s: %s}}}",
-		kube.OriginLabel, labelled[kube.OriginLabel], kube.CopiedLabel, labelled[kube.CopiedLabel]))
+		manager.OriginLabel, labelled[manager.OriginLabel], manager.CopiedLabel, labelled[manager.CopiedLabel]))
 
 	originals := kubetest.Objects(t, `
 {apiVersion: v1, kind: ConfigMap, metadata: {name: untouched, namespace: gone}}

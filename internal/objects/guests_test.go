@@ -11,8 +11,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
@@ -154,7 +156,7 @@ func (h *hotel) remove(c *kube.Cluster, obj *unstructured.Unstructured) {
 			h.t.Fatal(err)
 		}
 		found, err := c.Get(h.t.Context(), obj)
-		return kube.NotServed(err) || err == nil && found == nil
+		return apierror.NotServed(err) || err == nil && found == nil
 	})
 }
 
@@ -170,7 +172,7 @@ func (h *hotel) arrive() {
 			h.t.Fatal(err)
 		}
 		if copied != nil {
-			obj.SetLabels(map[string]string{kube.OriginLabel: copied.GetLabels()[kube.OriginLabel], kube.CopiedLabel: copied.GetLabels()[kube.CopiedLabel]})
+			obj.SetLabels(map[string]string{manager.OriginLabel: copied.GetLabels()[manager.OriginLabel], manager.CopiedLabel: copied.GetLabels()[manager.CopiedLabel]})
 		}
 		if h.write(h.to, h.b, obj) {
 			h.register(obj)

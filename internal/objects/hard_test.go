@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
@@ -111,7 +112,7 @@ func (p *clusters) written(t *testing.T, rules decide.Rules) map[string]any {
 	}
 	found := map[string]any{}
 	for _, r := range served {
-		for obj, err := range p.b.List(t.Context(), r.GroupVersionResource, kube.Query{Labels: kube.CopiedLabel}) {
+		for obj, err := range p.b.List(t.Context(), r.GroupVersionResource, kube.Query{Labels: manager.CopiedLabel}) {
 			if err != nil {
 				t.Fatal(err)
 			}

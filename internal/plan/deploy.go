@@ -29,7 +29,10 @@ type Deploy struct {
 }
 
 // Version is the version as people call it.
-func (d Deploy) Version() string { return cmp.Or(d.Tag, d.Unit.Version) }
+func (d Deploy) Version() string { return cmp.Or(d.Tag, d.Unit.Version, "as its manifests say") }
+
+// Tags reports whether a tag of the registry is moved to the version in the end: one that is known by its digest, in production.
+func (d Deploy) Tags() bool { return d.GoodTag != "" && strings.HasPrefix(d.Unit.Version, "sha256:") }
 
 // Service is the one service that the plan is about; empty when it is about more.
 func (p *Plan) Service() string {

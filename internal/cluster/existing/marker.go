@@ -10,6 +10,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 )
 
 // marker says which generation is in a cluster.
@@ -87,7 +88,7 @@ func contentOf(ctx context.Context, c *kube.Cluster) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			if !ofPlatform(obj.GetNamespace()) && !kube.MadeByCluster(obj) {
+			if !ofPlatform(obj.GetNamespace()) && !manager.MadeByCluster(obj) {
 				return ident.Of(obj), nil
 			}
 		}

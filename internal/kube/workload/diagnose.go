@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 )
 
@@ -147,7 +148,7 @@ func lastWords(ctx context.Context, c *kube.Cluster, pod corev1.Pod, container c
 		lines, err = logTail(ctx, c, pod, container.Name, !previous)
 	}
 	if err != nil {
-		return []string{"(its log cannot be read: " + kube.Reason(err) + ")"}
+		return []string{"(its log cannot be read: " + apierror.Reason(err) + ")"}
 	}
 	return lines
 }
@@ -199,7 +200,7 @@ func events(ctx context.Context, c *kube.Cluster, namespace, kind, name string) 
 		FieldSelector: fmt.Sprintf("involvedObject.kind=%s,involvedObject.name=%s", kind, name), Limit: eventsAsked,
 	})
 	if err != nil {
-		return []string{"  (its events cannot be read: " + kube.Reason(err) + ")"}
+		return []string{"  (its events cannot be read: " + apierror.Reason(err) + ")"}
 	}
 	slices.SortFunc(list.Items, func(a, b corev1.Event) int { return eventTime(a).Compare(eventTime(b)) })
 	if extra := len(list.Items) - maxEvents; extra > 0 {

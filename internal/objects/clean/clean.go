@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 )
 
@@ -29,7 +29,7 @@ var (
 		"argocd.argoproj.io/tracking-id", "openshift.io/sa.scc.", "cni.projectcalico.org/", "k8s.v1.cni.cncf.io/network-status",
 	}
 	// An Argo CD that finds its label on an object it does not know deletes the object (velero#7848).
-	machineLabels = []string{kube.OriginLabel, kube.CopiedLabel, "argocd.argoproj.io/instance", "controller-uid", "batch.kubernetes.io/controller-uid"}
+	machineLabels = []string{manager.OriginLabel, manager.CopiedLabel, "argocd.argoproj.io/instance", "controller-uid", "batch.kubernetes.io/controller-uid"}
 )
 
 // cleaners are what is special about single kinds, by group and kind.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -163,7 +164,7 @@ func (d *Decider) byItself(resource kube.Resource, obj *unstructured.Unstructure
 		return System
 	case obj.GetDeletionTimestamp() != nil:
 		return Deleting
-	case kube.MadeByCluster(obj) || systemNamed(resource, obj):
+	case manager.MadeByCluster(obj) || systemNamed(resource, obj):
 		if metav1.GetControllerOf(obj) != nil {
 			return Owned
 		}
@@ -191,7 +192,7 @@ func (d *Decider) Keep(resource kube.Resource, obj, existing *unstructured.Unstr
 		return None
 	case resource.GroupKind().String() == "Namespace" && d.owned[ident.Of(obj)]:
 		return Pipeline // a pipeline's namespace is made for the objects in it, and then left to the pipeline
-	case kube.Origin(existing) != "":
+	case manager.Origin(existing) != "":
 		return None
 	case strings.HasPrefix(obj.GetName(), "system:") && resource.Group == "rbac.authorization.k8s.io":
 		return Theirs // an addon's, by its name

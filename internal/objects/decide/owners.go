@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/recent"
 )
 
@@ -146,9 +147,9 @@ func writers(obj *unstructured.Unstructured) []string {
 
 // eachWriter visits the field managers of an object, without the cluster's components and those that wrote a subresource, and says
 // whether each wrote more than its metadata and status.
-func eachWriter(obj *unstructured.Unstructured, visit func(manager string, body bool)) {
-	for m := range kube.Managers(obj) {
-		if m.Subresource != "" || kube.IsMachine(m.Name) || m.Fields == nil {
+func eachWriter(obj *unstructured.Unstructured, visit func(name string, body bool)) {
+	for m := range manager.Of(obj) {
+		if m.Subresource != "" || manager.IsMachine(m.Name) || m.Fields == nil {
 			continue
 		}
 		body := false
@@ -163,8 +164,8 @@ func eachWriter(obj *unstructured.Unstructured, visit func(manager string, body 
 // it, other programs more than their marks, such as the finalizer of an operator.
 func Edited(obj *unstructured.Unstructured) bool {
 	edited := false
-	eachWriter(obj, func(manager string, body bool) {
-		edited = edited || manager != kube.FieldManager && (body || byPeople(manager))
+	eachWriter(obj, func(name string, body bool) {
+		edited = edited || name != manager.Crossfade && (body || byPeople(name))
 	})
 	return edited
 }

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
 	apischema "github.com/crossfade-dev/crossfade/internal/kube/schema"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/model"
@@ -112,7 +113,7 @@ func (c *comparer) compareKind(ctx context.Context, k kind, found *collector) er
 	part := newCollector("", "")
 	w := walk{comparer: c, kind: k, found: part}
 	err := w.run(ctx)
-	if kube.Unreachable(err) || ctx.Err() != nil {
+	if apierror.Unreachable(err) || ctx.Err() != nil {
 		return err
 	}
 	found.with(func(r *Report) {

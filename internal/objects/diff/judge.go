@@ -6,7 +6,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/model"
@@ -93,11 +94,11 @@ func (o *compared) harmless(ctx context.Context, ch change) (bool, error) {
 	}
 	writers := o.managed.of(ch.path)
 	_, people := o.managed.others(ch.path)
-	created := kube.Origin(o.existing) == kube.OriginCreated
+	created := manager.Origin(o.existing) == manager.OriginCreated
 	switch {
 	case created && len(people) > 0: // who writes to what a copy has made edits it
 		return false, nil
-	case len(o.managed) > 0 && len(people) == 0 && (o.current || !slices.Contains(writers, kube.FieldManager)):
+	case len(o.managed) > 0 && len(people) == 0 && (o.current || !slices.Contains(writers, manager.Crossfade)):
 		return true, nil
 	}
 	return o.byDefault(ctx, ch)
@@ -124,7 +125,7 @@ func (o *compared) byDefault(ctx context.Context, ch change) (bool, error) {
 
 // stopping is an error because of which nothing can be said at all; nil for one that leaves a doubt about a field.
 func stopping(err error) error {
-	if kube.Unreachable(err) {
+	if apierror.Unreachable(err) {
 		return err
 	}
 	return nil

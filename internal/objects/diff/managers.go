@@ -8,7 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 )
 
@@ -40,8 +40,8 @@ func (m managed) of(p path) []string {
 
 // others are the managers of the field at a path that are not Crossfade, and those of them that are no part of the cluster itself.
 func (m managed) others(p path) (all, people []string) {
-	all = slices.DeleteFunc(m.of(p), func(name string) bool { return name == kube.FieldManager })
-	return all, slices.DeleteFunc(slices.Clone(all), kube.IsMachine)
+	all = slices.DeleteFunc(m.of(p), func(name string) bool { return name == manager.Crossfade })
+	return all, slices.DeleteFunc(slices.Clone(all), manager.IsMachine)
 }
 
 // writers are all that have written something of the object.

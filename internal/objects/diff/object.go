@@ -5,8 +5,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/model"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
@@ -113,7 +113,7 @@ func (c *comparer) alone(ctx context.Context, k kind, existing *unstructured.Uns
 		return verdict{exceptions: []Exception{{Object: ident.Of(existing), Reason: string(decide.Theirs)}}}, nil
 	}
 	d := Difference{Cause: Extra, By: managersOf(existing).writers()}
-	if kube.Copied(existing) != "" {
+	if manager.Copied(existing) != "" {
 		d.Reason = "its label says that it was copied"
 	}
 	return different(existing, d), nil

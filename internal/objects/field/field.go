@@ -9,7 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 )
 
 // String returns the text at a path, "" when there is none.
@@ -89,8 +89,8 @@ func Chosen(obj *unstructured.Unstructured, path ...string) bool {
 // subresources aside.
 func Users(obj *unstructured.Unstructured) []map[string]any {
 	var all []map[string]any
-	for m := range kube.Managers(obj) {
-		if !kube.IsMachine(m.Name) && m.Subresource == "" && m.Fields != nil {
+	for m := range manager.Of(obj) {
+		if !manager.IsMachine(m.Name) && m.Subresource == "" && m.Fields != nil {
 			all = append(all, m.Fields)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -66,7 +67,7 @@ func (c *Controllers) Still(want, existing *unstructured.Unstructured) *unstruct
 		return want
 	}
 	before := fmt.Sprint(replicas(want))
-	if existing != nil && kube.Copied(existing) == want.GetLabels()[kube.CopiedLabel] && existing.GetAnnotations()[Annotation] != "" {
+	if existing != nil && manager.Copied(existing) == want.GetLabels()[manager.CopiedLabel] && existing.GetAnnotations()[Annotation] != "" {
 		before = existing.GetAnnotations()[Annotation]
 	}
 	stopped := want.DeepCopy()

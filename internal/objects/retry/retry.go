@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
@@ -31,11 +32,11 @@ const (
 var ErrOverwhelmed = errors.New("takes no writes")
 
 // Stops reports whether an error ends the copy of everything, rather than of one object or kind.
-func Stops(err error) bool { return errors.Is(err, ErrOverwhelmed) || kube.Unreachable(err) }
+func Stops(err error) bool { return errors.Is(err, ErrOverwhelmed) || apierror.Unreachable(err) }
 
 // Passes reports whether an error is one that time may mend: a cluster does not answer, cannot do what it is asked to, or is busy. What a
 // webhook keeps from being done is about some objects only, and is not waited for.
-func Passes(err error) bool { return Stops(err) || fault.Retryable(err) && !kube.ByWebhook(err) }
+func Passes(err error) bool { return Stops(err) || fault.Retryable(err) && !apierror.ByWebhook(err) }
 
 // Patience waits for the two clusters of a copy as long as it lasts, and knows when there is no point in it. It may be used by many
 // goroutines.
@@ -57,7 +58,7 @@ func New(from, to *kube.Cluster, lasts time.Duration, progress cluster.Progress)
 // Ends reports whether an error ends the copy of everything. A request that is not answered while both clusters are ready to serve
 // does not: something of its own holds it up, such as a webhook that converts.
 func (p *Patience) Ends(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || Stops(err) && (!kube.Unreachable(err) || p.Away(ctx))
+	return ctx.Err() != nil || Stops(err) && (!apierror.Unreachable(err) || p.Away(ctx))
 }
 
 // Insist does something, again while a cluster does not answer or cannot do it, until nothing was written for as long as
@@ -76,7 +77,7 @@ func (p *Patience) Insist(ctx context.Context, do func() error) error {
 			told = text
 			p.progress("waiting%s", text)
 		}
-		if !p.bothAnswer(ctx, max(pause, kube.RetryAfter(err)), deadline) {
+		if !p.bothAnswer(ctx, max(pause, apierror.RetryAfter(err)), deadline) {
 			return err
 		}
 		pause = min(2*pause, longestLook)
@@ -134,7 +135,7 @@ func (p *Patience) written() int {
 // API server cannot do, and no webhook kept it from doing, many times in a row.
 func (p *Patience) Overwhelmed(err error) bool {
 	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Code < 500 || kube.ByWebhook(err) {
+	if !errors.As(err, &status) || status.Status().Code < 500 || apierror.ByWebhook(err) {
 		return false
 	}
 	p.lock.Lock()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/kube/wire"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 )
@@ -45,23 +46,23 @@ func Of(ctx context.Context, c *kube.Cluster) (Mark, error) {
 func (m Mark) Put(want, existing *unstructured.Unstructured) {
 	value := string(m) + sign(want, existing)
 	if existing != nil {
-		if was := kube.Copied(existing); was == "" || strings.HasPrefix(was, takenOver) {
+		if was := manager.Copied(existing); was == "" || strings.HasPrefix(was, takenOver) {
 			value = takenOver + value
 		}
 	}
 	labels := want.GetLabels()
-	labels[kube.CopiedLabel] = value
+	labels[manager.CopiedLabel] = value
 	want.SetLabels(labels)
 }
 
 // Made reports whether an object was created by a copy from this cluster.
 func (m Mark) Made(obj *unstructured.Unstructured) bool {
-	return kube.Origin(obj) == kube.OriginCreated && strings.HasPrefix(kube.Copied(obj), string(m))
+	return manager.Origin(obj) == manager.OriginCreated && strings.HasPrefix(manager.Copied(obj), string(m))
 }
 
 // Written is the digest of what a copy from this cluster has written to an object, whoever had made it.
 func (m Mark) Written(obj *unstructured.Unstructured) (digest string, copied bool) {
-	label, _ := strings.CutPrefix(kube.Copied(obj), takenOver)
+	label, _ := strings.CutPrefix(manager.Copied(obj), takenOver)
 	return strings.CutPrefix(label, string(m))
 }
 
@@ -71,9 +72,9 @@ func Digest(obj, existing *unstructured.Unstructured) string { return sign(obj.D
 // sign labels an object with who made it, and returns the digest of what is written.
 func sign(want, existing *unstructured.Unstructured) string {
 	labels := want.GetLabels()
-	delete(labels, kube.CopiedLabel)
+	delete(labels, manager.CopiedLabel)
 	want.SetLabels(labels)
-	kube.Stamp(want, existing)
+	manager.Stamp(want, existing)
 	return digest(withhold.Released(want)) // so that withholding and releasing do not count as changes
 }
 

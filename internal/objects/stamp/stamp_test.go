@@ -6,8 +6,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 )
 
 func object(t *testing.T, text string) *unstructured.Unstructured {
@@ -24,25 +24,25 @@ func TestStamp(t *testing.T) {
 	}
 	config := object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, data: {a: b}}")
 	first := stamped(config, nil)
-	label := first.GetLabels()[kube.CopiedLabel]
-	if !strings.HasPrefix(label, "a-") || first.GetLabels()[kube.OriginLabel] != kube.OriginCreated {
+	label := first.GetLabels()[manager.CopiedLabel]
+	if !strings.HasPrefix(label, "a-") || first.GetLabels()[manager.OriginLabel] != manager.OriginCreated {
 		t.Errorf("created: %v", first.GetLabels())
 	}
-	if again := stamped(first, nil); again.GetLabels()[kube.CopiedLabel] != label {
+	if again := stamped(first, nil); again.GetLabels()[manager.CopiedLabel] != label {
 		t.Error("a stamp counts in the digest")
 	}
 	over := stamped(config, config)
-	if got := over.GetLabels(); got[kube.CopiedLabel] != "over-"+label[:2]+strings.TrimPrefix(got[kube.CopiedLabel], "over-a-") || got[kube.OriginLabel] != kube.OriginTaken {
+	if got := over.GetLabels(); got[manager.CopiedLabel] != "over-"+label[:2]+strings.TrimPrefix(got[manager.CopiedLabel], "over-a-") || got[manager.OriginLabel] != manager.OriginTaken {
 		t.Errorf("taken over: %v", got)
 	}
-	if other := stamped(object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, data: {a: c}}"), nil); other.GetLabels()[kube.CopiedLabel] == label {
+	if other := stamped(object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, data: {a: c}}"), nil); other.GetLabels()[manager.CopiedLabel] == label {
 		t.Error("another content has the same digest")
 	}
-	if len(label) > 63 || len(over.GetLabels()[kube.CopiedLabel]) > 63 {
+	if len(label) > 63 || len(over.GetLabels()[manager.CopiedLabel]) > 63 {
 		t.Error("too long for a label")
 	}
 	secret := func(value string) string {
-		return stamped(object(t, "{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: shop}, data: {key: "+value+"}}"), nil).GetLabels()[kube.CopiedLabel]
+		return stamped(object(t, "{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: shop}, data: {key: "+value+"}}"), nil).GetLabels()[manager.CopiedLabel]
 	}
 	if secret("eA==") != secret("eQ==") {
 		t.Error("the digest of a Secret tells something about its values")
@@ -75,7 +75,7 @@ func TestMade(t *testing.T) {
 				t.Errorf("%s: copied %t, digest %s", test.reason, copied, digest)
 			}
 			labels := written.GetLabels()
-			labels[kube.OriginLabel] = kube.OriginTaken
+			labels[manager.OriginLabel] = manager.OriginTaken
 			written.SetLabels(labels)
 			if Mark("a-").Made(written) {
 				t.Error("what Crossfade has found there counts as made")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 )
@@ -123,7 +124,7 @@ func (h *handOver) keepStopped(obj, theirs, free *unstructured.Unstructured) {
 // pipeline has when it was the same work.
 func ranBefore(job, theirs *unstructured.Unstructured) bool {
 	if theirs == nil {
-		return kube.Copied(job) != ""
+		return manager.Copied(job) != ""
 	}
 	if !ended(theirs) && !begun(theirs) {
 		return false

@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
 	"github.com/crossfade-dev/crossfade/internal/objects/definition"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
@@ -61,7 +62,7 @@ func (w *Writer) recreate(ctx context.Context, want, existing *unstructured.Unst
 	case slices.Contains(precious, want.GroupVersionKind().GroupKind().String()):
 		return fault.New(fault.Failed, "%s differs in a field that cannot be changed, and is never deleted to be made again", ident.Of(want)).
 			WithHint("bring the field in line by hand, or leave the object out with copy.exclude")
-	case kube.Origin(existing) != kube.OriginCreated:
+	case manager.Origin(existing) != manager.OriginCreated:
 		return fault.New(fault.Failed, "%s differs in a field that cannot be changed, and was not made by Crossfade", ident.Of(want)).
 			WithHint("delete it in the other cluster, or leave it out with copy.exclude")
 	}

@@ -6,7 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
@@ -15,7 +15,7 @@ import (
 // same reports whether writing want over existing would change nothing: what was written last was want, and all of it is
 // still there. When in doubt it is false.
 func same(want, existing *unstructured.Unstructured) bool {
-	if want.GetLabels()[kube.CopiedLabel] != kube.Copied(existing) || withhold.Held(want) != withhold.Held(existing) {
+	if want.GetLabels()[manager.CopiedLabel] != manager.Copied(existing) || withhold.Held(want) != withhold.Held(existing) {
 		return false
 	}
 	if !bodyWithin(want, existing) && !bodyWithin(want, clean.Object(existing)) { // the other cluster may have put something beside it

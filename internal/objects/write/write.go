@@ -14,7 +14,9 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/backing"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 	"github.com/crossfade-dev/crossfade/internal/objects/decide"
@@ -141,13 +143,13 @@ func (w *writing) persist(ctx context.Context, want, existing *unstructured.Unst
 		if action, reason, err = w.try(ctx, want, existing); err == nil || attempt == most || time.Since(began) > slowTry {
 			return action, reason, err
 		}
-		if !fault.Retryable(err) || kube.Unreachable(err) && w.Patience.Away(ctx) {
+		if !fault.Retryable(err) || apierror.Unreachable(err) && w.Patience.Away(ctx) {
 			return "", "", err
 		}
 		select {
 		case <-ctx.Done():
 			return "", "", err
-		case <-time.After(max(pause, kube.RetryAfter(err))):
+		case <-time.After(max(pause, apierror.RetryAfter(err))):
 		}
 		pause *= 2
 		if existing, err = w.To.Get(ctx, want); err != nil {
@@ -259,7 +261,7 @@ func (w *Writer) Delete(ctx context.Context, obj *unstructured.Unstructured) err
 // KeepScale leaves replicas alone that an autoscaler in the other cluster has set since they were copied.
 func KeepScale(want, existing *unstructured.Unstructured) {
 	existing = withhold.Released(existing)
-	for m := range kube.Managers(existing) {
+	for m := range manager.Of(existing) {
 		if m.Subresource != "scale" {
 			continue
 		}

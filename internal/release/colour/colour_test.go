@@ -167,8 +167,11 @@ func TestPaint(t *testing.T) {
 			map[string]any{"name": "OWN", "valueFrom": map[string]any{"configMapKeyRef": map[string]any{"name": "elsewhere", "key": "a"}}},
 		}, container["env"]},
 		{"its account", "web", pod["serviceAccountName"]},
-		{"each version is spread by itself", map[string]any{"app": "web", Label: "green"},
-			field.AsMap(field.AsMap(pod["topologySpreadConstraints"].([]any)[0])["labelSelector"])["matchLabels"]},
+		{
+			"each version is spread by itself",
+			map[string]any{"app": "web", Label: "green"},
+			field.AsMap(field.AsMap(pod["topologySpreadConstraints"].([]any)[0])["labelSelector"])["matchLabels"],
+		},
 		{"what scales it", "web-green", field.String(scaler, "spec", "scaleTargetRef", "name")},
 	} {
 		if diff := cmp.Diff(tc.want, tc.got); diff != "" {

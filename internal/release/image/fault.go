@@ -42,8 +42,7 @@ func (s *session) refusedWrite(ctx context.Context, err error, format string, ar
 	return failure
 }
 
-// fault says what could not be done ("cannot ...") and why, in one line. Of what the registry says it takes the reason, and
-// nothing that may repeat what it was sent.
+// fault says what could not be done ("cannot ...") and why, in one line, without secrets.
 func (s *session) fault(ctx context.Context, err error, format string, args ...any) *fault.Error {
 	code, reason, hint := s.judge(ctx, err)
 	return &fault.Error{Code: code, Message: fmt.Sprintf(format, args...) + ": " + reason, Hint: hint, Cause: err}
@@ -80,22 +79,26 @@ func (s *session) judgeAnswer(answer *transport.Error) (code fault.Code, reason,
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return fault.Failed, "the registry " + host + " refuses the credentials (" + says + ")",
 			"docker login " + host + " as somebody who may do this; some registries answer so, too, when there is no such repository"
-	case answer.Temporary() || status >= http.StatusInternalServerError || status == http.StatusTooManyRequests:
+	case status >= http.StatusInternalServerError || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout:
 		return fault.Unavailable, "the registry " + host + " cannot do it now (" + says + ")", ""
 	case status == http.StatusNotFound:
 		return fault.Failed, host + " is no image registry, or the wrong path of one (" + says + ")", "see what answers: curl -i " + s.url()
 	default:
-		return fault.Failed, "the registry " + host + " refuses it (" + says + explanation(answer) + ")", ""
+		return fault.Failed, "the registry " + host + " refuses it (" + says + codeOf(answer) + ")", ""
 	}
 }
 
-// explanation is what the registry says in words about what it refuses, in one short line.
-func explanation(answer *transport.Error) string {
+// codeOf is the code that the registry gives for what it refuses, such as UNSUPPORTED (OCI distribution specification, "Error
+// codes"). Its words are left out, as they may repeat what it was sent.
+func codeOf(answer *transport.Error) string {
 	if len(answer.Errors) == 0 {
 		return ""
 	}
-	words := []rune(strings.Join(strings.Fields(answer.Errors[0].Message), " "))
-	return ", " + string(words[:min(len(words), 200)])
+	code := string(answer.Errors[0].Code)
+	if code == "" || len(code) > 40 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {
+		return ""
+	}
+	return ", " + code
 }
 
 func (s *session) url() string { return s.repository.Scheme() + "://" + s.host() + "/v2/" }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -131,6 +132,12 @@ func TestRegistryAtFault(t *testing.T) {
 		"Error":       {reason: "it is broken for now", address: answer(500, "<h1>\nsorry\n</h1>"), failure: failure{fault.Unavailable, "cannot do it now (500 internal server error)", ""}},
 		"Maintenance": {reason: "it is restarted", address: answer(503, ""), failure: failure{fault.Unavailable, "cannot do it now (503 service unavailable)", ""}},
 		"RateLimit":   {reason: "too often", address: answer(429, `{"errors":[{"code":"TOOMANYREQUESTS"}]}`), failure: failure{fault.Unavailable, "cannot do it now (429 too many requests)", ""}},
+		"Gateway":     {reason: "what stands before it, with a reason of its own", address: answer(504, `{"errors":[{"code":"DENIED"}]}`), failure: failure{fault.Unavailable, "cannot do it now (504 gateway timeout)", ""}},
+		"Limited":     {reason: "too often, with a reason of its own", address: answer(429, `{"errors":[{"code":"DENIED"}]}`), failure: failure{fault.Unavailable, "cannot do it now (429 too many requests)", ""}},
+		"Slow":        {reason: "it gave up waiting for us", address: answer(408, ""), failure: failure{fault.Unavailable, "cannot do it now (408 request timeout)", ""}},
+		"Wordy":       {reason: "what is no code is not repeated", address: answer(418, `{"errors":[{"code":"Basic c2VjcmV0","message":"secret"}]}`), failure: failure{fault.Failed, "refuses it (418 i'm a teapot)", ""}},
+		"Long":        {reason: "nor what is very long", address: answer(418, `{"errors":[{"code":"`+strings.Repeat("LONG_", 500)+`"}]}`), failure: failure{fault.Failed, "refuses it (418 i'm a teapot)", ""}},
+		"NoCode":      {reason: "nor nothing", address: answer(418, `{"errors":[{"message":"secret"}]}`), failure: failure{fault.Failed, "refuses it (418 i'm a teapot)", ""}},
 		"NoRegistry":  {reason: "a server of something else", address: answer(404, "page not found"), failure: failure{fault.Failed, "is no image registry", "curl -i http://127.0.0.1:"}},
 		"Refuses":     {reason: "an answer of its own", address: answer(418, "I'm a teapot"), failure: failure{fault.Failed, "refuses it (418 i'm a teapot)", ""}},
 		"Untrusted":   {reason: "a certificate of its own", address: trusted.Listener.Addr().String(), failure: failure{fault.Failed, "the certificate of the registry", "trusted certificates"}},
@@ -164,6 +171,38 @@ func TestRegistryAtFault(t *testing.T) {
 				tc.failure.check(t, tc.reason, do(t.Context(), image.Client{}, tc.address+"/shop/web", digest))
 			})
 		}
+	}
+}
+
+// A connection that is cut now and then, or an error that is over at once, is nobody's concern.
+func TestHiccups(t *testing.T) {
+	t.Parallel()
+	r := registrytest.Start(t, registrytest.Options{})
+	digest := registrytest.Push(t, r.Address, "shop/web:v1")
+	for call, do := range calls {
+		t.Run(call, func(t *testing.T) {
+			t.Parallel()
+			var lock sync.Mutex
+			seen := map[string]int{}
+			address := r.Behind(t, func(pass http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+					lock.Lock()
+					defer lock.Unlock()
+					seen[request.Method+request.URL.Path]++
+					switch seen[request.Method+request.URL.Path] {
+					case 1:
+						panic(http.ErrAbortHandler)
+					case 2:
+						http.Error(w, "", http.StatusServiceUnavailable)
+					default:
+						pass.ServeHTTP(w, request)
+					}
+				})
+			})
+			if err := do(t.Context(), image.Client{}, address+"/shop/web", digest); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -232,7 +271,7 @@ func TestRegistryThatChanges(t *testing.T) {
 	r.Stop(t)
 	r.Configure(t, registrytest.Options{ReadOnly: true})
 	r.Run(t)
-	failure{fault.Failed, "refuses it (405 method not allowed", "see whether the repository is read-only"}.check(t, "it takes no writes",
+	failure{fault.Failed, "refuses it (405 method not allowed)", "see whether the repository is read-only"}.check(t, "it takes no writes",
 		client.Move(t.Context(), web, "latest", newer))
 	if err := client.Move(t.Context(), web, "latest", old); err != nil {
 		t.Errorf("and needs none: %v", err)

@@ -1,8 +1,11 @@
 package image_test
 
 import (
+	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,6 +132,39 @@ func TestRegistryOfLocalClusters(t *testing.T) {
 	startLocal(t, socket, dir)
 	if got, err := client.Current(t.Context(), web, "latest"); err != nil || got != old {
 		t.Errorf("after its restart the tag names %s, want %s: %v", got, old, err)
+	}
+}
+
+// No connection to a socket stays open after a call: the next one makes its own.
+func TestSocketsAreClosed(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "socket")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes := make(chan http.ConnState, 100)
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Listener = listener
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) { changes <- state }
+	server.Start()
+	t.Cleanup(server.Close)
+	client := image.Client{Sockets: map[string]string{"registry.example": socket}}
+	failure{fault.Failed, "registry.example is no image registry", "curl -i"}.check(t, "something else", errorOf(client.Current(t.Context(), "registry.example/web", "v1")))
+	deadline := time.After(10 * time.Second)
+	for made, open := 0, 0; made < 2 || open > 0; { // one by TLS, in vain, then those that are used
+		select {
+		case state := <-changes:
+			switch state {
+			case http.StateNew:
+				made, open = made+1, open+1
+			case http.StateClosed:
+				open--
+			}
+		case <-deadline:
+			t.Fatalf("of %d connections %d are open", made, open)
+		}
 	}
 }
 

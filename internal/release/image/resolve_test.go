@@ -37,7 +37,7 @@ func (f failure) check(t *testing.T, reason string, err error) {
 	if hint := fault.HintOf(err); !strings.Contains(hint, f.hint) || f.hint == "" && hint != "" {
 		t.Errorf("%s: hint %q, want %q", reason, hint, f.hint)
 	}
-	if strings.ContainsAny(err.Error()+fault.HintOf(err), "\n\t") {
+	if text := err.Error() + fault.HintOf(err); strings.ContainsAny(text, "\n\t") || len(text) > 600 {
 		t.Errorf("%s: more than one line: %q", reason, err)
 	}
 }
@@ -220,6 +220,11 @@ func TestSuggestionsAreBounded(t *testing.T) {
 			list:   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
 			hint:   "push it first, or name a version that is there",
 		},
+		"Empty": {
+			reason: "all of its tags were deleted",
+			list:   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"tags": null}`)) },
+			hint:   "the repository has no tags, or does not exist: push the image first, or correct the service's image",
+		},
 		"Attachments": {
 			reason: "a signature is no version",
 			list: func(w http.ResponseWriter, _ *http.Request) {
@@ -244,6 +249,9 @@ func TestSuggestionsAreBounded(t *testing.T) {
 			})
 			_, err := image.Client{}.Resolve(t.Context(), address+"/shop/web", "v2")
 			failure{fault.Invalid, "no such tag", tc.hint}.check(t, tc.reason, err)
+			if got := fault.HintOf(err); got != tc.hint {
+				t.Errorf("%s: hint %q, want %q", tc.reason, got, tc.hint)
+			}
 			if asked > 10 {
 				t.Errorf("%s: asked for %d pages", tc.reason, asked)
 			}
@@ -262,6 +270,9 @@ func TestNearest(t *testing.T) {
 		"Next":       {reason: "the versions above and below, then the newest", tags: versions, wanted: "v1.4.0", want: []string{"v1.9.0", "v1.2.0", "v2.1.0", "v2.1.0-rc.1", "v2.0.0"}},
 		"Above":      {reason: "newer than all", tags: versions, wanted: "v9", want: []string{"v2.1.0", "v2.1.0-rc.1", "v2.0.0", "v1.10.0", "v1.9.0"}},
 		"Below":      {reason: "older than all: the oldest, then the newest", tags: []string{"v3.0.0", "v2.0.0", "v1.0.0"}, wanted: "v0.1.0", want: []string{"v1.0.0", "v3.0.0", "v2.0.0"}},
+		"Oldest":     {reason: "older than all versions: other names are not below", tags: versions, wanted: "v0.1.0", want: []string{"v1.0.0", "v2.1.0", "v2.1.0-rc.1", "v2.0.0", "v1.10.0"}},
+		"Spelling":   {reason: "v and no v of what is no semantic version", tags: []string{"x", "z", "v1.2.3.4"}, wanted: "1.2.3.4", want: []string{"v1.2.3.4", "z", "x"}},
+		"Case":       {reason: "upper and lower case", tags: []string{"x", "z", "RELEASE-7"}, wanted: "release-7", want: []string{"RELEASE-7", "z", "x"}},
 		"Letter":     {reason: "v and no v", tags: versions, wanted: "1.2.0", want: []string{"v1.2.0", "v1.0.0", "v2.1.0", "v2.1.0-rc.1", "v2.0.0"}},
 		"Long":       {reason: "the long name of a commit for its short one", tags: []string{"v1.0.0", "3f2a9c1d77aa", "main"}, wanted: "3f2a9c1", want: []string{"3f2a9c1d77aa", "v1.0.0", "main"}},
 		"Short":      {reason: "and the other way round", tags: []string{"v1.0.0", "3f2a9c1", "main"}, wanted: "3f2a9c1d77aa", want: []string{"3f2a9c1", "v1.0.0", "main"}},

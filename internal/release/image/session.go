@@ -46,11 +46,12 @@ func (c Client) open(ctx context.Context, repository string) (*session, error) {
 	options := []remote.Option{remote.WithAuth(credentials), remote.WithRetryBackoff(pause)}
 	if socket := c.Sockets[s.host()]; socket != "" {
 		options = append(options, remote.WithTransport(through(socket)))
-		if s.repository, err = name.NewRepository(repository, name.Insecure); err != nil {
-			return nil, fault.New(fault.Invalid, "cannot use the image repository %q: %w", repository, err)
-		}
+		s.repository, err = name.NewRepository(repository, name.Insecure)
 	}
-	if s.puller, err = remote.NewPuller(options...); err == nil {
+	if err == nil {
+		s.puller, err = remote.NewPuller(options...)
+	}
+	if err == nil {
 		s.pusher, err = remote.NewPusher(options...)
 	}
 	if err != nil {

@@ -62,14 +62,12 @@ func nearest(tags []string, wanted string) []string {
 	tags = newestFirst(tags)
 	near := alike(tags, wanted)
 	if w, err := semver.NewVersion(wanted); err == nil {
-		below := slices.IndexFunc(tags, func(tag string) bool {
-			v, err := semver.NewVersion(tag)
-			return err != nil || v.LessThan(w)
-		})
+		versions := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return !isVersion(tag) })
+		below := slices.IndexFunc(versions, func(tag string) bool { return semver.MustParse(tag).LessThan(w) })
 		if below < 0 {
-			below = len(tags)
+			below = len(versions)
 		}
-		near = append(near, tags[max(below-1, 0):min(below+1, len(tags))]...)
+		near = append(near, versions[max(below-1, 0):min(below+1, len(versions))]...)
 	}
 	var few []string
 	for _, tag := range append(near, tags...) {
@@ -78,6 +76,11 @@ func nearest(tags []string, wanted string) []string {
 		}
 	}
 	return few
+}
+
+func isVersion(tag string) bool {
+	_, err := semver.NewVersion(tag)
+	return err == nil
 }
 
 // newestFirst orders tags: semantic versions first, the highest of them first, then others, the last of them by name first.

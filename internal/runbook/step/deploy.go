@@ -242,14 +242,10 @@ func (t *Toolbox) Praise(ctx context.Context, id ID) error {
 			return fault.New(fault.Failed, "cannot call %s %s good: the users have left %s meanwhile", d.Unit.Name, d.Version(), j.plan.Generation).
 				WithHint("deploy it again where they are")
 		}
-		if err := j.Records.MarkGood(ctx, j.release()); err != nil || d.GoodTag == "" {
+		if err := j.Records.MarkGood(ctx, j.release()); err != nil || !d.Tags() {
 			return err
 		}
-		found, err := j.images().Resolve(ctx, d.Image, d.Unit.Version) // a roll-over may have deployed it by a tag
-		if err != nil {
-			return err
-		}
-		if err := j.images().Move(ctx, d.Image, d.GoodTag, found.Digest); err != nil {
+		if err := j.images().Move(ctx, d.Image, d.GoodTag, d.Unit.Version); err != nil {
 			return err
 		}
 		j.done += fmt.Sprintf(", the tag %s names it", d.GoodTag)

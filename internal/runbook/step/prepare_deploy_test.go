@@ -107,9 +107,9 @@ func TestPraise(t *testing.T) {
 	registry := registrytest.Start(t, registrytest.Options{})
 	digest := registrytest.Push(t, registry.Address, "shop/web:v2")
 	repository := registry.Address + "/shop/web"
-	for run, version := range map[string]string{"digest": digest, "tag": "v2"} { // a roll-over deploys by the tag of the configuration
+	for _, version := range []string{"v2", digest} { // a roll-over deploys by the tag of the configuration: which digest that was, nobody knows
 		b := newBench(t, nil)
-		id := b.praised(t, run, repository, version)
+		id := b.praised(t, "d1", repository, version)
 		for range 2 {
 			ok(t, b.Praise(t.Context(), id))
 		}
@@ -118,7 +118,7 @@ func TestPraise(t *testing.T) {
 		same(t, "what is good", version, good["web"].Version)
 		tag, err := image.Client{}.Current(t.Context(), repository, "latest")
 		ok(t, err)
-		same(t, "what the tag names", digest, tag)
+		same(t, "what the tag names", map[bool]string{true: digest}[version == digest], tag)
 	}
 }
 

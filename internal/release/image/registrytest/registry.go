@@ -95,12 +95,13 @@ func (r *Registry) Run(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer output.Close()
-	r.running = exec.Command("docker-registry", "serve", r.file("config.yml"))
-	r.running.Stdout, r.running.Stderr = output, output
-	r.running.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := r.running.Start(); err != nil {
+	cmd := exec.Command("docker-registry", "serve", r.file("config.yml"))
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	r.running = cmd
 	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

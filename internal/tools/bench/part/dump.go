@@ -13,6 +13,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/clean"
 )
 
@@ -45,7 +46,7 @@ func Dump(ctx context.Context, access cluster.Access, dir string) (count int, er
 		if r.Kind == "Namespace" || r.Kind == "CustomResourceDefinition" {
 			part = &parts[0]
 		}
-		for obj, err := range c.List(ctx, r.GroupVersionResource, kube.Query{Labels: kube.CopiedLabel}) {
+		for obj, err := range c.List(ctx, r.GroupVersionResource, kube.Query{Labels: manager.CopiedLabel}) {
 			if err != nil {
 				return count, err
 			}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
 )
 
 // program is Velero, and pluginName what its file is called when it is to be the plugin for stores that are directories (bundle/velero).
@@ -133,7 +134,7 @@ func (s *process) await(ctx context.Context, c *kube.Cluster, obj *unstructured.
 	defer tick.Stop()
 	for {
 		found, err := c.Get(ctx, obj)
-		if err != nil && !kube.Unreachable(err) {
+		if err != nil && !apierror.Unreachable(err) {
 			return nil, fail(err)
 		}
 		if found != nil {

@@ -1,4 +1,5 @@
-package kube
+// Package apierror says what errors of the Kubernetes API mean: whether trying again can help, what a person can do, and who is at fault.
+package apierror
 
 import (
 	"context"
@@ -19,10 +20,9 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
-// Fault turns an error of the Kubernetes API into a fault.Error, for packages that ask the API by Core: Unavailable when
-// trying again can help, Failed otherwise. The format says what could not be done ("cannot ..."); an error that is a fault
-// already is returned as it is.
-func (c *Cluster) Fault(err error, format string, args ...any) error {
+// Fault turns an error of the API of the cluster behind a context into a fault.Error: Unavailable when trying again can help,
+// Failed otherwise. The format says what could not be done ("cannot ..."); an error that is a fault already is returned as it is.
+func Fault(clusterContext string, err error, format string, args ...any) error {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
@@ -32,7 +32,7 @@ func (c *Cluster) Fault(err error, format string, args ...any) error {
 	if hint == "" {
 		return failure
 	}
-	return failure.WithHint("%s", strings.ReplaceAll(hint, "CLUSTER", c.access.Context))
+	return failure.WithHint("%s", strings.ReplaceAll(hint, "CLUSTER", clusterContext))
 }
 
 // judge says whether an error of the API is final, and what to do about it. CLUSTER in the hint stands for the context.
@@ -56,7 +56,7 @@ func judge(err error) (fault.Code, string) {
 		return fault.Failed, "a rule of CLUSTER refuses the object, whoever writes it; the message says which"
 	case apierrors.IsForbidden(err):
 		return fault.Failed, "the user of the context CLUSTER needs this permission"
-	case isFieldConflict(err):
+	case apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict):
 		return fault.Failed, ""
 	case isMissingNamespace(err):
 		return fault.Failed, "apply the namespace before: in a step of priming, or with the service's own manifests"
@@ -68,7 +68,7 @@ func judge(err error) (fault.Code, string) {
 		return fault.Unavailable, "the API server of CLUSTER did not do it now; try again"
 	case meta.IsNoMatchError(err) || isMissingKind(err):
 		return fault.Failed, "the cluster does not serve this kind: its CustomResourceDefinition must be applied before"
-	case isNetwork(err):
+	case IsNetwork(err):
 		return fault.Unavailable, "see that the API server of CLUSTER is up and reachable from here: kubectl --context CLUSTER version"
 	default:
 		return fault.Failed, ""
@@ -85,8 +85,8 @@ func transientStatus(err error) bool {
 	return apierrors.IsConflict(err) || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code >= 500
 }
 
-// isNetwork reports whether the API server could not be asked, or its answer was cut off.
-func isNetwork(err error) bool {
+// IsNetwork reports whether the API server could not be asked, or its answer was cut off.
+func IsNetwork(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true
 	}
@@ -99,7 +99,7 @@ func isNetwork(err error) bool {
 
 // Unreachable reports whether an error of this package came about because the API server could not be asked, rather than
 // because of what it answered.
-func Unreachable(err error) bool { return err != nil && isNetwork(err) && !answered(err) }
+func Unreachable(err error) bool { return err != nil && IsNetwork(err) && !answered(err) }
 
 // ByWebhook reports whether an error came about because a webhook did not answer the API server, of admission or of conversion. It
 // is about some objects then, and no matter of the API server's.
@@ -144,32 +144,28 @@ func isMissingNamespace(err error) bool {
 	return errors.As(err, &status) && apierrors.IsNotFound(err) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces"
 }
 
-func isFieldConflict(err error) bool {
-	return apierrors.HasStatusCause(err, metav1.CauseTypeFieldManagerConflict)
-}
-
 // Reason is the cause of an error of the API in words a person can use: the API server's own message, or what the network said.
 func Reason(err error) string {
 	if isTimeout(err) {
-		return fmt.Sprintf("the API server did not answer within %s", boundOf(err))
+		return "the API server did not answer " + boundOf(err)
 	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Message != "" {
 		return strings.Join(strings.Fields(status.Status().Message), " ")
 	}
-	return oneLine(err)
+	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
-// boundOf is the bound of a request that was not answered: it is in the request's address.
-func boundOf(err error) time.Duration {
+// boundOf is the bound of a request that was not answered, in words: it is in the request's address.
+func boundOf(err error) string {
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		if address, err := url.Parse(request.URL); err == nil {
 			if bound, err := time.ParseDuration(address.Query().Get("timeout")); err == nil {
-				return bound
+				return "within " + bound.String()
 			}
 		}
 	}
-	return requestTimeout
+	return "in time"
 }
 
 func isTimeout(err error) bool {

@@ -1,4 +1,4 @@
-package kube
+package manager
 
 import (
 	"testing"
@@ -35,10 +35,10 @@ const (
 	apply  = metav1.ManagedFieldsOperationApply
 )
 
-func TestManagers(t *testing.T) {
+func TestOf(t *testing.T) {
 	type seen struct {
 		ByCluster bool   // MadeByCluster
-		Others    bool   // hasOtherManagers
+		Others    bool   // HasOthers
 		Ours      string // AppliedFields
 	}
 	tests := map[string]struct {
@@ -59,23 +59,23 @@ func TestManagers(t *testing.T) {
 		},
 		"Crossfade": {
 			reason:  "only we have written it, so there is no conflict",
-			entries: []metav1.ManagedFieldsEntry{by(FieldManager, apply, ""), by("kubelet", update, "status")},
+			entries: []metav1.ManagedFieldsEntry{by(Crossfade, apply, ""), by("kubelet", update, "status")},
 			want:    seen{Ours: `{"f:data":{"f:crossfade":{}}}`},
 		},
 		"Crossfade in passing": {
 			reason:  "what we patched, or wrote to a subresource, we have not applied",
-			entries: []metav1.ManagedFieldsEntry{by(FieldManager, update, ""), by(FieldManager, apply, "scale")}, want: seen{},
+			entries: []metav1.ManagedFieldsEntry{by(Crossfade, update, ""), by(Crossfade, apply, "scale")}, want: seen{},
 		},
 		"an autoscaler by the subresource scale": {
 			reason:  "it can be in conflict, as the status cannot",
-			entries: []metav1.ManagedFieldsEntry{by(FieldManager, apply, ""), by("kube-controller-manager", update, "scale")},
+			entries: []metav1.ManagedFieldsEntry{by(Crossfade, apply, ""), by("kube-controller-manager", update, "scale")},
 			want:    seen{Others: true, Ours: `{"f:data":{"f:crossfade":{}}}`},
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			obj := managed(test.entries...)
-			got := seen{ByCluster: MadeByCluster(obj), Others: hasOtherManagers(obj)}
+			got := seen{ByCluster: MadeByCluster(obj), Others: HasOthers(obj)}
 			if ours := AppliedFields(obj); ours != nil {
 				got.Ours = ours.GetRawString()
 			}
@@ -88,7 +88,7 @@ func TestManagers(t *testing.T) {
 
 func TestStamp(t *testing.T) {
 	labelled := func(labels map[string]string) *unstructured.Unstructured {
-		obj := managed(fieldsOf(FieldManager, OriginLabel))
+		obj := managed(fieldsOf(Crossfade, OriginLabel))
 		obj.SetLabels(labels)
 		return obj
 	}
@@ -129,17 +129,6 @@ func TestStamp(t *testing.T) {
 			Stamp(test.obj, test.existing)
 			if diff := cmp.Diff(test.want, test.obj.GetLabels()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
-			}
-		})
-	}
-}
-
-func TestIsSystemNamespace(t *testing.T) {
-	tests := map[string]bool{"kube-system": true, "kube-public": true, SystemNamespace: true, "default": false, "shop": false, "kubernetes-dashboard": false}
-	for name, want := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := IsSystemNamespace(name); got != want {
-				t.Errorf("%t, want %t", got, want)
 			}
 		})
 	}

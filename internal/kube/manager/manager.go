@@ -1,4 +1,6 @@
-package kube
+// Package manager tells who has written an object: people and their programs, the cluster's own components, or Crossfade, which marks what
+// it writes.
+package manager
 
 import (
 	"iter"
@@ -8,6 +10,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
+
+// Crossfade is the name under which Crossfade owns fields of objects (KEP-555).
+const Crossfade = "crossfade"
 
 // machines are the field managers of a cluster's own components, by prefix. What only they have written was made by the
 // cluster, and will be made by the next one too.
@@ -26,8 +31,8 @@ type Manager struct {
 	Fields      map[string]any // FieldsV1; nil for none
 }
 
-// Managers yields the managers of an object's fields, straight from the object as the API has given it.
-func Managers(obj *unstructured.Unstructured) iter.Seq[Manager] {
+// Of yields the managers of an object's fields, straight from the object as the API has given it.
+func Of(obj *unstructured.Unstructured) iter.Seq[Manager] {
 	return func(yield func(Manager) bool) {
 		metadata, _ := obj.Object["metadata"].(map[string]any)
 		entries, _ := metadata["managedFields"].([]any)
@@ -49,7 +54,7 @@ func Managers(obj *unstructured.Unstructured) iter.Seq[Manager] {
 // not tell who wrote it is taken to be somebody's.
 func MadeByCluster(obj *unstructured.Unstructured) bool {
 	told := false
-	for m := range Managers(obj) {
+	for m := range Of(obj) {
 		switch {
 		case m.Subresource == "status":
 		case !IsMachine(m.Name):
@@ -61,9 +66,19 @@ func MadeByCluster(obj *unstructured.Unstructured) bool {
 	return told
 }
 
+// HasOthers reports whether somebody else than Crossfade has written fields of an object, status aside.
+func HasOthers(obj *unstructured.Unstructured) bool {
+	for m := range Of(obj) {
+		if m.Name != Crossfade && m.Subresource != "status" {
+			return true
+		}
+	}
+	return false
+}
+
 // OriginLabel is on every object that Crossfade has applied, and says whether it was there before. Field managers cannot
 // tell: the API server keeps none for an object without fields, such as a plain namespace.
-const OriginLabel = FieldManager + ".dev/origin"
+const OriginLabel = Crossfade + ".dev/origin"
 
 // The values of OriginLabel.
 const (
@@ -73,7 +88,7 @@ const (
 
 // CopiedLabel is on every object that was copied from another cluster. Its value begins with the mark of that cluster, so that
 // only what came from it is ever pruned when it is gone there, and ends with a digest of what was written.
-const CopiedLabel = FieldManager + ".dev/copied"
+const CopiedLabel = Crossfade + ".dev/copied"
 
 // Origin is the OriginLabel of an object, "" for one that Crossfade has not applied. Controllers hand labels down to what they make, as
 // that of EndpointSlices does: such a label is not Crossfade's, and does not count.
@@ -93,7 +108,7 @@ func ownLabel(obj *unstructured.Unstructured, key string) string {
 	for _, e := range list { // without converting them: this is asked of every object
 		entry, _ := e.(map[string]any)
 		_, written, _ := unstructured.NestedFieldNoCopy(entry, "fieldsV1", "f:metadata", "f:labels", "f:"+key)
-		if written && entry["manager"] == FieldManager {
+		if written && entry["manager"] == Crossfade {
 			return value
 		}
 	}
@@ -127,13 +142,5 @@ func AppliedFields(obj *unstructured.Unstructured) *metav1.FieldsV1 {
 }
 
 func isOurs(entry metav1.ManagedFieldsEntry) bool {
-	return entry.Manager == FieldManager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
+	return entry.Manager == Crossfade && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
 }
-
-// IsSystemNamespace reports whether a namespace belongs to the cluster or to Crossfade, not to its users.
-func IsSystemNamespace(name string) bool {
-	return strings.HasPrefix(name, "kube-") || name == SystemNamespace
-}
-
-// SystemNamespace is where Crossfade keeps what it must remember about a cluster in that cluster.
-const SystemNamespace = "crossfade-system"

@@ -1,4 +1,4 @@
-package kube
+package apierror
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
@@ -83,11 +81,11 @@ func TestFault(t *testing.T) {
 		},
 		"no answer": {
 			reason: "the bound of a request is told, not Go's words for it",
-			err:    context.DeadlineExceeded, want: translated{fault.Unavailable, "the API server did not answer within 10s", hintReach, true},
+			err:    context.DeadlineExceeded, want: translated{fault.Unavailable, "the API server did not answer in time", hintReach, true},
 		},
 		"no answer to a request": {
 			reason: "the client wraps it",
-			err:    dial(context.DeadlineExceeded), want: translated{fault.Unavailable, "the API server did not answer within 10s", hintReach, true},
+			err:    dial(context.DeadlineExceeded), want: translated{fault.Unavailable, "the API server did not answer in time", hintReach, true},
 		},
 		"cancelled": {
 			reason: "the caller stopped; there is nothing to advise",
@@ -232,10 +230,9 @@ func TestFault(t *testing.T) {
 			err:    errors.New("odd\n thing"), want: translated{fault.Failed, "odd thing", "", false},
 		},
 	}
-	c := &Cluster{access: cluster.Access{Context: "blue"}}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := c.Fault(test.err, "cannot read %s", "it")
+			err := Fault("blue", test.err, "cannot read %s", "it")
 			test.want.Text = "cannot read it: " + test.want.Text
 			got := translated{fault.CodeOf(err), err.Error(), fault.HintOf(err), Unreachable(err)}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -249,9 +246,8 @@ func TestFault(t *testing.T) {
 }
 
 func TestFaultIsTranslatedOnce(t *testing.T) {
-	c := &Cluster{access: cluster.Access{Context: "blue"}}
-	first := c.Fault(io.EOF, "cannot read it")
-	if second := c.Fault(first, "cannot do more"); second != first { //nolint:errorlint // it must be the same one
+	first := Fault("blue", io.EOF, "cannot read it")
+	if second := Fault("blue", first, "cannot do more"); second != first { //nolint:errorlint // it must be the same one
 		t.Errorf("%v was translated again: %v", first, second)
 	}
 	if Unreachable(nil) {
@@ -271,7 +267,10 @@ func TestReason(t *testing.T) {
 		err  error
 		want string
 	}{
-		"a timeout of the network": {deaf{timeout: true}, fmt.Sprintf("the API server did not answer within %s", 10*time.Second)},
+		"a request with a bound": {
+			&url.Error{Op: "Get", URL: "https://10.0.0.1/api?timeout=10s", Err: context.DeadlineExceeded}, "the API server did not answer within 10s",
+		},
+		"a timeout of the network": {deaf{timeout: true}, "the API server did not answer in time"},
 		"another network error":    {deaf{}, "deaf"},
 		"an answer without words":  {&apierrors.StatusError{ErrStatus: metav1.Status{Code: 500}}, ""},
 	}
