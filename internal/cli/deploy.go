@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -116,8 +117,8 @@ func (a *app) release(ctx context.Context, at runbook.Place, prepare func(contex
 	return a.watch(ctx, s, at, id)
 }
 
-// makeWay looks at the deployment of a service that is under way: one of the same is returned, to be gone on with; one that only keeps the version
-// before is ended, and nil returned. Any other is an error of code fault.Locked.
+// makeWay looks at the deployment of a service that is under way: one of the same is returned, to be gone on with; another that only keeps the
+// version before is ended, and nil returned. Any other is an error of code fault.Locked.
 func (a *app) makeWay(ctx context.Context, s *session, at runbook.Place, open *record.Run, wanted *plan.Plan) (*record.Run, error) {
 	id := open.ID
 	if id == "" { // it was started, and nobody has worked for it yet
@@ -139,8 +140,10 @@ func (a *app) makeWay(ctx context.Context, s *session, at runbook.Place, open *r
 	if err != nil {
 		return nil, err
 	}
-	kept := len(events) > 0 && events[len(events)-1].Step == runbook.Kept
+	kept := keeps(events)
 	switch {
+	case same(p.Deploy, wanted.Deploy) && !(kept && p.Deploy.Restart): // one that has restarted may do so again
+		return &run, nil
 	case kept:
 		a.talk("run %s no longer keeps the version before", run.ID)
 		if err := s.control.Send(ctx, at, runbook.Command{Name: runbook.RetireNow, By: runbook.Person()}); err != nil {
@@ -148,11 +151,27 @@ func (a *app) makeWay(ctx context.Context, s *session, at runbook.Place, open *r
 		}
 		s.work()
 		return nil, s.control.Wait(ctx, at)
-	case p.Deploy.Unit.Version == wanted.Deploy.Unit.Version && p.Deploy.Unit.Manifests == wanted.Deploy.Unit.Manifests:
-		return &run, nil
 	}
 	return nil, fault.New(fault.Locked, "%s %s is being deployed to %s by run %s", at.Service, p.Deploy.Version(), at.Environment, run.ID).
 		WithHint("let it end, or end it: crossfade abort %s", run.ID)
+}
+
+// same reports whether two commands ask for the same. What a roll-back goes back to changes while it is under way.
+func same(open, wanted *plan.Deploy) bool {
+	if open.Back || wanted.Back {
+		return open.Back && wanted.Back
+	}
+	return open.Unit.Version == wanted.Unit.Version && open.Unit.Manifests == wanted.Unit.Manifests && open.Restart == wanted.Restart
+}
+
+// keeps reports whether a run is where it only keeps the version before, whatever was noted since.
+func keeps(events []record.Event) bool {
+	for _, e := range slices.Backward(events) {
+		if e.Step != "" {
+			return e.Step == runbook.Kept
+		}
+	}
+	return false
 }
 
 func (a *app) history() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,12 +80,12 @@ func (a *app) prepared(ctx context.Context, environment, planFile string) (*sess
 		return nil, nil, err
 	}
 	if known {
-		runs, err := s.records.Runs(ctx, environment, 1)
+		runs, err := s.records.Runs(ctx, environment, recentRuns)
 		if err != nil {
 			s.close()
 			return nil, nil, err
 		}
-		if len(runs) > 0 && runs[0].Ended == nil {
+		if slices.ContainsFunc(runs, func(r record.Run) bool { return r.Service == "" && r.Ended == nil }) {
 			return s, nil, nil
 		}
 		s.close()

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,7 +101,7 @@ func (s *speech) Write(p []byte) (int, error) {
 	return s.text.Write(p)
 }
 
-// recorded makes a state directory in which one run of production was refused and another is under way.
+// recorded makes a state directory in which one run of production was refused and another is under way, and web had two releases.
 func recorded(ts *testscript.TestScript, _ bool, _ []string) {
 	ctx, dir := context.Background(), ts.Getenv("CROSSFADE_STATE")
 	ts.Check(os.MkdirAll(dir, 0o700))
@@ -134,4 +135,13 @@ func recorded(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(store.PutGeneration(ctx, record.Generation{
 		Environment: "production", Name: "blue", Phase: record.Building, Run: "r-1", Created: at(0), Changed: at(0),
 	}))
+	bad := record.Release{
+		Environment: "production", Generation: "blue", Service: "web", Version: "sha256:" + strings.Repeat("2", 64), Tag: "v2", Manifests: "sha256:m2",
+		Run: "r-2", At: at(1200),
+	}
+	good := bad
+	good.Version, good.Tag, good.Manifests, good.Run, good.At = "1.4", "", "sha256:m1", "r-1", at(0)
+	ts.Check(store.PutRelease(ctx, good))
+	ts.Check(store.MarkGood(ctx, good))
+	ts.Check(store.PutRelease(ctx, bad))
 }

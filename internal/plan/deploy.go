@@ -25,6 +25,7 @@ type Deploy struct {
 	Before   string        `json:"before,omitempty"`  // digest of the manifests of the release before, a blob of the record
 	GoodTag  string        `json:"goodTag,omitempty"` // is moved to the version in the end; empty outside of production
 	Restart  bool          `json:"restart,omitempty"` // the pods are to be replaced although nothing else changes
+	Back     bool          `json:"back,omitempty"`    // what was good before was asked for, without saying what that is
 }
 
 // Version is the version as people call it.
@@ -47,7 +48,8 @@ type Wanted struct {
 	Version string // the digest that runs
 	Tag     string // as it was asked for
 	Before  string // see Deploy
-	Restart bool
+	Restart bool   // see Deploy
+	Back    bool   // see Deploy
 }
 
 // MakeDeploy plans the deployment of a service into the generation that is live. It is pure, as Make is. A service that the environment
@@ -73,7 +75,7 @@ func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Ob
 			Name: service, Namespace: s.Spec.Namespace, Version: w.Version, Manifests: w.Manifests, Objects: w.Objects, Images: w.Images,
 			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout),
 		},
-		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(s.Spec.Strategy), Before: w.Before, Restart: w.Restart,
+		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(s.Spec.Strategy), Before: w.Before, Restart: w.Restart, Back: w.Back,
 	}
 	if stages := cfg.Platform.Spec.Stages; s.Spec.Image != "" && (len(stages) == 0 || stages[len(stages)-1] == environment) {
 		d.GoodTag = cmp.Or(cfg.Platform.Spec.GoodTag, goodTag)

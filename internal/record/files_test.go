@@ -11,7 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -69,6 +71,49 @@ func TestMigrate(t *testing.T) {
 	gap := fstest.MapFS{"migrations/0003_gap.sql": {}}
 	if err := s.migrate(t.Context(), gap); fault.CodeOf(err) != fault.Failed {
 		t.Errorf("migrate() with a gap = %v", err)
+	}
+}
+
+// TestMigrateRows opens a record of the first version with what it had: runs were about environments, releases were asked for by no tag.
+func TestMigrateRows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "record.db")
+	first, err := migrationFiles.ReadFile("migrations/0001_start.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := openSQLite(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := &Store{path: path, db: db}
+	if err := old.migrate(t.Context(), fstest.MapFS{"migrations/0001_start.sql": {Data: first}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), `INSERT INTO runs (id, operation, environment, generation, previous, who, state, reason, plan, started, ended)
+		VALUES ('r', 'rollover', 'production', 'new', 'old', 'ann@desk', 'done', '', '{"steps":3}', 1, 2);
+		INSERT INTO releases (environment, generation, service, version, manifests, good, run, released)
+		VALUES ('production', 'new', 'web', '1.4', 'sha256:0', TRUE, 'r', 3)`)
+	if err := errors.Join(err, old.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is nothing to migrate
+		s := open(t, path)
+		ended := time.Unix(0, 2).UTC()
+		want := Run{
+			ID: "r", Operation: "rollover", Environment: "production", Generation: "new", Previous: "old", By: "ann@desk", State: Done,
+			Plan: []byte(`{"steps":3}`), Started: time.Unix(0, 1).UTC(), Ended: &ended,
+		}
+		got, err := s.Run(t.Context(), "r")
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("Run() -want +got, %v:\n%s", err, diff)
+		}
+		release := Release{
+			Environment: "production", Generation: "new", Service: "web", Version: "1.4", Manifests: "sha256:0", Good: true, Run: "r", At: time.Unix(0, 3).UTC(),
+		}
+		good, err := s.Good(t.Context(), "production")
+		if diff := cmp.Diff(map[string]Release{"web": release}, good); diff != "" || err != nil {
+			t.Errorf("Good() -want +got, %v:\n%s", err, diff)
+		}
 	}
 }
 

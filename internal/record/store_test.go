@@ -98,6 +98,53 @@ func TestRuns(t *testing.T) {
 	}
 }
 
+// TestRunsOfServices: a run about one service says so, for ever, and one about the environment says nothing.
+func TestRunsOfServices(t *testing.T) {
+	s := fresh(t)
+	whole := run(t, s, "a", "production", 1)
+	web := whole
+	web.ID, web.Operation, web.Service, web.Started = "b", "deploy", "web", day.Add(time.Minute)
+	if err := s.PutRun(t.Context(), web); err != nil {
+		t.Fatal(err)
+	}
+	moved := web
+	moved.Generation, moved.Service, moved.Plan = "newer", "orders", nil
+	if err := s.UpdateRun(t.Context(), moved); err != nil {
+		t.Fatal(err)
+	}
+	web.Generation = "newer" // where it goes may change, what it is about does not
+	got, err := s.Run(t.Context(), "b")
+	if diff := cmp.Diff(web, got); diff != "" || err != nil {
+		t.Errorf("Run() -want +got, %v:\n%s", err, diff)
+	}
+	all, err := s.Runs(t.Context(), "production", 10)
+	if diff := cmp.Diff([]Run{web, whole}, all, cmpopts.IgnoreFields(Run{}, "Plan")); diff != "" || err != nil {
+		t.Errorf("Runs() -want +got, %v:\n%s", err, diff)
+	}
+}
+
+// TestReleasesByTag: the tag by which a version was asked for stays with it, and a repetition may change it with the version.
+func TestReleasesByTag(t *testing.T) {
+	s := fresh(t)
+	r := Release{Environment: "production", Generation: "prod1", Service: "web", Version: "sha256:1", Tag: "v1", Manifests: "sha256:0", Run: "a", At: day}
+	again := r
+	again.Version, again.Tag = "sha256:2", "v2"
+	for _, r := range []Release{r, again} {
+		if err := errors.Join(s.PutRelease(t.Context(), r), s.MarkGood(t.Context(), r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again.Good = true
+	all, err := s.Releases(t.Context(), "production", "web")
+	if diff := cmp.Diff([]Release{again}, all); diff != "" || err != nil {
+		t.Errorf("Releases() -want +got, %v:\n%s", err, diff)
+	}
+	good, err := s.Good(t.Context(), "production")
+	if diff := cmp.Diff(map[string]Release{"web": again}, good); diff != "" || err != nil {
+		t.Errorf("Good() -want +got, %v:\n%s", err, diff)
+	}
+}
+
 func TestEvents(t *testing.T) {
 	s := fresh(t)
 	run(t, s, "a", "production", 1)

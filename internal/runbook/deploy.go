@@ -72,7 +72,7 @@ func (r *run) blueGreen(ctx workflow.Context) error {
 }
 
 // Kept is the step in which a run only keeps the version before. RetireNow ends it, and leaves that version to the next run.
-const Kept = "keep"
+const Kept = step.Kept
 
 func (r *run) admit(ctx workflow.Context) error { return r.step(ctx, "admit", r.tools.Admit) }
 

@@ -74,7 +74,11 @@ func (p place) templated(text string) {
 		return
 	}
 	if strings.Contains(templateUse.ReplaceAllString(text, ""), "{{") {
-		p.Problem("%s uses a template other than {{.Environment}}, {{.Generation}}, {{.Ingress}} and {{.Namespace}}", strict.Quote(text))
+		known := "{{.Environment}}, {{.Generation}}, {{.Ingress}} and {{.Namespace}}"
+		if p.preview {
+			known = "{{.Preview}}, " + known
+		}
+		p.Problem("%s uses a template other than %s", strict.Quote(text), known)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 )
 
@@ -15,20 +16,30 @@ import (
 const turnEvery = 500 * time.Millisecond
 
 // Admit waits until no roll-over of the environment is under way that has not moved the users over yet, and finds out which generation is live
-// then. While a run is admitted, no roll-over goes past its beginning: each side says that it wants to before it looks at the other.
+// then. While a run is admitted, no roll-over goes past its beginning: each side says that it wants to before it looks at the other. What it has
+// said it reads from the record, as an execution before this one may have said it.
 func (t *Toolbox) Admit(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "waiting for its turn", "", func(ctx context.Context, j *job) error {
-		for turn := 1; ; turn++ {
-			rollover, err := j.frozen(ctx)
-			if err == nil && rollover == "" {
-				j.tell(record.Event{Kind: record.Progress, Key: j.id.key(fmt.Sprintf("%s%d", admitted, turn)), Message: "admitted"})
-				if rollover, err = j.frozen(ctx); err == nil && rollover == "" {
-					return j.aim(ctx)
-				}
-				j.tell(record.Event{Kind: record.Progress, Key: j.id.key(fmt.Sprintf("%s%d", withdrawn, turn)), Message: "lets a roll-over go first"})
-			}
+		for {
+			said, err := j.admission(ctx, j.run.ID)
 			if err != nil {
 				return err
+			}
+			rollover, err := j.frozen(ctx)
+			switch {
+			case err != nil:
+				return err
+			case rollover == "" && said.in:
+				return j.aim(ctx)
+			case rollover == "":
+				if err := j.announceTurn(ctx, admitted, said.turns+1, "admitted"); err != nil {
+					return err
+				}
+				continue // and look once more
+			case said.in:
+				if err := j.announceTurn(ctx, withdrawn, said.turns, "lets a roll-over go first"); err != nil {
+					return err
+				}
 			}
 			j.say("waiting for %s: until it has moved the users, the environment is frozen", rollover)
 			if err := pause(ctx, turnEvery); err != nil {
@@ -38,11 +49,37 @@ func (t *Toolbox) Admit(ctx context.Context, id ID) error {
 	})
 }
 
-// What Admit records, followed by which of its tries it is.
+// What Admit records, followed by which of its turns it is.
 const (
 	admitted  = "admitted/"
 	withdrawn = "withdrawn/"
 )
+
+// announceTurn records what the other side looks for; unlike talk it must be there before anything else is done.
+func (j *job) announceTurn(ctx context.Context, what string, turn int, text string) error {
+	return j.record(ctx, j.id, record.Event{Kind: record.Progress, Key: j.id.key(fmt.Sprintf("%s%d", what, turn)), Message: text})
+}
+
+// admission is what a run that deploys a service has said of its turn.
+type admission struct {
+	turns int  // how often it was admitted
+	in    bool // whether it is, and may change the service
+}
+
+func (t *Toolbox) admission(ctx context.Context, run string) (admission, error) {
+	var a admission
+	events, err := t.Records.Events(ctx, run, 0)
+	for _, e := range events {
+		_, what, _ := strings.Cut(e.Key, "/")
+		switch {
+		case strings.HasPrefix(what, admitted):
+			a.turns, a.in = a.turns+1, true
+		case strings.HasPrefix(what, withdrawn), e.Step == Kept && e.Kind == record.StepStarted:
+			a.in = false
+		}
+	}
+	return a, err
+}
 
 func pause(ctx context.Context, d time.Duration) error {
 	select {
@@ -55,7 +92,7 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // aim has the run deploy into the generation that is live now.
 func (j *job) aim(ctx context.Context) error {
-	seen, err := j.observe(ctx, scope{Environment: j.plan.Environment, Prefix: j.plan.Prefix, Cluster: j.plan.Cluster, Routes: j.plan.Routes})
+	seen, err := j.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,6 +103,25 @@ func (j *job) aim(ctx context.Context) error {
 	r := j.run
 	r.Generation = seen.Live
 	return j.Records.UpdateRun(ctx, r)
+}
+
+// clears reports whether the run may take a version away: while it is admitted, and after that as long as its generation is live and no
+// roll-over is about to change that.
+func (j *job) clears(ctx context.Context) (bool, error) {
+	said, err := j.admission(ctx, j.run.ID)
+	if err != nil || said.in {
+		return said.in, err
+	}
+	if rollover, err := j.frozen(ctx); err != nil || rollover != "" {
+		return false, err
+	}
+	seen, err := j.look(ctx)
+	return seen.Live == j.plan.Generation, err
+}
+
+// look observes the plan's environment.
+func (j *job) look(ctx context.Context) (plan.Observed, error) {
+	return j.observe(ctx, scope{Environment: j.plan.Environment, Prefix: j.plan.Prefix, Cluster: j.plan.Cluster, Routes: j.plan.Routes})
 }
 
 // frozen names the roll-over that keeps services from being deployed into the environment; "" when none does.
@@ -115,28 +171,15 @@ func (j *job) awaitDeploys(ctx context.Context) error {
 	}
 }
 
-// deploying names a run that was admitted and has not ended.
+// deploying names a run that was admitted and has not ended, but for those that only keep the version before.
 func (j *job) deploying(ctx context.Context) (string, error) {
 	runs, err := j.open(ctx, Deploy)
 	if err != nil {
 		return "", err
 	}
 	for _, r := range runs {
-		events, err := j.Records.Events(ctx, r.ID, 0)
-		if err != nil {
-			return "", err
-		}
-		in := 0
-		for _, e := range events {
-			switch {
-			case strings.Contains(e.Key, "/"+admitted):
-				in++
-			case strings.Contains(e.Key, "/"+withdrawn):
-				in--
-			}
-		}
-		if in > 0 {
-			return r.ID, nil
+		if said, err := j.admission(ctx, r.ID); err != nil || said.in {
+			return r.ID, err
 		}
 	}
 	return "", nil

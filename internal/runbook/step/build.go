@@ -29,7 +29,7 @@ func (t *Toolbox) Confirm(ctx context.Context, id ID) error {
 		if err := j.awaitDeploys(ctx); err != nil {
 			return err
 		}
-		seen, err := j.observe(ctx, scope{Environment: j.plan.Environment, Prefix: j.plan.Prefix, Cluster: j.plan.Cluster, Routes: j.plan.Routes})
+		seen, err := j.look(ctx)
 		if err != nil {
 			return err
 		}

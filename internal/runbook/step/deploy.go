@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/check"
+	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
@@ -20,6 +21,9 @@ import (
 
 // Deploy is the name of the operation that brings one service to a version.
 const Deploy = "deploy"
+
+// Kept is the step in which such a run only keeps the version before. It holds up nobody: not a roll-over, not the next run of the service.
+const Kept = "keep"
 
 // Roll applies the next version of a service over the one before, whose pods are replaced one after the other, and proves it.
 func (t *Toolbox) Roll(ctx context.Context, id ID) error {
@@ -224,11 +228,20 @@ func (t *Toolbox) LeadBack(ctx context.Context, id ID) error {
 	})
 }
 
-// Praise records that the version is good: it was verified in production. The tag that means good is moved to it, where there is one.
+// Praise records that the version is good: it was verified in production. Then the tag that means good is moved to it, where there is one: so the
+// tag never names what the record does not call good, wherever this is stopped.
 func (t *Toolbox) Praise(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "recording that the version is good", "", func(ctx context.Context, j *job) error {
 		d := j.plan.Deploy
 		j.done = fmt.Sprintf("%s %s is good", d.Unit.Name, d.Version())
+		seen, err := j.look(ctx)
+		if err != nil {
+			return err
+		}
+		if seen.Live != j.plan.Generation {
+			return fault.New(fault.Failed, "cannot call %s %s good: the users have left %s meanwhile", d.Unit.Name, d.Version(), j.plan.Generation).
+				WithHint("deploy it again where they are")
+		}
 		if err := j.Records.MarkGood(ctx, j.release()); err != nil || !d.Tags() {
 			return err
 		}
@@ -240,9 +253,13 @@ func (t *Toolbox) Praise(ctx context.Context, id ID) error {
 	})
 }
 
-// ClearOld removes the version before, which no user is led to.
+// ClearOld removes the version before, which no user is led to. A generation that a roll-over replaces meanwhile, or has replaced, takes it along.
 func (t *Toolbox) ClearOld(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "removing the version before", "", func(ctx context.Context, j *job) error {
+		if clears, err := j.clears(ctx); err != nil || !clears {
+			j.done = "it goes with " + j.plan.Generation
+			return err
+		}
 		b, err := j.blueGreen(ctx)
 		if err != nil {
 			return err

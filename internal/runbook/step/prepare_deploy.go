@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
@@ -31,77 +33,107 @@ func (t *Toolbox) PrepareDeploy(ctx context.Context, cfg *spec.Config, environme
 	if err != nil {
 		return nil, fault.New(fault.CodeOf(err), "service %s: %w", service, err)
 	}
-	if s.Spec.Strategy.BlueGreen != nil {
-		if _, err := colour.Split(service, objs); err != nil {
-			return nil, err
-		}
-	}
-	rendered, err := t.keep(ctx, objs)
-	if err != nil {
-		return nil, err
-	}
-	return t.planDeploy(ctx, cfg, environment, service, plan.Wanted{Rendered: rendered, Version: found.Digest, Tag: found.Tag})
+	return t.planDeploy(ctx, cfg, environment, s, objs, plan.Wanted{Version: found.Digest, Tag: found.Tag})
 }
 
 // PrepareAgain plans to deploy what a service was deployed as before: the latest good release that is not the one that runs, or the one of a
 // version, exactly as it was. With restart it is the one that runs, whose pods are replaced.
 func (t *Toolbox) PrepareAgain(ctx context.Context, cfg *spec.Config, environment, service, version string, restart bool) (*plan.Plan, error) {
-	if _, err := cfg.Service(service); err != nil {
-		return nil, err
-	}
-	all, err := t.Records.Releases(ctx, environment, service)
+	s, err := cfg.Service(service)
 	if err != nil {
 		return nil, err
 	}
-	r, err := chooseRelease(all, environment, service, version, restart)
+	past, err := t.past(ctx, environment, service)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := t.Records.Blob(ctx, r.Manifests)
+	r, err := past.choose(version, restart)
 	if err != nil {
 		return nil, err
 	}
-	objs, err := render.Decode(raw)
+	objs, err := t.objects(ctx, r.Manifests)
 	if err != nil {
 		return nil, err
 	}
-	rendered, err := t.keep(ctx, objs)
-	if err != nil {
-		return nil, err
-	}
-	return t.planDeploy(ctx, cfg, environment, service, plan.Wanted{Rendered: rendered, Version: r.Version, Tag: r.Tag, Restart: restart})
+	w := plan.Wanted{Version: r.Version, Tag: r.Tag, Restart: restart, Back: version == "" && !restart}
+	return t.planDeploy(ctx, cfg, environment, s, objs, w)
 }
 
-// chooseRelease finds the release to be deployed again among those of a service, the latest first.
-func chooseRelease(all []record.Release, environment, service, version string, current bool) (record.Release, error) {
-	good := slices.DeleteFunc(slices.Clone(all), func(r record.Release) bool { return !r.Good })
-	if version != "" {
-		i := slices.IndexFunc(all, func(r record.Release) bool { return r.Version == version || r.Tag == version })
-		if i < 0 {
-			return record.Release{}, fault.New(fault.Invalid, "%s was never at %s in %s", service, version, environment).
-				WithHint("crossfade history %s %s lists its releases", service, environment)
-		}
-		return all[i], nil
+// past is what was released of a service.
+type past struct {
+	environment, service string
+	all                  []record.Release // the latest first
+	left                 bool             // the latest one failed and was left in its place, or some of it
+}
+
+func (t *Toolbox) past(ctx context.Context, environment, service string) (past, error) {
+	all, err := t.Records.Releases(ctx, environment, service)
+	p := past{environment: environment, service: service, all: all}
+	if err != nil || len(all) == 0 || all[0].Good {
+		return p, err
 	}
-	if current && len(good) > 0 {
-		return good[0], nil
+	events, err := t.Records.Events(ctx, all[0].Run, 0)
+	for _, e := range events {
+		switch {
+		case e.Kind == record.StepStarted && (e.Step == "roll" || e.Step == "lead"):
+			p.left = true
+		case e.Kind == record.StepDone && (e.Step == "roll-back" || e.Step == "lead-back"):
+			p.left = false
+		}
+	}
+	return p, err
+}
+
+// choose finds the release to be deployed again.
+func (p past) choose(version string, current bool) (record.Release, error) {
+	good := slices.DeleteFunc(slices.Clone(p.all), func(r record.Release) bool { return !r.Good })
+	if version != "" {
+		return p.named(slices.Concat(good, p.all), version)
+	}
+	runs := good
+	if p.left {
+		runs = p.all
+	}
+	if current && len(runs) > 0 {
+		return runs[0], nil
 	}
 	for _, r := range good {
-		if r.Version != good[0].Version || r.Manifests != good[0].Manifests {
+		if p.left || r.Version != runs[0].Version || r.Manifests != runs[0].Manifests {
 			return r, nil
 		}
 	}
 	if current {
-		return record.Release{}, fault.New(fault.Failed, "no release of %s in %s is good", service, environment).WithHint("deploy a version first")
+		return record.Release{}, fault.New(fault.Failed, "no release of %s in %s is good", p.service, p.environment).WithHint("deploy a version first")
 	}
-	return record.Release{}, fault.New(fault.Failed, "there is no good release of %s in %s before the one that runs", service, environment).
-		WithHint("crossfade history %s %s lists its releases; --to names one", service, environment)
+	return record.Release{}, fault.New(fault.Failed, "there is no good release of %s in %s before the one that runs", p.service, p.environment).
+		WithHint("crossfade history %s %s lists its releases; --to names one", p.service, p.environment)
 }
 
-// planDeploy looks at what the environment is now and plans a deployment.
-func (t *Toolbox) planDeploy(ctx context.Context, cfg *spec.Config, environment, service string, w plan.Wanted) (*plan.Plan, error) {
+// named is the first of some releases that is of a version: a digest, or the tag by which it was asked for.
+func (p past) named(releases []record.Release, version string) (record.Release, error) {
+	i := slices.IndexFunc(releases, func(r record.Release) bool { return r.Version == version || r.Tag == version })
+	if i < 0 {
+		return record.Release{}, fault.New(fault.Invalid, "%s was never at %s in %s", p.service, version, p.environment).
+			WithHint("crossfade history %s %s lists its releases", p.service, p.environment)
+	}
+	return releases[i], nil
+}
+
+// planDeploy keeps the objects of a deployment, looks at what the environment is now, and plans it.
+func (t *Toolbox) planDeploy(
+	ctx context.Context, cfg *spec.Config, environment string, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted,
+) (*plan.Plan, error) {
 	env, err := cfg.Environment(environment)
 	if err != nil {
+		return nil, err
+	}
+	service := s.Metadata.Name
+	if s.Spec.Strategy.BlueGreen != nil {
+		if _, err := colour.Split(service, objs); err != nil {
+			return nil, err
+		}
+	}
+	if w.Rendered, err = t.keep(ctx, objs); err != nil {
 		return nil, err
 	}
 	routes, err := plan.Routes(cfg, env)
