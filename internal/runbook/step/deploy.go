@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
+	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
@@ -31,11 +32,41 @@ func (t *Toolbox) Roll(ctx context.Context, id ID) error {
 		u := j.plan.Deploy.Unit
 		ctx, cancel := context.WithTimeout(ctx, u.Timeout)
 		defer cancel()
+		if err := j.uncoloured(ctx); err != nil {
+			return err
+		}
 		if err := j.released(ctx); err != nil {
 			return err
 		}
 		return j.roll(ctx, u.Manifests)
 	})
+}
+
+// uncoloured refuses to roll over a version that has a colour: users would be led to both from then on.
+func (j *job) uncoloured(ctx context.Context) error {
+	u := j.plan.Deploy.Unit
+	objs, err := j.objects(ctx, u.Manifests)
+	if err != nil {
+		return err
+	}
+	c, err := j.connect(ctx, j.plan.Generation)
+	if err != nil {
+		return err
+	}
+	for _, obj := range objs {
+		if obj.GroupVersionKind().GroupKind().String() != "Service" {
+			continue
+		}
+		found, err := c.Get(ctx, obj)
+		if err != nil {
+			return err
+		}
+		if found != nil && field.String(found, "spec", "selector", colour.Label) != "" {
+			return fault.New(fault.Refused, "cannot deploy %s as rolling into %s: it was deployed there as blueGreen", u.Name, j.plan.Generation).
+				WithHint("set its strategy to blueGreen again until the next roll-over, which begins with the new one")
+		}
+	}
+	return nil
 }
 
 // Unroll applies the version before again, after the next one has failed.
@@ -268,6 +299,8 @@ func (t *Toolbox) ClearOld(ctx context.Context, id ID) error {
 		if err != nil {
 			return err
 		}
+		ctx, cancel := context.WithTimeout(ctx, j.plan.Deploy.Unit.Timeout)
+		defer cancel()
 		j.done = "there is none"
 		if state.Old != colour.None {
 			j.done = fmt.Sprintf("%s is gone", state.Old)
@@ -287,6 +320,8 @@ func (t *Toolbox) ClearNew(ctx context.Context, id ID) error {
 		if err != nil || state.Live == state.Next {
 			return err
 		}
+		ctx, cancel := context.WithTimeout(ctx, j.plan.Deploy.Unit.Timeout)
+		defer cancel()
 		return b.Remove(ctx, state.Next)
 	})
 }
