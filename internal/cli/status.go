@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -40,22 +41,34 @@ func (a *app) environments(ctx context.Context, only string) ([]view.Environment
 		if err != nil {
 			return nil, err
 		}
-		seen := map[string]bool{}
-		for _, r := range runs {
-			if !seen[r.Environment] {
-				seen[r.Environment] = true
-				e, err := s.environment(ctx, r)
-				if err != nil {
-					return nil, err
-				}
-				all = append(all, e)
+		for _, r := range foremost(runs) {
+			e, err := s.environment(ctx, r)
+			if err != nil {
+				return nil, err
 			}
+			all = append(all, e)
 		}
 	}
 	if only != "" && len(all) == 0 {
 		return nil, fault.New(fault.Invalid, "nothing ever happened in environment %s", only).WithHint("crossfade rollover %s builds its first generation", only)
 	}
 	return all, nil
+}
+
+// foremost returns one run of each environment, in the order of the newest of each: the one of the environment as a whole that is under way,
+// which the deployment of a service does not hide, or else the newest.
+func foremost(runs []record.Run) []record.Run {
+	var all []record.Run
+	for _, r := range runs {
+		i := slices.IndexFunc(all, func(a record.Run) bool { return a.Environment == r.Environment })
+		switch {
+		case i < 0:
+			all = append(all, r)
+		case r.Service == "" && r.Ended == nil && (all[i].Service != "" || all[i].Ended != nil):
+			all[i] = r
+		}
+	}
+	return all
 }
 
 func (s *session) environment(ctx context.Context, last record.Run) (view.Environment, error) {
