@@ -16,12 +16,13 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
 
-// kinds are those that a version has objects of. What scales it goes first.
+// kinds are those that a version has objects of. What scales it goes first, and last what shows that it is there: stopped in between, all of
+// it is found again.
 var kinds = []schema.GroupVersionResource{
 	{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"},
-	{Group: "apps", Version: "v1", Resource: "deployments"},
 	{Version: "v1", Resource: "configmaps"},
 	{Version: "v1", Resource: "secrets"},
+	{Group: "apps", Version: "v1", Resource: "deployments"},
 }
 
 // clear deletes what a version has of its own, and the preview, and returns when it and its pods are gone.
@@ -39,7 +40,7 @@ func (b *BlueGreen) clear(ctx context.Context, c colour.Colour) error {
 		return err
 	}
 	if preview != nil && ledTo(preview) != colour.Plain { // it leads to the next version, which is this one or serves the users
-		own = append(own, preview)
+		own = slices.Insert(own, 0, preview)
 	}
 	for _, obj := range own {
 		if err := b.Cluster.Delete(ctx, obj); err != nil {
