@@ -62,12 +62,19 @@ func (p *Patience) Ends(ctx context.Context, err error) bool {
 }
 
 // Insist does something, again while a cluster does not answer or cannot do it, until nothing was written for as long as
-// patience lasts.
+// patience lasts. What was not answered is done once more in any case if both clusters are ready to serve by now: one may have been away
+// just then.
 func (p *Patience) Insist(ctx context.Context, do func() error) error {
 	wrote, pause, deadline, told := -1, lookAgain, time.Time{}, ""
-	for {
+	for again := false; ; again = true {
 		err := do()
-		if !Passes(err) || ctx.Err() != nil || p.lasts == 0 {
+		if !Passes(err) || ctx.Err() != nil {
+			return err
+		}
+		if p.lasts == 0 {
+			if !again && apierror.Unreachable(err) && !p.Away(ctx) {
+				continue
+			}
 			return err
 		}
 		if now := p.written(); now != wrote {

@@ -1,7 +1,9 @@
 package retry
 
 import (
+	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
@@ -9,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/objects/outcome"
 )
 
@@ -65,6 +69,42 @@ func TestInsist(t *testing.T) {
 			}
 			if Passes(test.err) != test.passes || Stops(test.err) != test.stops {
 				t.Errorf("%s: passes %t, stops %t", test.reason, Passes(test.err), Stops(test.err))
+			}
+		})
+	}
+}
+
+// TestInsistOnceMore: a cluster that was away for the time of a request and is back is asked once more, also without patience; what is not
+// answered then is held up by something of its own.
+func TestInsistOnceMore(t *testing.T) {
+	ready := func(status int) *kube.Cluster {
+		return kubetest.Answer(t, map[string]http.HandlerFunc{"/readyz": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }}).Connect(t)
+	}
+	tests := map[string]struct {
+		reason string
+		to     *kube.Cluster
+		errs   []error // of the tries
+		tries  int
+		ends   bool
+	}{
+		"back":    {"it was frozen just then", ready(200), []error{context.DeadlineExceeded, nil}, 2, false},
+		"held up": {"only once more", ready(200), []error{context.DeadlineExceeded, context.DeadlineExceeded, nil}, 2, false},
+		"away":    {"whoever copies waits for it", ready(500), []error{context.DeadlineExceeded, nil}, 1, true},
+		"answers": {"it says no", ready(200), []error{fault.New(fault.Unavailable, "busy"), nil}, 1, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			tries := 0
+			p := New(ready(200), test.to, 0, nil)
+			err := p.Insist(t.Context(), func() error {
+				tries++
+				return test.errs[tries-1]
+			})
+			if tries != test.tries || !errors.Is(err, test.errs[tries-1]) {
+				t.Errorf("%s: %v after %d tries, want %v after %d", test.reason, err, tries, test.errs[test.tries-1], test.tries)
+			}
+			if err != nil && p.Ends(t.Context(), err) != test.ends {
+				t.Errorf("%s: ends %t", test.reason, !test.ends)
 			}
 		})
 	}
