@@ -79,7 +79,7 @@ func (a *app) release(ctx context.Context, at runbook.Place, prepare func(contex
 	if err != nil {
 		return err
 	}
-	if _, err := cfg.Environment(at.Environment); err != nil {
+	if _, _, err := plan.Deployable(cfg, at.Environment, at.Service); err != nil {
 		return err
 	}
 	s, err := a.records(ctx)

@@ -52,23 +52,41 @@ type Wanted struct {
 	Back    bool   // see Deploy
 }
 
-// MakeDeploy plans the deployment of a service into the generation that is live. It is pure, as Make is. A service that the environment
-// does not have is an error of code fault.Invalid, an environment without a live generation one of code fault.Failed.
-func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Observed) (*Plan, error) {
+// Deployable returns the service of an environment that is to be deployed there. One that the environment does not have is an error of code
+// fault.Invalid, which says what there is.
+func Deployable(cfg *spec.Config, environment, service string) (*spec.Environment, *spec.Service, error) {
 	env, err := cfg.Environment(environment)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s, err := cfg.Service(service)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !slices.ContainsFunc(env.Spec.Services, func(ref spec.ServiceRef) bool { return ref.Name == service }) {
-		return nil, fault.New(fault.Invalid, "environment %s has no service %s", environment, service).WithHint("%s", hasServices(env))
+		return nil, nil, fault.New(fault.Invalid, "environment %s has no service %s", environment, service).WithHint("%s", hasServices(env))
 	}
-	if seen.Live == "" {
-		return nil, fault.New(fault.Failed, "environment %s has no live generation to deploy into", environment).
-			WithHint("crossfade rollover %s builds one, with every service", environment)
+	return env, s, nil
+}
+
+// HasLive is nil when an environment has a generation to deploy into, and an error of code fault.Failed otherwise.
+func HasLive(environment string, seen Observed) error {
+	if seen.Live != "" {
+		return nil
+	}
+	return fault.New(fault.Failed, "environment %s has no live generation to deploy into", environment).
+		WithHint("crossfade rollover %s builds one, with every service", environment)
+}
+
+// MakeDeploy plans the deployment of a service into the generation that is live. It is pure, as Make is. Its errors are those of Deployable
+// and HasLive.
+func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Observed) (*Plan, error) {
+	env, s, err := Deployable(cfg, environment, service)
+	if err != nil {
+		return nil, err
+	}
+	if err := HasLive(environment, seen); err != nil {
+		return nil, err
 	}
 	d := &Deploy{
 		Unit: Unit{

@@ -17,13 +17,13 @@ import (
 // PrepareDeploy plans to bring a service of an environment to a version: a tag, which is resolved to its digest here and never again, or a
 // digest. What does not fit is found out now, before anything is touched. It may be called any number of times.
 func (t *Toolbox) PrepareDeploy(ctx context.Context, cfg *spec.Config, environment, service, version string) (*plan.Plan, error) {
-	s, err := cfg.Service(service)
-	if err != nil {
-		return nil, err
-	}
-	if s.Spec.Image == "" {
+	if _, s, err := plan.Deployable(cfg, environment, service); err == nil && s.Spec.Image == "" {
 		return nil, fault.New(fault.Invalid, "service %s has no versions: it names no image", service).
 			WithHint("set spec.image of the service to the repository whose tags and digests are its versions")
+	}
+	s, seen, err := t.deployable(ctx, cfg, environment, service)
+	if err != nil {
+		return nil, err
 	}
 	found, err := t.images().Resolve(ctx, s.Spec.Image, version)
 	if err != nil {
@@ -33,13 +33,13 @@ func (t *Toolbox) PrepareDeploy(ctx context.Context, cfg *spec.Config, environme
 	if err != nil {
 		return nil, fault.New(fault.CodeOf(err), "service %s: %w", service, err)
 	}
-	return t.planDeploy(ctx, cfg, environment, s, objs, plan.Wanted{Version: found.Digest, Tag: found.Tag})
+	return t.planDeploy(ctx, cfg, environment, s, objs, plan.Wanted{Version: found.Digest, Tag: found.Tag}, seen)
 }
 
 // PrepareAgain plans to deploy what a service was deployed as before: the latest good release that is not the one that runs, or the one of a
 // version, exactly as it was. With restart it is the one that runs, whose pods are replaced.
 func (t *Toolbox) PrepareAgain(ctx context.Context, cfg *spec.Config, environment, service, version string, restart bool) (*plan.Plan, error) {
-	s, err := cfg.Service(service)
+	s, seen, err := t.deployable(ctx, cfg, environment, service)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,24 @@ func (t *Toolbox) PrepareAgain(ctx context.Context, cfg *spec.Config, environmen
 		return nil, err
 	}
 	w := plan.Wanted{Version: r.Version, Tag: r.Tag, Restart: restart, Back: version == "" && !restart}
-	return t.planDeploy(ctx, cfg, environment, s, objs, w)
+	return t.planDeploy(ctx, cfg, environment, s, objs, w, seen)
+}
+
+// deployable returns the service of an environment, and looks at what the environment is now: first of all there must be a place to deploy into.
+func (t *Toolbox) deployable(ctx context.Context, cfg *spec.Config, environment, service string) (*spec.Service, plan.Observed, error) {
+	env, s, err := plan.Deployable(cfg, environment, service)
+	if err != nil {
+		return nil, plan.Observed{}, err
+	}
+	routes, err := plan.Routes(cfg, env)
+	if err != nil {
+		return nil, plan.Observed{}, err
+	}
+	seen, err := t.observe(ctx, scope{Environment: environment, Prefix: env.GenerationPrefix(), Cluster: env.Spec.Cluster, Routes: routes})
+	if err != nil {
+		return nil, seen, err
+	}
+	return s, seen, plan.HasLive(environment, seen)
 }
 
 // past is what was released of a service.
@@ -75,9 +92,9 @@ func (t *Toolbox) past(ctx context.Context, environment, service string) (past, 
 	events, err := t.Records.Events(ctx, all[0].Run, 0)
 	for _, e := range events {
 		switch {
-		case e.Kind == record.StepStarted && (e.Step == "roll" || e.Step == "lead"):
+		case e.Kind == record.StepStarted && (e.Step == "roll" || e.Step == "switch"):
 			p.left = true
-		case e.Kind == record.StepDone && (e.Step == "roll-back" || e.Step == "lead-back"):
+		case e.Kind == record.StepDone && (e.Step == "roll-back" || e.Step == "switch-back"):
 			p.left = false
 		}
 	}
@@ -119,29 +136,18 @@ func (p past) named(releases []record.Release, version string) (record.Release, 
 	return releases[i], nil
 }
 
-// planDeploy keeps the objects of a deployment, looks at what the environment is now, and plans it.
+// planDeploy keeps the objects of a deployment, and plans it.
 func (t *Toolbox) planDeploy(
-	ctx context.Context, cfg *spec.Config, environment string, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted,
+	ctx context.Context, cfg *spec.Config, environment string, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted, seen plan.Observed,
 ) (*plan.Plan, error) {
-	env, err := cfg.Environment(environment)
-	if err != nil {
-		return nil, err
-	}
 	service := s.Metadata.Name
 	if s.Spec.Strategy.BlueGreen != nil {
 		if _, err := colour.Split(service, objs); err != nil {
 			return nil, err
 		}
 	}
+	var err error
 	if w.Rendered, err = t.keep(ctx, objs); err != nil {
-		return nil, err
-	}
-	routes, err := plan.Routes(cfg, env)
-	if err != nil {
-		return nil, err
-	}
-	seen, err := t.observe(ctx, scope{Environment: environment, Prefix: env.GenerationPrefix(), Cluster: env.Spec.Cluster, Routes: routes})
-	if err != nil {
 		return nil, err
 	}
 	good, err := t.Records.Good(ctx, environment)
