@@ -30,7 +30,7 @@ func (r *run) roll(ctx workflow.Context) error {
 		func(ctx workflow.Context) error { return r.step(ctx, "roll", r.tools.Roll) },
 	))
 	if err == nil {
-		return r.praise(ctx)
+		return r.markGood(ctx)
 	}
 	if r.times["roll"] == 0 || !r.removes() || r.plan.Deploy.Before == "" {
 		return err
@@ -52,10 +52,10 @@ func (r *run) blueGreen(ctx workflow.Context) error {
 	if err != nil {
 		return r.dismiss(ctx, err)
 	}
-	if err := r.unless(ctx, []string{Abort, SwitchBack}, r.lead); err != nil {
-		return r.leadBack(ctx, err)
+	if err := r.unless(ctx, []string{Abort}, r.switchVersion); err != nil {
+		return r.switchVersionBack(ctx, err)
 	}
-	if err := r.praise(ctx); err != nil {
+	if err := r.markGood(ctx); err != nil {
 		return err
 	}
 	if err := r.rest(ctx, "drain", "connections to the version before may go on", strategy.Drain); err != nil {
@@ -68,7 +68,7 @@ func (r *run) blueGreen(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.step(ctx, "clear", r.tools.ClearOld)
+	return r.step(ctx, "remove", r.tools.RemoveOld)
 }
 
 // Kept is the step in which a run only keeps the version before. RetireNow ends it, and leaves that version to the next run.
@@ -92,17 +92,17 @@ func (r *run) agree(ctx workflow.Context) error {
 	return r.await(ctx, r.plan.Deploy.Unit.Name+" "+r.plan.Deploy.Version()+" waits for an approval")
 }
 
-func (r *run) lead(ctx workflow.Context) error { return r.step(ctx, "lead", r.tools.Lead) }
+func (r *run) switchVersion(ctx workflow.Context) error { return r.step(ctx, "switch", r.tools.Switch) }
 
-func (r *run) praise(ctx workflow.Context) error { return r.step(ctx, "good", r.tools.Praise) }
+func (r *run) markGood(ctx workflow.Context) error { return r.step(ctx, "good", r.tools.MarkGood) }
 
-// leadBack returns the users to the version before, and takes the next one away if that was asked for. It cannot be cancelled: it is the
+// switchVersionBack returns the users to the version before, and takes the next one away if that was asked for. It cannot be cancelled: it is the
 // way out.
-func (r *run) leadBack(ctx workflow.Context, cause error) error {
+func (r *run) switchVersionBack(ctx workflow.Context, cause error) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	r.note(ctx, "users go back to the version before: %s", reason(cause))
-	if err := r.step(ctx, "lead-back", r.tools.LeadBack); err != nil {
+	if err := r.step(ctx, "switch-back", r.tools.SwitchBack); err != nil {
 		return errors.Join(cause, err)
 	}
 	if faultOf(cause).Code == fault.Refused {
@@ -119,7 +119,7 @@ func (r *run) dismiss(ctx workflow.Context, cause error) error {
 	}
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	if err := r.step(ctx, "clean", r.tools.ClearNew); err != nil {
+	if err := r.step(ctx, "clean", r.tools.RemoveNew); err != nil {
 		return errors.Join(cause, err)
 	}
 	return cause

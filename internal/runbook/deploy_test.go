@@ -63,13 +63,13 @@ var errNo = fault.New(fault.Refused, "the check said no")
 // TestDeployBlueGreen: the users are led to a version that has proved itself, and what they are not led to may be taken away.
 func TestDeployBlueGreen(t *testing.T) {
 	proved := []string{"admit", "stage", "preview"}
-	kept := slices.Concat(proved, []string{"lead", "good", "drain", "drain ends", "keep", "keep ends", "clear"})
+	kept := slices.Concat(proved, []string{"switch", "good", "drain", "drain ends", "keep", "keep ends", "remove"})
 	approves := func(p *plan.Plan) { p.Deploy.Strategy.BlueGreen.Approve = true }
-	back := slices.Concat(proved, []string{"lead", "lead-back"})
+	back := slices.Concat(proved, []string{"switch", "switch-back"})
 	tests := map[string]deployCase{
 		"Whole": {reason: "every step comes once and in order", want: kept, state: record.Done},
 		"Least": {
-			reason: "without checks, and with nothing to wait for, there are no steps for it", want: []string{"admit", "stage", "lead", "good", "clear"},
+			reason: "without checks, and with nothing to wait for, there are no steps for it", want: []string{"admit", "stage", "switch", "good", "remove"},
 			script: script{edit: func(p *plan.Plan) { p.Deploy.Strategy.BlueGreen = &spec.BlueGreen{} }}, state: record.Done,
 		},
 		"Approved": {
@@ -105,22 +105,22 @@ func TestDeployBlueGreen(t *testing.T) {
 		},
 		"LeadRefused": {
 			reason: "when the users meet a check that says no, they are led back by themselves, and the version is left",
-			script: script{fail: map[string]error{"lead": errNo}}, want: back, state: record.SwitchedBack,
+			script: script{fail: map[string]error{"switch": errNo}}, want: back, state: record.SwitchedBack,
 		},
 		"LeadRefusedRemoved": {
-			reason: "it is taken away only when they are back", script: script{edit: remove, fail: map[string]error{"lead": errNo}},
+			reason: "it is taken away only when they are back", script: script{edit: remove, fail: map[string]error{"switch": errNo}},
 			want: slices.Concat(back, []string{"clean"}), state: record.SwitchedBack,
 		},
 		"LeadFails": {
-			reason: "a failure leads back as well, and is no refusal", script: script{fail: map[string]error{"lead": fault.New(fault.Failed, "no answer")}},
+			reason: "a failure leads back as well, and is no refusal", script: script{fail: map[string]error{"switch": fault.New(fault.Failed, "no answer")}},
 			want: back, state: record.RunFailed,
 		},
-		"CannotLeadBack": {
+		"CannotSwitchBack": {
 			reason: "a version that users may still be led to is never taken away",
-			script: script{edit: remove, fail: map[string]error{"lead": errNo, "lead-back": fault.New(fault.Failed, "no answer")}},
+			script: script{edit: remove, fail: map[string]error{"switch": errNo, "switch-back": fault.New(fault.Failed, "no answer")}},
 			want:   back, state: record.RunRefused,
 		},
-		"CannotPraise": {
+		"CannotMarkGood": {
 			reason: "a version that cannot be recorded as good serves on, and the one before stays",
 			script: script{edit: remove, fail: map[string]error{"good": fault.New(fault.Failed, "no registry")}}, want: kept[:5], state: record.RunFailed,
 		},
@@ -136,7 +136,7 @@ func TestDeployBlueGreen(t *testing.T) {
 
 // TestDeployAborted sends an abort to each place of a deployment.
 func TestDeployAborted(t *testing.T) {
-	whole := []string{"admit", "stage", "preview", "lead", "good", "drain", "drain ends", "keep", "keep ends", "clear"}
+	whole := []string{"admit", "stage", "preview", "switch", "good", "drain", "drain ends", "keep", "keep ends", "remove"}
 	tests := map[string]struct {
 		want  []string // without clean
 		clean []string // what comes then, with it
@@ -145,7 +145,7 @@ func TestDeployAborted(t *testing.T) {
 		"admit":   {whole[:1], nil, record.Aborted},
 		"stage":   {whole[:2], []string{"clean"}, record.Aborted},
 		"preview": {whole[:3], []string{"clean"}, record.Aborted},
-		"lead":    {slices.Concat(whole[:4], []string{"lead-back"}), []string{"clean"}, record.Aborted},
+		"switch":  {slices.Concat(whole[:4], []string{"switch-back"}), []string{"clean"}, record.Aborted},
 		"good":    {whole, nil, record.Done},
 		"drain":   {whole, nil, record.Done},
 		"keep":    {whole, nil, record.Done},
@@ -206,7 +206,7 @@ func TestDeployRolling(t *testing.T) {
 			reason: "that is said, too", script: script{edit: rolling(remove), fail: map[string]error{"roll": errNo, "roll-back": fault.New(fault.Failed, "no answer")}},
 			want: []string{"admit", "roll", "roll-back"}, state: record.RunRefused,
 		},
-		"CannotPraise": {
+		"CannotMarkGood": {
 			reason: "what runs and holds is not rolled back because nobody could record it",
 			script: script{edit: rolling(remove), fail: map[string]error{"good": fault.New(fault.Failed, "no registry")}},
 			want:   []string{"admit", "roll", "good"}, state: record.RunFailed,

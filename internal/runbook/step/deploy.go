@@ -32,8 +32,12 @@ func (t *Toolbox) Roll(ctx context.Context, id ID) error {
 		u := j.plan.Deploy.Unit
 		ctx, cancel := context.WithTimeout(ctx, u.Timeout)
 		defer cancel()
-		if err := j.uncoloured(ctx); err != nil {
+		switch coloured, err := j.coloured(ctx); {
+		case err != nil:
 			return err
+		case coloured:
+			return fault.New(fault.Refused, "cannot deploy %s as rolling into %s: it was deployed there as blueGreen", u.Name, j.plan.Generation).
+				WithHint("set its strategy to blueGreen again until the next roll-over, which begins with the new one")
 		}
 		if err := j.released(ctx); err != nil {
 			return err
@@ -42,38 +46,36 @@ func (t *Toolbox) Roll(ctx context.Context, id ID) error {
 	})
 }
 
-// uncoloured refuses to roll over a version that has a colour: users would be led to both from then on.
-func (j *job) uncoloured(ctx context.Context) error {
-	u := j.plan.Deploy.Unit
-	objs, err := j.objects(ctx, u.Manifests)
+// coloured reports whether the service stands in colours. What is rolled over that would lead its users to both versions.
+func (j *job) coloured(ctx context.Context) (bool, error) {
+	objs, err := j.objects(ctx, j.plan.Deploy.Unit.Manifests)
 	if err != nil {
-		return err
+		return false, err
 	}
 	c, err := j.connect(ctx, j.plan.Generation)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, obj := range objs {
 		if obj.GroupVersionKind().GroupKind().String() != "Service" {
 			continue
 		}
 		found, err := c.Get(ctx, obj)
-		if err != nil {
-			return err
-		}
-		if found != nil && field.String(found, "spec", "selector", colour.Label) != "" {
-			return fault.New(fault.Refused, "cannot deploy %s as rolling into %s: it was deployed there as blueGreen", u.Name, j.plan.Generation).
-				WithHint("set its strategy to blueGreen again until the next roll-over, which begins with the new one")
+		if err != nil || found != nil && field.String(found, "spec", "selector", colour.Label) != "" {
+			return err == nil, err
 		}
 	}
-	return nil
+	return false, nil
 }
 
-// Unroll applies the version before again, after the next one has failed.
+// Unroll applies the version before again, after the next one has failed. A version that has a colour was not rolled over, and is left.
 func (t *Toolbox) Unroll(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "putting the version before in its place again", "the version before is in its place", func(ctx context.Context, j *job) error {
 		ctx, cancel := context.WithTimeout(ctx, j.plan.Deploy.Unit.Timeout)
 		defer cancel()
+		if coloured, err := j.coloured(ctx); err != nil || coloured {
+			return err
+		}
 		return j.roll(ctx, j.plan.Deploy.Before)
 	})
 }
@@ -234,8 +236,8 @@ func (j *job) previewAddress(ctx context.Context, b *release.BlueGreen) (string,
 	return addresses[0], nil
 }
 
-// Lead leads the users to the next version, and proves it as they meet it.
-func (t *Toolbox) Lead(ctx context.Context, id ID) error {
+// Switch leads the users to the next version, and proves it as they meet it.
+func (t *Toolbox) Switch(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "leading the users to the next version", "every endpoint is of the next version, and the checks hold", func(ctx context.Context, j *job) error {
 		b, err := j.blueGreen(ctx)
 		if err != nil {
@@ -248,8 +250,8 @@ func (t *Toolbox) Lead(ctx context.Context, id ID) error {
 	})
 }
 
-// LeadBack leads the users to the version before again.
-func (t *Toolbox) LeadBack(ctx context.Context, id ID) error {
+// SwitchBack leads the users to the version before again.
+func (t *Toolbox) SwitchBack(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "leading the users back", "every endpoint is of the version before", func(ctx context.Context, j *job) error {
 		b, err := j.blueGreen(ctx)
 		if err != nil {
@@ -259,9 +261,9 @@ func (t *Toolbox) LeadBack(ctx context.Context, id ID) error {
 	})
 }
 
-// Praise records that the version is good: it was verified in production. Then the tag that means good is moved to it, where there is one: so the
+// MarkGood records that the version is good: it was verified in production. Then the tag that means good is moved to it, where there is one: so the
 // tag never names what the record does not call good, wherever this is stopped.
-func (t *Toolbox) Praise(ctx context.Context, id ID) error {
+func (t *Toolbox) MarkGood(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "recording that the version is good", "", func(ctx context.Context, j *job) error {
 		d := j.plan.Deploy
 		j.done = fmt.Sprintf("%s %s is good", d.Unit.Name, d.Version())
@@ -284,8 +286,8 @@ func (t *Toolbox) Praise(ctx context.Context, id ID) error {
 	})
 }
 
-// ClearOld removes the version before, which no user is led to. A generation that a roll-over replaces meanwhile, or has replaced, takes it along.
-func (t *Toolbox) ClearOld(ctx context.Context, id ID) error {
+// RemoveOld removes the version before, which no user is led to. A generation that a roll-over replaces meanwhile, or has replaced, takes it along.
+func (t *Toolbox) RemoveOld(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "removing the version before", "", func(ctx context.Context, j *job) error {
 		if clears, err := j.clears(ctx); err != nil || !clears {
 			j.done = "it goes with " + j.plan.Generation
@@ -309,8 +311,8 @@ func (t *Toolbox) ClearOld(ctx context.Context, id ID) error {
 	})
 }
 
-// ClearNew removes the next version of a service, which no user is led to.
-func (t *Toolbox) ClearNew(ctx context.Context, id ID) error {
+// RemoveNew removes the next version of a service, which no user is led to.
+func (t *Toolbox) RemoveNew(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "removing the next version", "the next version is gone", func(ctx context.Context, j *job) error {
 		b, err := j.blueGreen(ctx)
 		if err != nil {

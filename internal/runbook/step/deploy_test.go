@@ -42,6 +42,7 @@ func TestRollOverColours(t *testing.T) {
 	before, err := c.Get(t.Context(), objs[0])
 	ok(t, err)
 	wantCode(t, "over a colour", roll(1), fault.Refused)
+	ok(t, b.Unroll(t.Context(), ID{Run: "r1", Name: "roll-back", Time: 1}))
 	after, err := c.Get(t.Context(), objs[0])
 	ok(t, err)
 	same(t, "the Service is left as it is", before.GetResourceVersion(), after.GetResourceVersion())

@@ -65,8 +65,8 @@ func TestPast(t *testing.T) {
 		"Staged":   {started: []string{"stage", "clean"}, done: []string{"clean"}},
 		"Rolled":   {started: []string{"roll"}, want: true},
 		"Unrolled": {started: []string{"roll", "roll-back"}, done: []string{"roll-back"}},
-		"Led":      {started: []string{"stage", "lead", "lead-back"}, want: true},
-		"LedBack":  {started: []string{"stage", "lead", "lead-back"}, done: []string{"lead-back"}},
+		"Led":      {started: []string{"stage", "switch", "switch-back"}, want: true},
+		"LedBack":  {started: []string{"stage", "switch", "switch-back"}, done: []string{"switch-back"}},
 		"Good":     {started: []string{"roll", "good"}, good: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -90,8 +90,8 @@ func TestPast(t *testing.T) {
 	}
 }
 
-// praised begins a run that has released a version of the image and led the users to it.
-func (b *bench) praised(t *testing.T, run, repository, version string) ID {
+// switched begins a run that has released a version of the image and led the users to it.
+func (b *bench) switched(t *testing.T, run, repository, version string) ID {
 	t.Helper()
 	b.put(t, 0)
 	id := b.beginDeploy(t, run, func(p *plan.Plan) {
@@ -102,16 +102,16 @@ func (b *bench) praised(t *testing.T, run, repository, version string) ID {
 	return id
 }
 
-// TestPraise: the record calls a version good, and then the tag does, to the same digest however often it is done.
-func TestPraise(t *testing.T) {
+// TestMarkGood: the record calls a version good, and then the tag does, to the same digest however often it is done.
+func TestMarkGood(t *testing.T) {
 	registry := registrytest.Start(t, registrytest.Options{})
 	digest := registrytest.Push(t, registry.Address, "shop/web:v2")
 	repository := registry.Address + "/shop/web"
 	for _, version := range []string{"v2", digest} { // a roll-over deploys by the tag of the configuration: which digest that was, nobody knows
 		b := newBench(t, nil)
-		id := b.praised(t, "d1", repository, version)
+		id := b.switched(t, "d1", repository, version)
 		for range 2 {
-			ok(t, b.Praise(t.Context(), id))
+			ok(t, b.MarkGood(t.Context(), id))
 		}
 		good, err := b.Records.Good(t.Context(), "production")
 		ok(t, err)
@@ -122,26 +122,26 @@ func TestPraise(t *testing.T) {
 	}
 }
 
-// TestPraiseWithoutRegistry: the record has it, the tag has not, and the run fails; a version is never good by its tag alone.
-func TestPraiseWithoutRegistry(t *testing.T) {
+// TestMarkGoodWithoutRegistry: the record has it, the tag has not, and the run fails; a version is never good by its tag alone.
+func TestMarkGoodWithoutRegistry(t *testing.T) {
 	registry := registrytest.Start(t, registrytest.Options{})
 	digest := registrytest.Push(t, registry.Address, "shop/web:v2")
 	b := newBench(t, nil)
-	id := b.praised(t, "d1", registry.Address+"/shop/web", digest)
+	id := b.switched(t, "d1", registry.Address+"/shop/web", digest)
 	registry.Stop(t)
 	b.Now = func() time.Time { b.wait(patience); return b.now() }
-	wantRefusal(t, "a registry that is away", b.Praise(t.Context(), id), fault.Failed, "no answer for 2m0s")
+	wantRefusal(t, "a registry that is away", b.MarkGood(t.Context(), id), fault.Failed, "no answer for 2m0s")
 	good, err := b.Records.Good(t.Context(), "production")
 	ok(t, err)
 	same(t, "what is good", digest, good["web"].Version)
 }
 
-// TestPraiseElsewhere: a version that no user meets any more was not verified.
-func TestPraiseElsewhere(t *testing.T) {
+// TestMarkGoodElsewhere: a version that no user meets any more was not verified.
+func TestMarkGoodElsewhere(t *testing.T) {
 	b := newBench(t, nil)
-	id := b.praised(t, "d1", "", "sha256:2")
+	id := b.switched(t, "d1", "", "sha256:2")
 	b.put(t, 100)
-	wantRefusal(t, "after a switch", b.Praise(t.Context(), id), fault.Failed, "the users have left old meanwhile")
+	wantRefusal(t, "after a switch", b.MarkGood(t.Context(), id), fault.Failed, "the users have left old meanwhile")
 	good, err := b.Records.Good(t.Context(), "production")
 	ok(t, err)
 	same(t, "nothing is good", 0, len(good))
