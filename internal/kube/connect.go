@@ -29,7 +29,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube/apierror"
 	"github.com/crossfade-dev/crossfade/internal/kube/manager"
-	"github.com/crossfade-dev/crossfade/internal/kube/wire"
 )
 
 // SystemNamespace is where Crossfade keeps what it must remember about a cluster in that cluster.
@@ -119,7 +118,6 @@ func within(bound time.Duration, config *rest.Config, httpClient *http.Client) (
 // restClient makes a client for objects of any kind.
 func restClient(config *rest.Config, httpClient *http.Client) (rest.Interface, error) {
 	config = dynamic.ConfigFor(config)
-	config.NegotiatedSerializer = wire.Serializer(config.NegotiatedSerializer)
 	config.APIPath = "/"
 	return rest.UnversionedRESTClientForConfigAndClient(config, httpClient)
 }

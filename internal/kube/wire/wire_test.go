@@ -8,12 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/yaml"
 
@@ -138,40 +134,6 @@ func TestDecodeList(t *testing.T) {
 				break // ends quietly
 			}
 		})
-	}
-}
-
-// TestSerializer: objects are read and written here, what the API says of errors by who did it before.
-func TestSerializer(t *testing.T) {
-	before := dynamic.ConfigFor(&rest.Config{}).NegotiatedSerializer
-	info, ok := runtime.SerializerInfoForMediaType(wire.Serializer(before).SupportedMediaTypes(), runtime.ContentTypeJSON)
-	if !ok {
-		t.Fatal("no JSON")
-	}
-	const gift, refused = `{"apiVersion":"x/v1","kind":"Gift","n":1}`, `{"apiVersion":"v1","kind":"Status","status":"Failure","code":404}`
-	into := &unstructured.Unstructured{}
-	if out, gvk, err := info.Serializer.Decode([]byte(gift), nil, into); err != nil || out != into || gvk.Kind != "Gift" || into.Object["n"] != int64(1) {
-		t.Errorf("read %v, %v, %v", out, gvk, err)
-	}
-	if out, _, err := info.Serializer.Decode([]byte(gift), nil, nil); err != nil || out.GetObjectKind().GroupVersionKind().Kind != "Gift" {
-		t.Errorf("without a place for it: %v, %v", out, err)
-	}
-	if out, _, err := info.Serializer.Decode([]byte(refused), nil, nil); err != nil {
-		t.Error(err)
-	} else if status, is := out.(*metav1.Status); !is || status.Code != 404 {
-		t.Errorf("an error was read as %T", out)
-	}
-	if _, _, err := info.Serializer.Decode([]byte("{"), nil, into); err == nil {
-		t.Error("half an object was read")
-	}
-	var text strings.Builder
-	if err := info.Serializer.Encode(into, &text); err != nil || text.String() != gift {
-		t.Errorf("written as %s, %v", text.String(), err)
-	}
-	text.Reset()
-	orphan := metav1.DeletePropagationOrphan
-	if err := info.Serializer.Encode(&metav1.DeleteOptions{PropagationPolicy: &orphan}, &text); err != nil || text.String() != `{"propagationPolicy":"Orphan"}`+"\n" {
-		t.Errorf("options are written as %s, %v", text.String(), err)
 	}
 }
 
