@@ -14,6 +14,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
@@ -157,9 +158,11 @@ func (t *Toolbox) objects(ctx context.Context, digest string) ([]*unstructured.U
 	return render.Decode(raw)
 }
 
-// blueGreen is the plan's service in the live generation.
-func (j *job) blueGreen(ctx context.Context) (*release.BlueGreen, error) {
-	u := j.plan.Deploy.Unit
+// blueGreen is the plan's service in its generation.
+func (j *job) blueGreen(ctx context.Context) (*release.BlueGreen, error) { return j.coloursOf(ctx, j.plan.Deploy.Unit) }
+
+// coloursOf is a service of the plan that is deployed in colours, in the plan's generation.
+func (j *job) coloursOf(ctx context.Context, u plan.Unit) (*release.BlueGreen, error) {
 	objs, err := j.objects(ctx, u.Manifests)
 	if err != nil {
 		return nil, err
