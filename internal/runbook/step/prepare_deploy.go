@@ -150,10 +150,5 @@ func (t *Toolbox) planDeploy(
 	if w.Rendered, err = t.keep(ctx, objs); err != nil {
 		return nil, err
 	}
-	good, err := t.Records.Good(ctx, environment)
-	if err != nil {
-		return nil, err
-	}
-	w.Before = good[service].Manifests
 	return plan.MakeDeploy(cfg, environment, service, w, seen)
 }
