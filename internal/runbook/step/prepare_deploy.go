@@ -3,13 +3,13 @@ package step
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
-	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -92,7 +92,7 @@ func (t *Toolbox) past(ctx context.Context, environment, service string) (past, 
 	events, err := t.Records.Events(ctx, all[0].Run, 0)
 	for _, e := range events {
 		switch {
-		case e.Kind == record.StepStarted && (e.Step == "roll" || e.Step == "switch"):
+		case e.Kind == record.StepStarted && (e.Step == "roll" || e.Step == "switch" || strings.HasPrefix(e.Step, "share/")):
 			p.left = true
 		case e.Kind == record.StepDone && (e.Step == "roll-back" || e.Step == "switch-back"):
 			p.left = false
@@ -142,7 +142,7 @@ func (t *Toolbox) planDeploy(
 ) (*plan.Plan, error) {
 	service := s.Metadata.Name
 	if s.Spec.Strategy.BlueGreen != nil {
-		if _, err := colour.Split(service, objs); err != nil {
+		if _, _, err := split(service, s.Spec.Strategy.BlueGreen.Front, objs); err != nil {
 			return nil, err
 		}
 	}
