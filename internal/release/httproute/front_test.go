@@ -76,7 +76,9 @@ func (l *lab) leads(t *testing.T, ns string, want [][]string) {
 // shared wants the users to be shared out, within two percent of them.
 func (l *lab) shared(t *testing.T, ns string, share int) {
 	t.Helper()
-	await(t, "users are led to the next version", func() bool { return l.reached(ns, "/", 50)["v2"] > 0 })
+	await(t, "Traefik has taken over the weights that it has accepted", func() bool {
+		return math.Abs(float64(l.reached(ns, "/", 200)["v2"])/2-float64(share)) < 3
+	})
 	requests := 2000
 	if share == 10 {
 		requests = 10_000
