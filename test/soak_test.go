@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// soakVariable says how many deployments, and how many kills, the soak tests make; make soak sets it to what issue users are promised.
+// How many deployments and kills there are; make soak has many.
 const (
 	deploysVariable = "CROSSFADE_SOAK_DEPLOYS"
 	killsVariable   = "CROSSFADE_SOAK_KILLS"
