@@ -96,8 +96,15 @@ func (t *Toolbox) begin(ctx context.Context, s Start, state record.RunState) err
 	})
 }
 
-// Wait records that the run waits for a person.
+// Wait records that the run waits for a person, and where that person can look at the next version of a service, if that is what it is about.
 func (t *Toolbox) Wait(ctx context.Context, w Waiting) error {
+	where, err := t.preview(ctx, w.Step)
+	if err != nil {
+		return err
+	}
+	if where != "" {
+		w.Why += ": " + where
+	}
 	if err := t.setState(ctx, w.Step.Run, record.Waiting, w.Why, nil); err != nil {
 		return err
 	}

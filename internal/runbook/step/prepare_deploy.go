@@ -8,8 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/release/colour"
+	"github.com/crossfade-dev/crossfade/internal/release/httproute"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -141,14 +144,49 @@ func (t *Toolbox) planDeploy(
 	ctx context.Context, cfg *spec.Config, environment string, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted, seen plan.Observed,
 ) (*plan.Plan, error) {
 	service := s.Metadata.Name
+	var parts colour.Parts
+	var routes httproute.Routes
+	trial := objs
 	if s.Spec.Strategy.BlueGreen != nil {
-		if _, _, err := split(service, s.Spec.Strategy.BlueGreen.Front, objs); err != nil {
+		var err error
+		if parts, routes, err = split(service, s.Spec.Strategy.BlueGreen.Front, objs); err != nil {
+			return nil, err
+		}
+		if trial, err = parts.Trial(); err != nil {
 			return nil, err
 		}
 	}
-	var err error
+	env, err := cfg.Environment(environment)
+	if err != nil {
+		return nil, err
+	}
+	c, err := t.live(ctx, env, seen.Live)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Try(ctx, append(trial, routes.Trial()...)); err != nil {
+		return nil, fault.New(fault.CodeOf(err), "cannot deploy %s: %w", service, err)
+	}
+	if b := s.Spec.Strategy.BlueGreen; b != nil && b.Front != nil {
+		if err := httproute.New(routes, parts, c, nil).Check(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if w.Rendered, err = t.keep(ctx, objs); err != nil {
 		return nil, err
 	}
 	return plan.MakeDeploy(cfg, environment, service, w, seen)
+}
+
+// live is the cluster of the generation that serves the users of an environment.
+func (t *Toolbox) live(ctx context.Context, env *spec.Environment, generation string) (*kube.Cluster, error) {
+	provider, err := t.provider(env.Spec.Cluster, env.Metadata.Name)
+	if err != nil {
+		return nil, err
+	}
+	status, err := provider.Observe(ctx, generation)
+	if err != nil {
+		return nil, err
+	}
+	return kube.Connect(status.Access)
 }
