@@ -43,6 +43,13 @@ func TestMakeDeploy(t *testing.T) {
 			}},
 			"",
 		},
+		"Front": {
+			"users from outside are led at once unless steps are written", func(c *spec.Config) {
+				c.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{Drain: 1, Front: &spec.Front{HTTPRoute: &spec.HTTPRoute{Interval: 5}}}
+			}, spec.Strategy{OnFailure: "leave", BlueGreen: &spec.BlueGreen{
+				Drain: 1, Front: &spec.Front{HTTPRoute: &spec.HTTPRoute{Steps: []int{100}, Interval: 5}},
+			}}, "",
+		},
 		"Written": {
 			"what is written holds", func(c *spec.Config) {
 				c.Services[0].Spec.Strategy = spec.Strategy{OnFailure: "remove", BlueGreen: &spec.BlueGreen{Approve: true, Drain: 1, Keep: 2}}
