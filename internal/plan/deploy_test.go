@@ -149,3 +149,24 @@ func TestDeployHash(t *testing.T) {
 		seen[h] = name
 	}
 }
+
+// TestRollbackAtOnce: the steps of a front are for versions that nobody knows yet.
+func TestRollbackAtOnce(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		cfg, w := shop(), wanted()
+		written := &spec.HTTPRoute{Steps: []int{10, 100}, Interval: 5}
+		cfg.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{Front: &spec.Front{HTTPRoute: written}}
+		w.Back = back
+		p, err := MakeDeploy(cfg, "production", "web", w, live())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := written
+		if back {
+			want = &spec.HTTPRoute{Steps: []int{100}}
+		}
+		if diff := cmp.Diff(want, p.Deploy.Strategy.BlueGreen.Front.HTTPRoute); diff != "" || len(written.Steps) != 2 {
+			t.Errorf("back %v: the front (-want +got), of which %v is written:\n%s", back, written, diff)
+		}
+	}
+}

@@ -132,9 +132,14 @@ func TestDeployBlueGreen(t *testing.T) {
 			reason: "when some of them meet a check that says no, they are led back",
 			script: script{edit: shares, fail: map[string]error{"share/50": errNo}}, want: slices.Concat(proved, shared[:2], []string{"switch-back"}), state: record.SwitchedBack,
 		},
+		"ShareRefusedRemoved": {
+			reason: "what failed is taken away when nobody can be led to it any more",
+			script: script{edit: func(p *plan.Plan) { shares(p); remove(p) }, fail: map[string]error{"share/10": errNo}},
+			want:   slices.Concat(proved, shared[:1], []string{"switch-back", "drain", "drain ends", "clean"}), state: record.SwitchedBack,
+		},
 		"ShareAborted": {
 			reason: "and when a person says so", script: script{edit: shares, commands: asked("share/10", Abort, true)},
-			want: slices.Concat(proved, shared[:1], []string{"switch-back", "clean"}), state: record.Aborted,
+			want: slices.Concat(proved, shared[:1], []string{"switch-back", "drain", "drain ends", "clean"}), state: record.Aborted,
 		},
 		"CannotMarkGood": {
 			reason: "a version that cannot be recorded as good serves on, and the one before stays",

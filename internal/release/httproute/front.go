@@ -20,6 +20,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
@@ -32,6 +33,7 @@ type Front struct {
 	Cluster  *kube.Cluster
 	Progress cluster.Progress // told what happens, for people
 	Within   time.Duration    // how long endpoints and controllers may take to follow; 30 s when zero
+	Standby  bool             // what acts on the world outside is withheld until it is the cluster's turn
 	routes   Routes
 	parts    colour.Parts
 }
@@ -133,7 +135,18 @@ func (f *Front) prepare(ctx context.Context, route, found *unstructured.Unstruct
 	}
 	rendered := f.routes.render(route, s)
 	rendered.SetResourceVersion(found.GetResourceVersion())
-	_, err = f.Cluster.Apply(ctx, []*unstructured.Unstructured{rendered}, f.Progress)
+	return f.apply(ctx, rendered)
+}
+
+// apply applies objects.
+func (f *Front) apply(ctx context.Context, objs ...*unstructured.Unstructured) error {
+	if f.Standby {
+		var err error
+		if objs, err = withhold.Standby(ctx, f.Cluster, objs); err != nil {
+			return err
+		}
+	}
+	_, err := f.Cluster.Apply(ctx, objs, f.Progress)
 	return err
 }
 
@@ -154,8 +167,7 @@ func (f *Front) Lead(ctx context.Context, c, before colour.Colour, share int) er
 func (f *Front) share(ctx context.Context, route, found *unstructured.Unstructured, s shares) error {
 	rendered := f.routes.render(route, s)
 	if found == nil {
-		_, err := f.Cluster.Apply(ctx, []*unstructured.Unstructured{rendered}, f.Progress)
-		return err
+		return f.apply(ctx, rendered)
 	}
 	was, err := f.routes.shared(found)
 	if err != nil {
@@ -163,8 +175,7 @@ func (f *Front) share(ctx context.Context, route, found *unstructured.Unstructur
 	}
 	if was == nil && found.GetAnnotations()[SharesAnnotation] == "" { // it led nowhere when it was prepared
 		rendered.SetResourceVersion(found.GetResourceVersion())
-		_, err := f.Cluster.Apply(ctx, []*unstructured.Unstructured{rendered}, f.Progress)
-		return err
+		return f.apply(ctx, rendered)
 	}
 	if was == nil || !field.Within(field.List(f.routes.render(route, was), "spec", "rules"), field.List(found, "spec", "rules")) {
 		return f.routes.changed(found, found.GetAnnotations()[SharesAnnotation])

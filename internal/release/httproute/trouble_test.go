@@ -11,6 +11,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/release/httproute"
@@ -20,6 +21,7 @@ import (
 func testFirst(t *testing.T, l *lab, ns string) {
 	l.server.ApplyAs(t, "crossfade", l.at(ns, "fixed", fixed))
 	b := l.run(t, "one", l.at(ns, "v1", web))
+	b.Front.(*httproute.Front).Standby = true
 	ok(t, "first", func(ctx context.Context) error {
 		objs, err := b.First(ctx)
 		if err == nil {
@@ -34,6 +36,9 @@ func testFirst(t *testing.T, l *lab, ns string) {
 	ok(t, "open again", b.Open)
 	l.leads(t, ns, [][]string{{"web-blue=100"}, {"web-blue=300", "fixed=100"}})
 	await(t, "users reach it", func() bool { return l.ask(ns, "/") == "v1" })
+	if !withhold.Held(l.get(t, "HTTPRoute.gateway.networking.k8s.io", ns, "web")) {
+		t.Error("the name of a route is published before it is the cluster's turn")
+	}
 }
 
 // testChanged has a person share the users out in the middle of a switch: that stays, and is said. The way out is the one that the hint names.
