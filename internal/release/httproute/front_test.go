@@ -66,6 +66,9 @@ func testLife(t *testing.T, l *lab, ns string) {
 	await(t, "nobody is led to the version before", func() bool { return l.reached(ns, "/", 100)["v3"] == 100 })
 	ok(t, "remove the second", func(ctx context.Context) error { return b.Remove(ctx, colour.Blue) })
 	l.leads(t, ns, [][]string{{"web-green=100"}, {"web-green=300", "fixed=100"}})
+	if l.get(t, "Service", ns, "web-blue") != nil {
+		t.Error("the second version still has a Kubernetes Service")
+	}
 	stop()
 }
 

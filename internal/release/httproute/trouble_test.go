@@ -47,13 +47,19 @@ func testChanged(t *testing.T, l *lab, ns string) {
 	b := l.run(t, "two", l.at(ns, "v2", web))
 	ok(t, "stage", b.Stage)
 	ok(t, "share", func(ctx context.Context) error { return b.Share(ctx, 10) })
+	const says = "kubectl-edit has changed the rules of gateway.networking.k8s.io/HTTPRoute "
+	const shared = "{name: web-plain, port: 80, weight: 90}, {name: web-blue, port: 80, weight: 10}"
+	mine := strings.Replace(l.at(ns, "", route), "{name: web, port: 80, weight: 3}, {name: fixed, port: 80, weight: 1}",
+		"{name: web-blue, port: 80, weight: 30}, {name: web-plain, port: 80, weight: 270}, {name: fixed, port: 80, weight: 100}", 1)
+	l.server.WriteAs(t, "kubectl-edit", strings.Replace(mine, "{name: web, port: 80}", shared+", {name: fixed, port: 80, weight: 1}", 1))
+	refused(t, b.Share(t.Context(), 50), fault.Refused, says)
+
 	edited := l.at(ns, "", route)
 	edited = strings.Replace(edited, "[{name: web, port: 80}]", "[{name: web-plain, port: 80, weight: 40}, {name: web-blue, port: 80, weight: 60}]", 1)
 	edited = strings.Replace(edited, "{name: web, port: 80, weight: 3}", "{name: web-plain, port: 80, weight: 3}", 1)
 	l.server.WriteAs(t, "kubectl-edit", edited)
 	by := [][]string{{"web-plain=40", "web-blue=60"}, {"web-plain=3", "fixed=1"}}
 
-	const says = "kubectl-edit has changed the rules of gateway.networking.k8s.io/HTTPRoute "
 	refused(t, b.Share(t.Context(), 50), fault.Refused, says)
 	refused(t, b.Switch(t.Context()), fault.Refused, says)
 	refused(t, b.Back(t.Context()), fault.Refused, says)
