@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"time"
 
@@ -52,21 +51,15 @@ type Wanted struct {
 	Back    bool   // see Deploy
 }
 
-// Deployable returns the service of an environment that is to be deployed there. One that the environment does not have is an error of code
+// Deployable returns the service that is to be deployed into an environment, as it is there. One that the environment does not have is an error of code
 // fault.Invalid, which says what there is.
 func Deployable(cfg *spec.Config, environment, service string) (*spec.Environment, *spec.Service, error) {
 	env, err := cfg.Environment(environment)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := cfg.Service(service)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !slices.ContainsFunc(env.Spec.Services, func(ref spec.ServiceRef) bool { return ref.Name == service }) {
-		return nil, nil, fault.New(fault.Invalid, "environment %s has no service %s", environment, service).WithHint("%s", hasServices(env))
-	}
-	return env, s, nil
+	s, err := cfg.ServiceIn(env, service)
+	return env, s, err
 }
 
 // HasLive is nil when an environment has a generation to deploy into, and an error of code fault.Failed otherwise.
@@ -107,17 +100,6 @@ func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Ob
 	}
 	p.Hash, err = p.sum()
 	return p, err
-}
-
-func hasServices(env *spec.Environment) string {
-	if len(env.Spec.Services) == 0 {
-		return "add it to spec.services of the environment"
-	}
-	var names []string
-	for _, ref := range env.Spec.Services {
-		names = append(names, ref.Name)
-	}
-	return "it has " + strings.Join(names, ", ")
 }
 
 func withStrategyDefaults(s spec.Strategy) spec.Strategy {

@@ -45,7 +45,7 @@ func (t *Toolbox) render(ctx context.Context, cfg *spec.Config, env *spec.Enviro
 		all["prime/"+u.Name] = r
 	}
 	for _, ref := range env.Spec.Services {
-		s, err := cfg.Service(ref.Name)
+		s, err := cfg.ServiceIn(env, ref.Name)
 		if err != nil {
 			return nil, err
 		}
