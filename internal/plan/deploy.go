@@ -49,6 +49,10 @@ type Wanted struct {
 	Before  string // see Deploy
 	Restart bool   // see Deploy
 	Back    bool   // see Deploy
+
+	Needs     []string   // of a service of a set: those of the set that it needs
+	Promotion *Promotion // see Plan; of a set, that of the first one
+	Sources   []Source   // see Plan
 }
 
 // Deployable returns the service that is to be deployed into an environment, as it is there. One that the environment does not have is an error of code
@@ -74,16 +78,28 @@ func HasLive(environment string, seen Observed) error {
 // MakeDeploy plans the deployment of a service into the generation that is live. It is pure, as Make is. Its errors are those of Deployable
 // and HasLive.
 func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Observed) (*Plan, error) {
-	env, s, err := Deployable(cfg, environment, service)
+	d, err := deployment(cfg, environment, service, w)
 	if err != nil {
 		return nil, err
 	}
-	if err := HasLive(environment, seen); err != nil {
+	p, err := around(cfg, environment, []Unit{d.Unit}, seen)
+	if err != nil {
+		return nil, err
+	}
+	p.Deploy, p.Promotion, p.Sources = d, w.Promotion, w.Sources
+	p.Hash, err = p.sum()
+	return p, err
+}
+
+// deployment is what is to be done with one service.
+func deployment(cfg *spec.Config, environment, service string, w Wanted) (*Deploy, error) {
+	_, s, err := Deployable(cfg, environment, service)
+	if err != nil {
 		return nil, err
 	}
 	d := &Deploy{
 		Unit: Unit{
-			Name: service, Namespace: s.Spec.Namespace, Version: w.Version, Manifests: w.Manifests, Objects: w.Objects, Images: w.Images,
+			Name: service, Namespace: s.Spec.Namespace, Version: w.Version, Needs: w.Needs, Manifests: w.Manifests, Objects: w.Objects, Images: w.Images,
 			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout),
 		},
 		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(s.Spec.Strategy), Before: w.Before, Restart: w.Restart, Back: w.Back,
@@ -91,14 +107,26 @@ func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Ob
 	if stages := cfg.Platform.Spec.Stages; s.Spec.Image != "" && (len(stages) == 0 || stages[len(stages)-1] == environment) {
 		d.GoodTag = cmp.Or(cfg.Platform.Spec.GoodTag, goodTag)
 	}
-	p := &Plan{
-		Environment: environment, Prefix: env.GenerationPrefix(), Generation: seen.Live, Cluster: withClusterDefaults(env.Spec.Cluster),
-		Services: []Unit{d.Unit}, Deploy: d, Premises: seen,
-	}
-	if p.Routes, err = Routes(cfg, env); err != nil {
+	return d, nil
+}
+
+// around is a plan that deploys units into the live generation of an environment, without what it deploys.
+func around(cfg *spec.Config, environment string, units []Unit, seen Observed) (*Plan, error) {
+	env, err := cfg.Environment(environment)
+	if err != nil {
 		return nil, err
 	}
-	p.Hash, err = p.sum()
+	if err := HasLive(environment, seen); err != nil {
+		return nil, err
+	}
+	p := &Plan{
+		Environment: environment, Prefix: env.GenerationPrefix(), Generation: seen.Live, Cluster: withClusterDefaults(env.Spec.Cluster),
+		Services: units, Premises: seen,
+	}
+	if _, p.Stage = cfg.Platform.StagesBefore(environment); p.Stage {
+		p.Verify = withDefaults(env.Spec.Verify)
+	}
+	p.Routes, err = Routes(cfg, env)
 	return p, err
 }
 
