@@ -17,7 +17,8 @@ import (
 )
 
 func (a *app) deploy() *cobra.Command {
-	return &cobra.Command{
+	var reason string
+	cmd := &cobra.Command{
 		Use:   "deploy SERVICE@VERSION ENV",
 		Short: "Bring a service to a version in the live generation",
 		Long: "Deploys a version, a tag or a digest of the service's image, as the strategy of the\n" +
@@ -32,10 +33,12 @@ func (a *app) deploy() *cobra.Command {
 				return fault.New(fault.Invalid, "%q names no version", args[0]).WithHint("write SERVICE@VERSION, as in web@v1.4.2 or web@sha256:...")
 			}
 			return a.release(cmd.Context(), runbook.Place{Environment: args[1], Service: service}, func(ctx context.Context, s *session, cfg *spec.Config) (*plan.Plan, error) {
-				return s.tools.PrepareDeploy(ctx, cfg, args[1], service, version)
+				return s.tools.PrepareDeploy(ctx, cfg, args[1], service, version, reason)
 			})
 		},
 	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why stages are skipped in which the version was never good, for the record (`text`)")
+	return cmd
 }
 
 func (a *app) rollback() *cobra.Command {
@@ -156,10 +159,13 @@ func (a *app) makeWay(ctx context.Context, s *session, at runbook.Place, open *r
 		WithHint("let it end, or end it: crossfade abort %s", run.ID)
 }
 
-// same reports whether two commands ask for the same. What a roll-back goes back to changes while it is under way.
+// same reports whether two commands ask for the same. What a roll-back goes back to changes while it is under way, and what a stage has does too.
 func same(open, wanted *plan.Deploy) bool {
 	if open.Back || wanted.Back {
 		return open.Back && wanted.Back
+	}
+	if open.Promoted && wanted.Promoted {
+		return true // likewise
 	}
 	return open.Unit.Version == wanted.Unit.Version && open.Unit.Manifests == wanted.Unit.Manifests && open.Restart == wanted.Restart
 }
@@ -172,27 +178,4 @@ func keeps(events []record.Event) bool {
 		}
 	}
 	return false
-}
-
-func (a *app) history() *cobra.Command {
-	return &cobra.Command{
-		Use:   "history SERVICE ENV",
-		Short: "List the releases of a service, the newest first",
-		Long:  "Lists what was released into an environment, when, by which run, and what of it was good.",
-		Args:  cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var releases []record.Release
-			s, known, err := a.read(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if known {
-				defer s.close()
-				if releases, err = s.records.Releases(cmd.Context(), args[1], args[0]); err != nil {
-					return err
-				}
-			}
-			return a.output.Print(listed(releases), func() view.Table { return view.Releases(releases) })
-		},
-	}
 }

@@ -21,10 +21,11 @@ type Deploy struct {
 	Image    string        `json:"image,omitempty"` // the repository of the version; empty for a service without one
 	Tag      string        `json:"tag,omitempty"`   // the version as it was asked for; empty for a digest
 	Strategy spec.Strategy `json:"strategy"`
-	Before   string        `json:"before,omitempty"`  // digest of the manifests of the release before, a blob of the record
-	GoodTag  string        `json:"goodTag,omitempty"` // is moved to the version in the end; empty outside of production
-	Restart  bool          `json:"restart,omitempty"` // the pods are to be replaced although nothing else changes
-	Back     bool          `json:"back,omitempty"`    // what was good before was asked for, without saying what that is
+	Before   string        `json:"before,omitempty"`   // digest of the manifests of the release before, a blob of the record
+	GoodTag  string        `json:"goodTag,omitempty"`  // is moved to the version in the end; empty outside of production
+	Restart  bool          `json:"restart,omitempty"`  // the pods are to be replaced although nothing else changes
+	Back     bool          `json:"back,omitempty"`     // what was good before was asked for, without saying what that is
+	Promoted bool          `json:"promoted,omitempty"` // what is good in the stage before was asked for, in the same way
 }
 
 // Version is the version as people call it.
@@ -41,14 +42,23 @@ func (p *Plan) Service() string {
 	return p.Deploy.Unit.Name
 }
 
+// Names is what the plan deploys, for people.
+func (p *Plan) Names() string {
+	if p.Set != nil {
+		return "the set " + p.Set.Name
+	}
+	return p.Service()
+}
+
 // Wanted is the version of a service that is to be deployed.
 type Wanted struct {
 	Rendered
-	Version string // the digest that runs
-	Tag     string // as it was asked for
-	Before  string // see Deploy
-	Restart bool   // see Deploy
-	Back    bool   // see Deploy
+	Version  string // the digest that runs
+	Tag      string // as it was asked for
+	Before   string // see Deploy
+	Restart  bool   // see Deploy
+	Back     bool   // see Deploy
+	Promoted bool   // see Deploy
 
 	Needs     []string   // of a service of a set: those of the set that it needs
 	Promotion *Promotion // see Plan; of a set, that of the first one
@@ -103,6 +113,7 @@ func deployment(cfg *spec.Config, environment, service string, w Wanted) (*Deplo
 			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout),
 		},
 		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(s.Spec.Strategy), Before: w.Before, Restart: w.Restart, Back: w.Back,
+		Promoted: w.Promoted,
 	}
 	if stages := cfg.Platform.Spec.Stages; s.Spec.Image != "" && (len(stages) == 0 || stages[len(stages)-1] == environment) {
 		d.GoodTag = cmp.Or(cfg.Platform.Spec.GoodTag, goodTag)

@@ -42,6 +42,21 @@ type Source struct {
 	Trouble    string `json:"trouble,omitempty"` // why this could not be found out
 }
 
+// Pick has a plan that deploys several services speak of one of them, for a step that is about it; any other plan, and every service for a step that
+// names none, stays as it is.
+func (p *Plan) Pick(service string) error {
+	if p.Set == nil || service == "" {
+		return nil
+	}
+	for i := range p.Set.Deploys {
+		if p.Set.Deploys[i].Unit.Name == service {
+			p.Deploy = &p.Set.Deploys[i]
+			return nil
+		}
+	}
+	return fault.New(fault.Failed, "the set %s of the plan has no service %s", p.Set.Name, service)
+}
+
 // StageOf is an environment as a stage to be promoted from.
 func StageOf(cfg *spec.Config, environment string) (*Stage, error) {
 	env, err := cfg.Environment(environment)

@@ -44,10 +44,11 @@ func (s *Store) Good(ctx context.Context, environment string) (map[string]Releas
 	return good, nil
 }
 
-// Releases returns the releases of a service in an environment, the latest first.
+// Releases returns the releases of a service in an environment, or in all when it is "", the latest first.
 func (s *Store) Releases(ctx context.Context, environment, service string) ([]Release, error) {
 	return many(ctx, s, scanRelease,
-		"SELECT "+releaseColumns+" FROM releases WHERE environment = ? AND service = ? ORDER BY released DESC, run DESC", environment, service)
+		"SELECT "+releaseColumns+" FROM releases WHERE (environment = ? OR ? = '') AND service = ? ORDER BY released DESC, run DESC",
+		environment, environment, service)
 }
 
 func scanRelease(row scanner) (Release, error) {

@@ -12,6 +12,7 @@ const (
 	OperationSwitchBack = "switch-back"
 	OperationRetire     = "retire"
 	OperationDeploy     = step.Deploy
+	OperationPromote    = step.Promote
 )
 
 // Back moves the users of an environment to its other standing generation, when no roll-over is under way. In its plan,

@@ -3,9 +3,11 @@
 package runbook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -48,8 +50,9 @@ type run struct {
 	times   map[string]int
 	accepts []string // the commands that interrupt the phase under way
 	cancel  workflow.CancelFunc
-	command Command // the command that interrupted a phase
-	waiting bool    // for an approval
+	command Command  // the command that interrupted a phase
+	waiting bool     // for an approval
+	barred  []string // who must not give it
 	approve bool
 	outcome record.RunState // "" to derive it from the error
 
@@ -91,6 +94,8 @@ func (r *run) listen(ctx workflow.Context) {
 		}
 		detail := &step.CommandDetail{Command: c.Name, Accepted: true}
 		switch {
+		case c.Name == Approve && r.waiting && slices.ContainsFunc(r.barred, func(author string) bool { return samePerson(author, c.By) }):
+			detail.Accepted, detail.Why = false, "by its authors: "+strings.Join(people(r.barred), ", ")
 		case c.Name == Approve && r.waiting:
 			r.approve = true
 		case slices.Contains(r.accepts, c.Name):
@@ -101,7 +106,7 @@ func (r *run) listen(ctx workflow.Context) {
 		}
 		text := c.Name + " was asked for"
 		if !detail.Accepted {
-			text += ", and is not possible now"
+			text += ", and is not possible " + cmp.Or(detail.Why, "now")
 		}
 		r.remark(ctx, step.Remark{By: c.By, Text: text, Command: detail})
 	}
@@ -110,9 +115,10 @@ func (r *run) listen(ctx workflow.Context) {
 // unless runs a phase that the given commands interrupt. It returns once the phase has really ended.
 func (r *run) unless(ctx workflow.Context, commands []string, do phase) error {
 	ctx, cancel := workflow.WithCancel(ctx)
+	accepts, around := r.accepts, r.cancel
 	r.accepts, r.cancel, r.command = commands, cancel, Command{}
 	err := do(ctx)
-	r.accepts = nil
+	r.accepts, r.cancel = accepts, around
 	if err != nil && r.command.Name != "" {
 		return interrupted{r.command}
 	}

@@ -47,7 +47,8 @@ type Remark struct {
 // CommandDetail is the detail of the event that tells of a command.
 type CommandDetail struct {
 	Command  string `json:"command"`
-	Accepted bool   `json:"accepted"` // whether the run was where the command is possible
+	Accepted bool   `json:"accepted"`      // whether the run was where the command is possible
+	Why      string `json:"why,omitempty"` // why it was not accepted; that the run was elsewhere, unless set
 }
 
 // EndKey is the key of a run's last event.

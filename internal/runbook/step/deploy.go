@@ -159,7 +159,9 @@ func (t *Toolbox) objects(ctx context.Context, digest string) ([]*unstructured.U
 }
 
 // blueGreen is the plan's service in its generation.
-func (j *job) blueGreen(ctx context.Context) (*release.BlueGreen, error) { return j.coloursOf(ctx, j.plan.Deploy.Unit) }
+func (j *job) blueGreen(ctx context.Context) (*release.BlueGreen, error) {
+	return j.coloursOf(ctx, j.plan.Deploy.Unit)
+}
 
 // coloursOf is a service of the plan that is deployed in colours, in the plan's generation.
 func (j *job) coloursOf(ctx context.Context, u plan.Unit) (*release.BlueGreen, error) {
