@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/spf13/cobra"
 
@@ -57,11 +56,11 @@ func (a *app) runPromotion(ctx context.Context, p step.Promotion) error {
 	}
 	defer s.close()
 	at := runbook.Place{Environment: p.Into, Service: p.Service}
-	open, err := s.promoting(ctx, at, p.Set)
+	open, kept, err := s.promoting(ctx, at, p.Set)
 	if err != nil {
 		return err
 	}
-	if open != nil {
+	if open != nil && !kept {
 		return a.resume(ctx, s, at, open)
 	}
 	planned, err := s.tools.PreparePromotion(ctx, cfg, p)
@@ -72,6 +71,8 @@ func (a *app) runPromotion(ctx context.Context, p step.Promotion) error {
 	switch {
 	case err != nil:
 		return err
+	case stands && open != nil:
+		return a.resume(ctx, s, at, open)
 	case stands:
 		a.talk("%s: what is good in %s runs in %s already, and is good there", planned.Names(), planned.Promotion.From.Environment, p.Into)
 		return nil
@@ -81,29 +82,25 @@ func (a *app) runPromotion(ctx context.Context, p step.Promotion) error {
 	return a.release(ctx, at, func(context.Context, *session, *spec.Config) (*plan.Plan, error) { return planned, nil })
 }
 
-// promoting is the run under way that the same command has begun; nil when there is none.
-func (s *session) promoting(ctx context.Context, at runbook.Place, set string) (*record.Run, error) {
+// promoting is the run under way that the same command has begun, and whether it only keeps the version before; nil when there is none.
+func (s *session) promoting(ctx context.Context, at runbook.Place, set string) (run *record.Run, kept bool, err error) {
 	runs, err := s.records.Runs(ctx, at.Environment, recentRuns)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, r := range runs {
 		if r.Ended != nil || r.Service != at.Service || r.Operation != runbook.OperationDeploy && r.Operation != runbook.OperationPromote {
 			continue
 		}
-		run, err := s.records.Run(ctx, r.ID) // with its plan
+		d, err := s.read(ctx, r.ID)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		var p plan.Plan
-		if err := json.Unmarshal(run.Plan, &p); err != nil {
-			return nil, fault.New(fault.Failed, "cannot read the plan of run %s: %w", run.ID, err).WithHint("use the crossfade that began it")
-		}
-		if p.Deploy != nil && p.Deploy.Promoted || p.Set != nil && p.Set.Name == set {
-			return &run, nil
+		if p := d.plan; p.Deploy != nil && p.Deploy.Promoted || p.Set != nil && p.Set.Name == set {
+			return &d.run, d.kept, nil
 		}
 	}
-	return nil, nil //nolint:nilnil // that is what there is
+	return nil, false, nil
 }
 
 // resume goes on with a promotion that is under way.
@@ -111,21 +108,15 @@ func (a *app) resume(ctx context.Context, s *session, at runbook.Place, run *rec
 	if err := a.connect(ctx, s); err != nil {
 		return err
 	}
-	if err := s.attend(at); err != nil {
-		return err
-	}
 	a.talk("resuming run %s", run.ID)
 	s.work()
-	return a.watchPromotion(ctx, s, at, run.ID)
+	return a.watchPromotion(ctx, s, at, run)
 }
 
 // promoteSet carries out the promotion of a set. The environment is its place: no roll-over is under way beside it, and no service is deployed while it
 // moves.
 func (a *app) promoteSet(ctx context.Context, s *session, at runbook.Place, p *plan.Plan) error {
 	if err := a.connect(ctx, s); err != nil {
-		return err
-	}
-	if err := s.attend(at); err != nil {
 		return err
 	}
 	for _, name := range p.Set.Left {
@@ -141,30 +132,26 @@ func (a *app) promoteSet(ctx context.Context, s *session, at runbook.Place, p *p
 		return err
 	}
 	s.work()
-	return a.watchPromotion(ctx, s, at, id)
+	return a.watchPromotion(ctx, s, at, &record.Run{ID: id})
 }
 
-// endKept ends the run of a service that only keeps the version before.
+// endKept ends the keeping of the version before of a service, now or when it begins.
 func (a *app) endKept(ctx context.Context, s *session, at runbook.Place) error {
 	open, err := s.control.Open(ctx, at)
 	if err != nil || open == nil || open.ID == "" {
 		return err
 	}
-	events, err := s.records.Events(ctx, open.ID, 0)
-	if err != nil || !keeps(events) {
-		return err
-	}
-	a.talk("run %s no longer keeps the version before", open.ID)
-	if err := s.control.Send(ctx, at, runbook.Command{Name: runbook.RetireNow, By: runbook.Person()}); err != nil {
-		return err
-	}
-	s.work()
-	return s.control.Wait(ctx, at)
+	a.talk("run %s need not keep the version before", open.ID)
+	return s.control.Send(ctx, open, runbook.Command{Name: runbook.MakeWay, By: runbook.Person()})
 }
 
-// watchPromotion is watch, with words of its own for a set that was interrupted.
-func (a *app) watchPromotion(ctx context.Context, s *session, at runbook.Place, id string) error {
-	err := a.watch(ctx, s, at, id)
+// watchPromotion shows a promotion until it ends and returns how it ended.
+func (a *app) watchPromotion(ctx context.Context, s *session, at runbook.Place, run *record.Run) error {
+	wait := func(ctx context.Context) error { return s.control.Wait(ctx, at) }
+	if run.State == record.Queued {
+		wait = func(ctx context.Context) error { return s.control.WaitQueued(ctx, at, run.ID) }
+	}
+	err := a.show(ctx, s, at, run.ID, wait)
 	if fault.CodeOf(err) == fault.Interrupted && at.Service == "" {
 		return fault.New(fault.Interrupted, "interrupted; the promotion into %s is where it was", at.Environment).WithHint("the same command goes on with it")
 	}

@@ -13,6 +13,8 @@ const (
 	OperationRetire     = "retire"
 	OperationDeploy     = step.Deploy
 	OperationPromote    = step.Promote
+
+	operationQueue = "queue" // ahead of a deployment, as part of its run
 )
 
 // Back moves the users of an environment to its other standing generation, when no roll-over is under way. In its plan,

@@ -133,6 +133,9 @@ func (r *run) inTurn(ctx workflow.Context, why string) error {
 	if err := workflow.Await(ctx, func() bool { return !r.waiting }); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return r.await(ctx, why)
 }
 
@@ -178,8 +181,6 @@ func (r *run) undo(ctx workflow.Context, d plan.Deploy) error {
 		if err := r.step(ctx, "switch-back"+name, r.tools.SwitchBack); err != nil {
 			return err
 		}
-	case r.times["roll"+name] > 0 && d.Before == "":
-		r.note(ctx, "%s stays: there was no version of it before", d.Unit.Name)
 	case r.times["roll"+name] > 0:
 		return r.step(ctx, "roll-back"+name, r.tools.Unroll)
 	}

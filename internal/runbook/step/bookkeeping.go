@@ -61,8 +61,16 @@ type End struct {
 	Reason string          `json:"reason,omitempty"`
 }
 
-// Begin records the run, and the generations of a roll-over: both are known from here on.
+// Begin records the run, and the generations of a roll-over: both are known from here on. One that was recorded as it waited for its place
+// waits no longer.
 func (t *Toolbox) Begin(ctx context.Context, s Start) error {
+	if err := t.begin(ctx, s, record.Running); err != nil {
+		return err
+	}
+	return t.setState(ctx, s.Run, record.Running, "", nil)
+}
+
+func (t *Toolbox) begin(ctx context.Context, s Start, state record.RunState) error {
 	raw, err := json.Marshal(s.Plan)
 	if err != nil {
 		return fault.New(fault.Failed, "cannot record the plan: %w", err)
@@ -71,7 +79,7 @@ func (t *Toolbox) Begin(ctx context.Context, s Start) error {
 	p := s.Plan
 	err = t.Records.PutRun(ctx, record.Run{
 		ID: s.Run, Operation: s.Operation, Environment: p.Environment, Service: p.Service(), Generation: p.Generation, Previous: p.Previous,
-		By: s.By, State: record.Running, Plan: raw, Started: now,
+		By: s.By, State: state, Plan: raw, Started: now,
 	})
 	if err != nil || s.Operation != Rollover {
 		return err

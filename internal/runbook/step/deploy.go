@@ -69,7 +69,7 @@ func (j *job) coloured(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// Unroll applies the version before again, after the next one has failed. A version that has a colour was not rolled over, and is left.
+// Unroll applies the release that was good before the next one failed. A version that has a colour was not rolled over, and is left.
 func (t *Toolbox) Unroll(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "putting the version before in its place again", "the version before is in its place", func(ctx context.Context, j *job) error {
 		ctx, cancel := context.WithTimeout(ctx, j.plan.Deploy.Unit.Timeout)
@@ -77,7 +77,16 @@ func (t *Toolbox) Unroll(ctx context.Context, id ID) error {
 		if coloured, err := j.coloured(ctx); err != nil || coloured {
 			return err
 		}
-		return j.roll(ctx, j.plan.Deploy.Before)
+		good, err := j.Records.Good(ctx, j.plan.Environment)
+		if err != nil {
+			return err
+		}
+		before, found := good[j.plan.Deploy.Unit.Name]
+		if !found {
+			j.done = "no release before was good: the pods are left as they are"
+			return nil
+		}
+		return j.roll(ctx, before.Manifests)
 	})
 }
 

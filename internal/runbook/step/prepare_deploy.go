@@ -28,7 +28,7 @@ func (t *Toolbox) PrepareDeploy(ctx context.Context, cfg *spec.Config, environme
 	if err != nil {
 		return nil, err
 	}
-	w, err := t.wanted(ctx, cfg, environment, s, plan.Wanted{Version: found.Digest, Tag: found.Tag})
+	w, err := t.wanted(ctx, cfg, s, plan.Wanted{Version: found.Digest, Tag: found.Tag})
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (t *Toolbox) PrepareAgain(ctx context.Context, cfg *spec.Config, environmen
 		return nil, err
 	}
 	w := plan.Wanted{Version: r.Version, Tag: r.Tag, Restart: restart, Back: version == "" && !restart}
-	if w, err = t.kept(ctx, environment, s, objs, w); err != nil {
+	if w, err = t.kept(ctx, s, objs, w); err != nil {
 		return nil, err
 	}
 	if w.Sources, err = t.sourcesOf(ctx, r.Run); err != nil {
@@ -99,18 +99,18 @@ func (t *Toolbox) deployable(ctx context.Context, cfg *spec.Config, environment,
 }
 
 // wanted renders a service at the version that is wanted.
-func (t *Toolbox) wanted(ctx context.Context, cfg *spec.Config, environment string, s *spec.Service, w plan.Wanted) (plan.Wanted, error) {
+func (t *Toolbox) wanted(ctx context.Context, cfg *spec.Config, s *spec.Service, w plan.Wanted) (plan.Wanted, error) {
 	name := s.Metadata.Name
 	objs, err := render.Objects(s.Spec.Manifests, render.Options{Name: name, Namespace: s.Spec.Namespace, Image: s.Spec.Image, Version: w.Version})
 	if err != nil {
 		return w, fault.New(fault.CodeOf(err), "service %s: %w", name, err)
 	}
 	w.Sources = sources(cfg.Dir, s.Spec.Manifests)
-	return t.kept(ctx, environment, s, objs, w)
+	return t.kept(ctx, s, objs, w)
 }
 
-// kept keeps the objects of a deployment, and says what they are and what was there before.
-func (t *Toolbox) kept(ctx context.Context, environment string, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted) (plan.Wanted, error) {
+// kept keeps the objects of a deployment, and says what they are.
+func (t *Toolbox) kept(ctx context.Context, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted) (plan.Wanted, error) {
 	service := s.Metadata.Name
 	if s.Spec.Strategy.BlueGreen != nil {
 		if _, err := colour.Split(service, objs); err != nil {
@@ -121,7 +121,5 @@ func (t *Toolbox) kept(ctx context.Context, environment string, s *spec.Service,
 	if w.Rendered, err = t.keep(ctx, objs); err != nil {
 		return w, err
 	}
-	good, err := t.Records.Good(ctx, environment)
-	w.Before = good[service].Manifests
-	return w, err
+	return w, nil
 }

@@ -78,7 +78,7 @@ func (t *Toolbox) PreparePromotion(ctx context.Context, cfg *spec.Config, p Prom
 	if !strings.HasPrefix(r.Version, "sha256:") {
 		return nil, withoutDigest(p.Service, r.Version, p.From)
 	}
-	w, err := t.wanted(ctx, cfg, p.Into, s, plan.Wanted{Version: r.Version, Tag: r.Tag, Promoted: true})
+	w, err := t.wanted(ctx, cfg, s, plan.Wanted{Version: r.Version, Tag: r.Tag, Promoted: true})
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (t *Toolbox) prepareSet(ctx context.Context, cfg *spec.Config, p Promotion)
 		}
 		seen = now
 		r := together.of[name]
-		if wanted[name], err = t.wanted(ctx, cfg, p.Into, s, plan.Wanted{Version: r.Version, Tag: r.Tag, Promoted: true}); err != nil {
+		if wanted[name], err = t.wanted(ctx, cfg, s, plan.Wanted{Version: r.Version, Tag: r.Tag, Promoted: true}); err != nil {
 			return nil, err
 		}
 		versions[name] = r.Version
