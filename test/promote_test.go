@@ -178,7 +178,7 @@ func (w *world) promoted(t *testing.T, args ...string) {
 		t.Fatal(err)
 	}
 	_ = killed.Wait()
-	if o, err := w.as(t.Context(), "anna@elsewhere", "approve", run).CombinedOutput(); err == nil || !strings.Contains(string(o), "by its authors") {
+	if o, err := w.as(t.Context(), "anna@elsewhere", "approve", run).CombinedOutput(); err == nil || !strings.Contains(string(o), "by somebody other than anna, root@") {
 		t.Errorf("its author approved it: %v\n%s", err, o)
 	}
 	if o := w.approved(t, args...); o.status != 0 {

@@ -92,7 +92,7 @@ func (a *app) send(ctx context.Context, s *session, run *record.Run, c runbook.C
 		shown.Event(e)
 		switch {
 		case refused(e, c.Name) && whyRefused(e) != "":
-			return fault.New(fault.Invalid, "run %s cannot be approved %s", run.ID, whyRefused(e)).WithHint("ask somebody else; CROSSFADE_USER says who you are where an account is shared")
+			return fault.New(fault.Invalid, "cannot %s run %s: %s", c.Name, run.ID, whyRefused(e)).WithHint("ask somebody else; CROSSFADE_USER says who you are where an account is shared")
 		case refused(e, c.Name):
 			return fault.New(fault.Failed, "run %s cannot %s now", run.ID, c.Name).WithHint("see where it is: crossfade status %s", run.Environment)
 		case effect(e):

@@ -79,7 +79,7 @@ func (e *Entry) read(ctx context.Context, store *record.Store) error {
 	if err := p.Pick(e.Service); err != nil {
 		return err
 	}
-	e.Operation, e.By, e.State, e.Ended, e.Sources = run.Operation, run.By, run.State, run.Reason, p.Sources
+	e.Operation, e.By, e.State, e.Ended, e.Sources = run.Operation, run.By, run.State, run.Reason, p.Premises.Sources
 	switch {
 	case !e.Verified.IsZero():
 		e.Took = e.Verified.Sub(run.Started)

@@ -63,7 +63,6 @@ type Wanted struct {
 
 	Needs     []string   // of a service of a set: those of the set that it needs
 	Promotion *Promotion // see Plan; nil for a service of a set
-	Sources   []Source   // see Plan
 }
 
 // Deployable returns the service that is to be deployed into an environment, as it is there. One that the environment does not have is an error of code
@@ -97,7 +96,7 @@ func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Ob
 	if err != nil {
 		return nil, err
 	}
-	p.Deploy, p.Promotion, p.Sources = d, w.Promotion, w.Sources
+	p.Deploy, p.Promotion = d, w.Promotion
 	p.Hash, err = p.sum()
 	return p, err
 }

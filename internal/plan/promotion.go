@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -57,6 +58,28 @@ func (p *Plan) Pick(service string) error {
 	return fault.New(fault.Failed, "the set %s of the plan has no service %s", p.Set.Name, service)
 }
 
+// String is the commit, as short as people write it.
+func (s Source) String() string {
+	switch {
+	case s.Trouble != "":
+		return "unknown"
+	case s.Commit == "":
+		return "none"
+	case s.Dirty:
+		return s.Commit[:min(len(s.Commit), 8)] + "-dirty"
+	}
+	return s.Commit[:min(len(s.Commit), 8)]
+}
+
+// Commits are the commits that a plan was made from, for people; empty where there is no repository.
+func Commits(sources []Source) string {
+	var all []string
+	for _, s := range sources {
+		all = append(all, s.String())
+	}
+	return strings.Join(all, ", ")
+}
+
 // StageOf is an environment as a stage to be promoted from.
 func StageOf(cfg *spec.Config, environment string) (*Stage, error) {
 	env, err := cfg.Environment(environment)
@@ -106,7 +129,6 @@ func MakeSet(cfg *spec.Config, environment string, set Set, wanted map[string]Wa
 		return nil, err
 	}
 	p.Set, p.Promotion = &set, promotion
-	p.Sources = sourcesOf(set.Deploys, wanted)
 	p.Hash, err = p.sum()
 	return p, err
 }
@@ -133,17 +155,4 @@ func needsAmong(cfg *spec.Config, service string, some []string) []string {
 	}
 	visit(service)
 	return found
-}
-
-// sourcesOf lists what several deployments were read from, each once.
-func sourcesOf(deploys []Deploy, wanted map[string]Wanted) []Source {
-	var all []Source
-	for _, d := range deploys {
-		for _, s := range wanted[d.Unit.Name].Sources {
-			if !slices.Contains(all, s) {
-				all = append(all, s)
-			}
-		}
-	}
-	return all
 }

@@ -106,11 +106,17 @@ func (s script) play(t *testing.T, operation string, procedure any, p plan.Plan)
 		tools.Confirm, tools.Provision, tools.OpenEntry, tools.ApplyUnit, tools.Copy, tools.Follow, tools.Sync, tools.EnterPreLive, tools.Verify, tools.HoldGate,
 		tools.HandOver, tools.HandBack, tools.Drain, tools.Settle, tools.SettleBack, tools.Quarantine, tools.Delete, tools.StandDown, tools.Clean,
 		tools.Admit, tools.Roll, tools.Unroll, tools.Stage, tools.Preview, tools.Switch, tools.SwitchBack, tools.MarkGood, tools.RemoveOld, tools.RemoveNew,
+		tools.PassGate, tools.AdmitSet, tools.VerifyStage,
 	} {
 		env.RegisterActivity(a)
 		env.OnActivity(a, mock.Anything, mock.Anything).Return(plain)
 	}
-	for _, a := range []any{tools.GoOn, tools.PauseEnds, tools.FollowEnds} {
+	env.RegisterActivity(tools.GoOn)
+	env.OnActivity(tools.GoOn, mock.Anything, mock.Anything).Return(func(_ context.Context, a step.Approval) error {
+		l.add("%s ends", a.Name)
+		return nil
+	})
+	for _, a := range []any{tools.PauseEnds, tools.FollowEnds} {
 		env.RegisterActivity(a)
 		env.OnActivity(a, mock.Anything, mock.Anything).Return(func(_ context.Context, id step.ID) error {
 			l.add("%s ends", id.Name)

@@ -3,7 +3,6 @@
 package runbook
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -45,19 +44,20 @@ type phase func(workflow.Context) error
 // run is a procedure under way: its plan, what people asked of it, and how it will be recorded. Its state is derived from the
 // engine's history alone.
 type run struct {
-	in      step.Start
-	plan    *plan.Plan
-	tools   *step.Toolbox // never called here: it only names the activities
-	times   map[string]int
-	accepts []string // the commands that interrupt the phase under way
-	cancel  workflow.CancelFunc
-	command Command  // the command that interrupted a phase
-	crowded bool     // the next run of the place waits
-	notes   string   // names the remarks of this procedure among those of its run
-	waiting bool     // for an approval
-	barred  []string // who must not give it
-	approve bool
-	outcome record.RunState // "" to derive it from the error
+	in       step.Start
+	plan     *plan.Plan
+	tools    *step.Toolbox // never called here: it only names the activities
+	times    map[string]int
+	accepts  []string // the commands that interrupt the phase under way
+	cancel   workflow.CancelFunc
+	command  Command  // the command that interrupted a phase
+	crowded  bool     // the next run of the place waits
+	notes    string   // names the remarks of this procedure among those of its run
+	waiting  bool     // for an approval
+	barred   []string // who must not give it
+	approve  bool
+	approver string
+	outcome  record.RunState // "" to derive it from the error
 
 	following phase // ends the following that is under way; nil when there is none
 }
@@ -110,9 +110,9 @@ func (r *run) listen(ctx workflow.Context) {
 		detail := &step.CommandDetail{Command: c.Name, Accepted: true}
 		switch {
 		case c.Name == Approve && r.waiting && slices.ContainsFunc(r.barred, func(author string) bool { return samePerson(author, c.By) }):
-			detail.Accepted, detail.Why = false, "by its authors: "+strings.Join(people(r.barred), ", ")
+			detail.Accepted, detail.Why = false, "an approval must be by somebody other than "+strings.Join(people(r.barred), ", ")
 		case c.Name == Approve && r.waiting:
-			r.approve = true
+			r.approve, r.approver = true, c.By
 		case slices.Contains(r.accepts, c.Name):
 			r.command = c
 			r.cancel()
@@ -121,7 +121,10 @@ func (r *run) listen(ctx workflow.Context) {
 		}
 		text := c.Name + " was asked for"
 		if !detail.Accepted {
-			text += ", and is not possible " + cmp.Or(detail.Why, "now")
+			text += ", and is not possible now"
+		}
+		if detail.Why != "" {
+			text = c.Name + " is not possible: " + detail.Why + "; it was asked for"
 		}
 		r.remark(ctx, step.Remark{By: c.By, Text: text, Command: detail})
 	}
@@ -174,7 +177,7 @@ func (r *run) await(ctx workflow.Context, why string) error {
 		if err := workflow.Await(ctx, func() bool { return r.approve }); err != nil {
 			return err
 		}
-		return r.call(ctx, r.tools.GoOn, r.at("approve"))
+		return r.call(ctx, r.tools.GoOn, step.Approval{ID: r.at("approve"), By: r.approver})
 	})
 }
 

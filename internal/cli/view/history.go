@@ -19,7 +19,7 @@ func History(entries []history.Entry) Table {
 		}
 		t.Rows = append(t.Rows, []string{
 			e.Environment, cmp.Or(e.Tag, "-"), cmp.Or(shortDigest(e.Version), "-"), yes(e.Good), e.At.Local().Format(time.DateTime), took,
-			e.By, cmp.Or(commits(e.Sources), "-"), how(e), e.Release.Run,
+			e.By, cmp.Or(plan.Commits(e.Sources), "-"), how(e), e.Release.Run,
 		})
 	}
 	return t
@@ -48,22 +48,4 @@ func how(e history.Entry) string {
 		text += ", skipped " + strings.Join(e.Skipped, ", ") + ": " + e.Reason
 	}
 	return text
-}
-
-// commits are the commits that a release was read from, as short as people write them.
-func commits(sources []plan.Source) string {
-	var all []string
-	for _, s := range sources {
-		text := s.Commit[:min(len(s.Commit), 8)]
-		switch {
-		case s.Trouble != "":
-			text = "unknown"
-		case s.Commit == "":
-			text = "none"
-		case s.Dirty:
-			text += "-dirty"
-		}
-		all = append(all, text)
-	}
-	return strings.Join(all, ", ")
 }

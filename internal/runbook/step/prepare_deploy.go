@@ -28,7 +28,8 @@ func (t *Toolbox) PrepareDeploy(ctx context.Context, cfg *spec.Config, environme
 	if err != nil {
 		return nil, err
 	}
-	w, err := t.wanted(ctx, cfg, s, plan.Wanted{Version: found.Digest, Tag: found.Tag})
+	seen.Sources = sources(cfg.Dir, s.Spec.Manifests)
+	w, err := t.wanted(ctx, s, plan.Wanted{Version: found.Digest, Tag: found.Tag})
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func (t *Toolbox) PrepareAgain(ctx context.Context, cfg *spec.Config, environmen
 	if w, err = t.kept(ctx, s, objs, w); err != nil {
 		return nil, err
 	}
-	if w.Sources, err = t.sourcesOf(ctx, r.Run); err != nil {
+	if seen.Sources, err = t.sourcesOf(ctx, r.Run); err != nil {
 		return nil, err
 	}
 	if !r.Good && !restart {
@@ -99,13 +100,12 @@ func (t *Toolbox) deployable(ctx context.Context, cfg *spec.Config, environment,
 }
 
 // wanted renders a service at the version that is wanted.
-func (t *Toolbox) wanted(ctx context.Context, cfg *spec.Config, s *spec.Service, w plan.Wanted) (plan.Wanted, error) {
+func (t *Toolbox) wanted(ctx context.Context, s *spec.Service, w plan.Wanted) (plan.Wanted, error) {
 	name := s.Metadata.Name
 	objs, err := render.Objects(s.Spec.Manifests, render.Options{Name: name, Namespace: s.Spec.Namespace, Image: s.Spec.Image, Version: w.Version})
 	if err != nil {
 		return w, fault.New(fault.CodeOf(err), "service %s: %w", name, err)
 	}
-	w.Sources = sources(cfg.Dir, s.Spec.Manifests)
 	return t.kept(ctx, s, objs, w)
 }
 

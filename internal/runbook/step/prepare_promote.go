@@ -78,10 +78,11 @@ func (t *Toolbox) PreparePromotion(ctx context.Context, cfg *spec.Config, p Prom
 	if !strings.HasPrefix(r.Version, "sha256:") {
 		return nil, withoutDigest(p.Service, r.Version, p.From)
 	}
-	w, err := t.wanted(ctx, cfg, s, plan.Wanted{Version: r.Version, Tag: r.Tag, Promoted: true})
+	w, err := t.wanted(ctx, s, plan.Wanted{Version: r.Version, Tag: r.Tag, Promoted: true})
 	if err != nil {
 		return nil, err
 	}
+	seen.Sources = sources(cfg.Dir, s.Spec.Manifests)
 	if w.Promotion, err = t.passage(ctx, cfg, p.passage(map[string]string{p.Service: r.Version})); err != nil {
 		return nil, err
 	}
@@ -136,14 +137,16 @@ func (t *Toolbox) prepareSet(ctx context.Context, cfg *spec.Config, p Promotion)
 	}
 	wanted, versions := map[string]plan.Wanted{}, map[string]string{}
 	var seen plan.Observed
+	var manifests []spec.Manifests
 	for _, name := range stack.Spec.Services {
 		s, now, err := t.deployable(ctx, cfg, p.Into, name)
 		if err != nil {
 			return nil, err
 		}
 		seen = now
+		manifests = append(manifests, s.Spec.Manifests)
 		r := together.of[name]
-		if wanted[name], err = t.wanted(ctx, cfg, s, plan.Wanted{Version: r.Version, Tag: r.Tag, Promoted: true}); err != nil {
+		if wanted[name], err = t.wanted(ctx, s, plan.Wanted{Version: r.Version, Tag: r.Tag, Promoted: true}); err != nil {
 			return nil, err
 		}
 		versions[name] = r.Version
@@ -152,6 +155,7 @@ func (t *Toolbox) prepareSet(ctx context.Context, cfg *spec.Config, p Promotion)
 	if err != nil {
 		return nil, err
 	}
+	seen.Sources = sources(cfg.Dir, manifests...)
 	return plan.MakeSet(cfg, p.Into, plan.Set{Name: p.Set, Proved: together.run, Left: left}, wanted, promotion, seen)
 }
 
@@ -314,14 +318,17 @@ func (t *Toolbox) Stands(ctx context.Context, p *plan.Plan) (bool, error) {
 	return true, nil
 }
 
-// sources says from which commits a configuration and the manifests of a service are read.
-func sources(dir string, m spec.Manifests) []plan.Source {
-	paths := append([]string{dir}, m.Files...)
-	if m.Kustomize != "" {
-		paths = append(paths, m.Kustomize)
-	}
-	if m.Helm != nil {
-		paths = append(append(paths, m.Helm.Chart), m.Helm.ValuesFiles...)
+// sources says from which commits a configuration and some manifests are read.
+func sources(dir string, manifests ...spec.Manifests) []plan.Source {
+	paths := []string{dir}
+	for _, m := range manifests {
+		paths = append(paths, m.Files...)
+		if m.Kustomize != "" {
+			paths = append(paths, m.Kustomize)
+		}
+		if m.Helm != nil {
+			paths = append(append(paths, m.Helm.Chart), m.Helm.ValuesFiles...)
+		}
 	}
 	var all []plan.Source
 	for _, c := range source.Of(paths...) {
@@ -343,5 +350,5 @@ func (t *Toolbox) sourcesOf(ctx context.Context, run string) ([]plan.Source, err
 	if err != nil {
 		return nil, err
 	}
-	return p.Sources, nil
+	return p.Premises.Sources, nil
 }
