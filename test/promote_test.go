@@ -143,7 +143,7 @@ func (w *world) badPromotions(t *testing.T) {
 		"NotByDigest":  {[]string{"promote", "web", environment}, 1, "not by a digest"},
 		"NotTogether":  {[]string{"promote", "--set", "shop", environment}, 1, "never verified together"},
 		"FirstStage":   {[]string{"promote", "web", "testing"}, 2, "the first stage"},
-		"NotThere":     {[]string{"promote", "worker", environment}, 2, "environment testing has no service worker"},
+		"NotThere":     {[]string{"promote", "worker", environment}, 2, "no stage before production has worker"},
 		"UnknownSet":   {[]string{"promote", "--set", "shpo", environment}, 2, "did you mean shop?"},
 		"UnknownStage": {[]string{"promote", "web", environment, "--from", "production"}, 2, "not a stage before production"},
 		"NoReason":     {[]string{"deploy", "web@v2", environment}, 2, "never good in testing"},

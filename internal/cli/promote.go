@@ -7,14 +7,14 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/promotion"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/runbook"
-	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
 func (a *app) promote() *cobra.Command {
-	var p step.Promotion
+	var p promotion.Wish
 	cmd := &cobra.Command{
 		Use:   "promote [SERVICE] ENV",
 		Short: "Bring what is good in the stage before into a stage",
@@ -42,12 +42,12 @@ func (a *app) promote() *cobra.Command {
 	return cmd
 }
 
-func (a *app) runPromotion(ctx context.Context, p step.Promotion) error {
+func (a *app) runPromotion(ctx context.Context, p promotion.Wish) error {
 	cfg, err := spec.Load(a.config)
 	if err != nil {
 		return err
 	}
-	if err := p.Check(cfg); err != nil {
+	if _, err := p.Services(cfg); err != nil {
 		return err
 	}
 	s, err := a.records(ctx)
@@ -67,7 +67,7 @@ func (a *app) runPromotion(ctx context.Context, p step.Promotion) error {
 	if err != nil {
 		return err
 	}
-	stands, err := s.tools.Stands(ctx, planned)
+	stands, err := promotion.Stands(ctx, s.records, planned)
 	switch {
 	case err != nil:
 		return err

@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"spec", "cluster", "record", "load", "engine"},
 	{"plan", "kube", "edge", "traffic"},
 	{"render", "kube/endpoint", "kube/workload", "history"},
-	{"objects", "cluster/existing", "cluster/local", "traffic/caddy"},
+	{"objects", "cluster/existing", "cluster/local", "traffic/caddy", "promotion"},
 	{"check", "release"},
 	{"runbook/step"},
 	{"runbook"},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/promotion"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
@@ -50,7 +51,7 @@ func sourcesIn(cfg *spec.Config, env *spec.Environment) ([]plan.Source, error) {
 		}
 		manifests = append(manifests, s.Spec.Manifests)
 	}
-	return sources(cfg.Dir, manifests...), nil
+	return promotion.Sources(cfg.Dir, manifests...), nil
 }
 
 // render renders every unit of priming and every service, and keeps the objects in the record by their digest.

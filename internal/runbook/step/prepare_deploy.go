@@ -8,6 +8,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/history"
 	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/promotion"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
@@ -18,7 +19,7 @@ import (
 // called any number of times.
 func (t *Toolbox) PrepareDeploy(ctx context.Context, cfg *spec.Config, environment, service, version, reason string) (*plan.Plan, error) {
 	if _, s, err := plan.Deployable(cfg, environment, service); err == nil && s.Spec.Image == "" {
-		return nil, withoutVersions(service)
+		return nil, promotion.WithoutVersions(service)
 	}
 	s, seen, err := t.deployable(ctx, cfg, environment, service)
 	if err != nil {
@@ -28,12 +29,14 @@ func (t *Toolbox) PrepareDeploy(ctx context.Context, cfg *spec.Config, environme
 	if err != nil {
 		return nil, err
 	}
-	seen.Sources = sources(cfg.Dir, s.Spec.Manifests)
+	seen.Sources = promotion.Sources(cfg.Dir, s.Spec.Manifests)
 	w, err := t.wanted(ctx, s, plan.Wanted{Version: found.Digest, Tag: found.Tag})
 	if err != nil {
 		return nil, err
 	}
-	w.Promotion, err = t.passage(ctx, cfg, passage{into: environment, versions: map[string]string{service: found.Digest}, reason: reason})
+	w.Promotion, err = promotion.Through(ctx, t.Records, cfg, promotion.Passage{
+		Into: environment, Versions: map[string]string{service: found.Digest}, Reason: reason,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -68,18 +71,12 @@ func (t *Toolbox) PrepareAgain(ctx context.Context, cfg *spec.Config, environmen
 		return nil, err
 	}
 	if !r.Good && !restart {
-		w.Promotion, err = t.passage(ctx, cfg, passage{into: environment, versions: map[string]string{service: r.Version}})
+		w.Promotion, err = promotion.Through(ctx, t.Records, cfg, promotion.Passage{Into: environment, Versions: map[string]string{service: r.Version}})
 		if err != nil {
 			return nil, err
 		}
 	}
 	return plan.MakeDeploy(cfg, environment, service, w, seen)
-}
-
-// withoutVersions is the error of a service without an image.
-func withoutVersions(service string) error {
-	return fault.New(fault.Invalid, "service %s has no versions: it names no image", service).
-		WithHint("set spec.image of the service to the repository whose tags and digests are its versions")
 }
 
 // deployable returns the service of an environment, and looks at what the environment is now: first of all there must be a place to deploy into.

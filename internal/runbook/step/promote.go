@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/crossfade-dev/crossfade/internal/check"
@@ -121,7 +122,7 @@ func (t *Toolbox) VerifyStage(ctx context.Context, id ID) error {
 		maps.DeleteFunc(after, func(service, version string) bool { return before[service] != version })
 		j.data = results
 		j.done = fmt.Sprintf("%s, %s verified together: %s", count(len(results), "check holds", "checks hold"),
-			count(len(after), "service was", "services were"), strings.Join(sorted(after), ", "))
+			count(len(after), "service was", "services were"), strings.Join(slices.Sorted(maps.Keys(after)), ", "))
 		return j.Records.PutSet(ctx, record.Set{
 			Environment: j.plan.Environment, Generation: j.plan.Generation, Run: j.run.ID, Versions: after, At: j.Now(),
 		})
