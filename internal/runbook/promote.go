@@ -152,19 +152,23 @@ func (r *run) verifyStage(ctx workflow.Context) error {
 func (r *run) undoSet(ctx workflow.Context, cause error) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	failed := cause
 	if r.begun() {
 		r.note(ctx, "the set goes back to the versions before: %s", reason(cause))
 	}
+	var stuck []string
 	for _, d := range slices.Backward(r.plan.Set.Deploys) {
 		if err := about(ctx, d.Unit.Name, r.undo(ctx, d)); err != nil {
-			failed = errors.Join(failed, err)
+			stuck = append(stuck, reason(err))
 		}
 	}
-	if r.begun() && failed == cause && faultOf(cause).Code == fault.Refused {
+	if len(stuck) > 0 {
+		return fault.New(fault.Failed, "%s; the set is mixed, as not everything went back: %s", reason(cause), strings.Join(stuck, "; ")).
+			WithHint("crossfade rollback SERVICE %s brings each of them back", r.plan.Environment)
+	}
+	if r.begun() && faultOf(cause).Code == fault.Refused {
 		r.outcome = record.SwitchedBack
 	}
-	return failed
+	return cause
 }
 
 // begun reports whether users of a service of the set were led to its next version.
@@ -194,17 +198,25 @@ func all(plan.Deploy) bool { return true }
 
 func coloured(d plan.Deploy) bool { return d.Strategy.BlueGreen != nil }
 
-// eachOfSet executes a step for the services of the set for which it is, side by side.
+// eachOfSet executes a step for the services of the set for which it is, side by side. One that fails does not keep the others from it.
 func (r *run) eachOfSet(ctx workflow.Context, name string, activity any, is func(plan.Deploy) bool) error {
 	var phases []phase
+	var failed []error
 	for _, d := range r.plan.Set.Deploys {
-		if is(d) {
-			phases = append(phases, func(ctx workflow.Context) error {
-				return about(ctx, d.Unit.Name, r.step(ctx, name+"/"+d.Unit.Name, activity))
-			})
+		if !is(d) {
+			continue
 		}
+		phases = append(phases, func(ctx workflow.Context) error {
+			if err := about(ctx, d.Unit.Name, r.step(ctx, name+"/"+d.Unit.Name, activity)); err != nil {
+				failed = append(failed, err)
+			}
+			return nil
+		})
 	}
-	return r.together(ctx, phases...)
+	if err := r.together(ctx, phases...); err != nil {
+		return err
+	}
+	return errors.Join(failed...)
 }
 
 // longestDrain is how long connections to one of the versions before may go on.
