@@ -11,7 +11,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/runbook/step"
-	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
 // Promote brings a set of services into a stage at the versions that were verified together in the stage before: all of them, or none. Whatever says no
@@ -36,9 +35,7 @@ func (r *run) promote(ctx workflow.Context) error {
 	}
 	return inOrder(
 		func(ctx workflow.Context) error { return r.eachOfSet(ctx, "good", r.tools.MarkGood, all) },
-		func(ctx workflow.Context) error {
-			return r.rest(ctx, "drain", "connections to the versions before may go on", r.longestDrain())
-		},
+		func(ctx workflow.Context) error { return r.eachOfSet(ctx, "drain", r.tools.DrainVersion, draining) },
 		func(ctx workflow.Context) error { return r.eachOfSet(ctx, "remove", r.tools.RemoveOld, coloured) },
 	)(ctx)
 }
@@ -66,7 +63,7 @@ func (r *run) passGate(ctx workflow.Context) error {
 		defer func() { r.barred = nil }()
 		why += ", by somebody other than " + strings.Join(people(r.barred), ", ")
 	}
-	return r.await(ctx, why)
+	return r.awaitOf(ctx, step.Waiting{Why: why, Gate: true})
 }
 
 // people lists names, each once.
@@ -121,7 +118,7 @@ func (r *run) bring(ctx workflow.Context, d plan.Deploy) error {
 		}
 	}
 	if b.Approve {
-		if err := r.inTurn(ctx, d.Unit.Name+" "+d.Version()+" waits for an approval"); err != nil {
+		if err := r.inTurn(ctx, step.Waiting{Why: d.Unit.Name + " " + d.Version() + " waits for an approval", Service: d.Unit.Name}); err != nil {
 			return err
 		}
 	}
@@ -129,14 +126,14 @@ func (r *run) bring(ctx workflow.Context, d plan.Deploy) error {
 }
 
 // inTurn waits for an approval when nobody else of the run does: an approval is of one thing.
-func (r *run) inTurn(ctx workflow.Context, why string) error {
+func (r *run) inTurn(ctx workflow.Context, w step.Waiting) error {
 	if err := workflow.Await(ctx, func() bool { return !r.waiting }); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return r.await(ctx, why)
+	return r.awaitOf(ctx, w)
 }
 
 // verifyStage proves a stage as its users meet it, with what was deployed just now.
@@ -196,6 +193,8 @@ func (r *run) undo(ctx workflow.Context, d plan.Deploy) error {
 
 func all(plan.Deploy) bool { return true }
 
+func draining(d plan.Deploy) bool { return coloured(d) && d.Strategy.BlueGreen.Drain > 0 }
+
 func coloured(d plan.Deploy) bool { return d.Strategy.BlueGreen != nil }
 
 // eachOfSet executes a step for the services of the set for which it is, side by side. One that fails does not keep the others from it.
@@ -217,15 +216,4 @@ func (r *run) eachOfSet(ctx workflow.Context, name string, activity any, is func
 		return err
 	}
 	return errors.Join(failed...)
-}
-
-// longestDrain is how long connections to one of the versions before may go on.
-func (r *run) longestDrain() spec.Duration {
-	var longest spec.Duration
-	for _, d := range r.plan.Set.Deploys {
-		if b := d.Strategy.BlueGreen; b != nil {
-			longest = max(longest, b.Drain)
-		}
-	}
-	return longest
 }

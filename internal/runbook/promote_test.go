@@ -41,7 +41,7 @@ func TestDeployPromoted(t *testing.T) {
 	tests := map[string]deployCase{
 		"Other": {
 			reason: "somebody else approves before anything is touched", script: by(approval("bea@desk")),
-			want: slices.Concat(gate, []string{"admit", "stage", "preview", "switch", "verify", "good", "drain", "drain ends", "keep", "keep ends", "remove"}), state: record.Done,
+			want: slices.Concat(gate, []string{"admit", "stage", "preview", "switch", "verify", "good", "drain", "keep", "keep ends", "remove"}), state: record.Done,
 		},
 		"Author": {
 			reason: "who brought it there may not, on no machine", script: by(map[string]Command{"approve": {Name: Approve, By: "anna@laptop"}, "note": {Name: Abort}}),
@@ -57,7 +57,7 @@ func TestDeployPromoted(t *testing.T) {
 		"Anybody": {
 			reason: "anybody means the author, too",
 			script: script{edit: func(p *plan.Plan) { promoted(p); p.Promotion.Gate.Approve = "anybody" }, commands: approval("anna@desk")},
-			want:   slices.Concat(gate, []string{"admit", "stage", "preview", "switch", "verify", "good", "drain", "drain ends", "keep", "keep ends", "remove"}), state: record.Done,
+			want:   slices.Concat(gate, []string{"admit", "stage", "preview", "switch", "verify", "good", "drain", "keep", "keep ends", "remove"}), state: record.Done,
 		},
 		"StageRefuses": {
 			reason: "when the whole stage says no, the users go back", script: script{edit: func(p *plan.Plan) { promoted(p); open(p) }, fail: map[string]error{"verify": errNo}},
@@ -92,7 +92,7 @@ func setPlan() plan.Plan {
 // TestPromote: a set goes over as a whole, or not at all.
 func TestPromote(t *testing.T) {
 	brought := []string{"admit", "roll/orders", "stage/web", "preview/web", "switch/web", "verify"}
-	kept := []string{"good/orders", "good/web", "drain", "drain ends", "remove/web"}
+	kept := []string{"good/orders", "good/web", "drain/web", "remove/web"}
 	failed := func(step string) map[string]error { return map[string]error{step: errNo} }
 	broken := fault.New(fault.Failed, "it crashes")
 	tests := map[string]struct {

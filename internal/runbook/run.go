@@ -168,10 +168,16 @@ func inOrder(phases ...phase) phase {
 
 // await waits for an approval, recorded with who gave it.
 func (r *run) await(ctx workflow.Context, why string) error {
+	return r.awaitOf(ctx, step.Waiting{Why: why})
+}
+
+// awaitOf is await, with all that can be said of what is to be approved.
+func (r *run) awaitOf(ctx workflow.Context, w step.Waiting) error {
 	return r.unless(ctx, []string{Abort}, func(ctx workflow.Context) error {
 		r.approve, r.waiting = false, true
 		defer func() { r.waiting = false }()
-		if err := r.call(ctx, r.tools.Wait, step.Waiting{Step: r.next("approve"), Why: why}); err != nil {
+		w.Step = r.next("approve")
+		if err := r.call(ctx, r.tools.Wait, w); err != nil {
 			return err
 		}
 		if err := workflow.Await(ctx, func() bool { return r.approve }); err != nil {

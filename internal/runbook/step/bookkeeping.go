@@ -25,8 +25,10 @@ type Start struct {
 
 // Waiting is a run's wait for a person.
 type Waiting struct {
-	Step ID     `json:"step"`
-	Why  string `json:"why"`
+	Step    ID     `json:"step"`
+	Why     string `json:"why"`
+	Service string `json:"service,omitempty"` // of a set: the one that is to be looked at
+	Gate    bool   `json:"gate,omitempty"`    // it is before anything is there to be looked at
 }
 
 // Pause is a wait for time to pass.
@@ -130,8 +132,15 @@ func wish(s Start) string {
 	return text
 }
 
-// Wait records that the run waits for a person.
+// Wait records that the run waits for a person, and where that person can look at the next version of a service, if that is what it is about.
 func (t *Toolbox) Wait(ctx context.Context, w Waiting) error {
+	where, err := t.preview(ctx, w)
+	if err != nil {
+		return err
+	}
+	if where != "" {
+		w.Why += ": " + where
+	}
 	if err := t.setState(ctx, w.Step.Run, record.Waiting, w.Why, nil); err != nil {
 		return err
 	}

@@ -238,6 +238,28 @@ func (t *Toolbox) Preview(ctx context.Context, id ID) error {
 	})
 }
 
+// preview says where the next version of a service can be looked at; nothing where a run is about something else, or the cluster cannot be asked
+// now.
+func (t *Toolbox) preview(ctx context.Context, w Waiting) (string, error) {
+	r, p, err := t.load(ctx, w.Step.Run)
+	if err == nil {
+		err = p.Pick(w.Service)
+	}
+	if err != nil || p.Deploy == nil || w.Gate {
+		return "", err
+	}
+	j := &job{Toolbox: t, id: w.Step, run: r, plan: p, ctx: ctx}
+	b, err := j.blueGreen(ctx)
+	if err != nil {
+		return "", nil //nolint:nilerr // nobody need be told where to look, and the approval can be given all the same
+	}
+	address, err := j.previewAddress(ctx, b)
+	if err != nil || address == "" {
+		return fmt.Sprintf("look at it with kubectl -n %s port-forward service/%s", p.Deploy.Unit.Namespace, b.Parts.PreviewName()), nil //nolint:nilerr // as above
+	}
+	return "look at it at " + address, nil
+}
+
 // previewAddress is where the next version answers from outside of the cluster; empty where the service does not.
 func (j *job) previewAddress(ctx context.Context, b *release.BlueGreen) (string, error) {
 	preview := b.Parts.Preview(colour.Blue)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/history"
+	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/promotion"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
@@ -21,7 +22,7 @@ func (t *Toolbox) PrepareDeploy(ctx context.Context, cfg *spec.Config, environme
 	if _, s, err := plan.Deployable(cfg, environment, service); err == nil && s.Spec.Image == "" {
 		return nil, promotion.WithoutVersions(service)
 	}
-	s, seen, err := t.deployable(ctx, cfg, environment, service)
+	env, s, seen, err := t.deployable(ctx, cfg, environment, service)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +31,7 @@ func (t *Toolbox) PrepareDeploy(ctx context.Context, cfg *spec.Config, environme
 		return nil, err
 	}
 	seen.Sources = promotion.Sources(cfg.Dir, s.Spec.Manifests)
-	w, err := t.wanted(ctx, s, plan.Wanted{Version: found.Digest, Tag: found.Tag})
+	w, err := t.wanted(ctx, env, seen.Live, s, plan.Wanted{Version: found.Digest, Tag: found.Tag})
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func (t *Toolbox) PrepareDeploy(ctx context.Context, cfg *spec.Config, environme
 // version, exactly as it was. With restart it is the one that runs, whose pods are replaced. What was good here comes back as it is; a version that
 // never was is one like any other.
 func (t *Toolbox) PrepareAgain(ctx context.Context, cfg *spec.Config, environment, service, version string, restart bool) (*plan.Plan, error) {
-	s, seen, err := t.deployable(ctx, cfg, environment, service)
+	env, s, seen, err := t.deployable(ctx, cfg, environment, service)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func (t *Toolbox) PrepareAgain(ctx context.Context, cfg *spec.Config, environmen
 		return nil, err
 	}
 	w := plan.Wanted{Version: r.Version, Tag: r.Tag, Restart: restart, Back: version == "" && !restart}
-	if w, err = t.kept(ctx, s, objs, w); err != nil {
+	if w, err = t.kept(ctx, env, seen.Live, s, objs, w); err != nil {
 		return nil, err
 	}
 	if seen.Sources, err = t.sourcesOf(ctx, r.Run); err != nil {
@@ -79,44 +80,69 @@ func (t *Toolbox) PrepareAgain(ctx context.Context, cfg *spec.Config, environmen
 	return plan.MakeDeploy(cfg, environment, service, w, seen)
 }
 
-// deployable returns the service of an environment, and looks at what the environment is now: first of all there must be a place to deploy into.
-func (t *Toolbox) deployable(ctx context.Context, cfg *spec.Config, environment, service string) (*spec.Service, plan.Observed, error) {
+// deployable returns an environment and a service of it, and looks at what the environment is now: first of all there must be a place to deploy into.
+func (t *Toolbox) deployable(ctx context.Context, cfg *spec.Config, environment, service string) (*spec.Environment, *spec.Service, plan.Observed, error) {
 	env, s, err := plan.Deployable(cfg, environment, service)
 	if err != nil {
-		return nil, plan.Observed{}, err
+		return nil, nil, plan.Observed{}, err
 	}
 	routes, err := plan.Routes(cfg, env)
 	if err != nil {
-		return nil, plan.Observed{}, err
+		return nil, nil, plan.Observed{}, err
 	}
 	seen, err := t.observe(ctx, scope{Environment: environment, Prefix: env.GenerationPrefix(), Cluster: env.Spec.Cluster, Routes: routes})
 	if err != nil {
-		return nil, seen, err
+		return nil, nil, seen, err
 	}
-	return s, seen, plan.HasLive(environment, seen)
+	return env, s, seen, plan.HasLive(environment, seen)
 }
 
-// wanted renders a service at the version that is wanted.
-func (t *Toolbox) wanted(ctx context.Context, s *spec.Service, w plan.Wanted) (plan.Wanted, error) {
+// wanted renders a service at the version that is wanted in the live generation of an environment.
+func (t *Toolbox) wanted(ctx context.Context, env *spec.Environment, live string, s *spec.Service, w plan.Wanted) (plan.Wanted, error) {
 	name := s.Metadata.Name
 	objs, err := render.Objects(s.Spec.Manifests, render.Options{Name: name, Namespace: s.Spec.Namespace, Image: s.Spec.Image, Version: w.Version})
 	if err != nil {
 		return w, fault.New(fault.CodeOf(err), "service %s: %w", name, err)
 	}
-	return t.kept(ctx, s, objs, w)
+	return t.kept(ctx, env, live, s, objs, w)
 }
 
-// kept keeps the objects of a deployment, and says what they are.
-func (t *Toolbox) kept(ctx context.Context, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted) (plan.Wanted, error) {
+// kept keeps the objects of a deployment, which the live generation must take, and says what they are.
+func (t *Toolbox) kept(
+	ctx context.Context, env *spec.Environment, live string, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted,
+) (plan.Wanted, error) {
 	service := s.Metadata.Name
+	trial := objs
 	if s.Spec.Strategy.BlueGreen != nil {
-		if _, err := colour.Split(service, objs); err != nil {
+		parts, err := colour.Split(service, objs)
+		if err != nil {
+			return w, err
+		}
+		if trial, err = parts.Trial(); err != nil {
 			return w, err
 		}
 	}
-	var err error
-	if w.Rendered, err = t.keep(ctx, objs); err != nil {
-		return w, err
+	if err := t.try(ctx, env, live, trial); err != nil {
+		return w, fault.New(fault.CodeOf(err), "cannot deploy %s: %w", service, err)
 	}
-	return w, nil
+	var err error
+	w.Rendered, err = t.keep(ctx, objs)
+	return w, err
+}
+
+// try asks the cluster of a generation whether it would take objects.
+func (t *Toolbox) try(ctx context.Context, env *spec.Environment, generation string, objs []*unstructured.Unstructured) error {
+	provider, err := t.provider(env.Spec.Cluster, env.Metadata.Name)
+	if err != nil {
+		return err
+	}
+	status, err := provider.Observe(ctx, generation)
+	if err != nil {
+		return err
+	}
+	c, err := kube.Connect(status.Access)
+	if err != nil {
+		return err
+	}
+	return c.Try(ctx, objs)
 }

@@ -15,7 +15,7 @@ func (t *Toolbox) PreparePromotion(ctx context.Context, cfg *spec.Config, wish p
 	if err != nil {
 		return nil, err
 	}
-	_, seen, err := t.deployable(ctx, cfg, wish.Into, services[0])
+	env, _, seen, err := t.deployable(ctx, cfg, wish.Into, services[0])
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (t *Toolbox) PreparePromotion(ctx context.Context, cfg *spec.Config, wish p
 			return nil, err
 		}
 		r := found.Of[name]
-		if wanted[name], err = t.wanted(ctx, s, plan.Wanted{Version: r.Version, Tag: r.Tag, Promoted: true}); err != nil {
+		if wanted[name], err = t.wanted(ctx, env, seen.Live, s, plan.Wanted{Version: r.Version, Tag: r.Tag, Promoted: true}); err != nil {
 			return nil, err
 		}
 		versions[name] = r.Version
