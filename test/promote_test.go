@@ -95,7 +95,9 @@ func TestPromote(t *testing.T) {
 		if o := w.run("promote", "--set", "shop", environment); o.status != 1 || !strings.Contains(o.stderr, "never verified together") {
 			t.Errorf("orders was never at a digest: exit %d\n%s", o.status, o.stderr)
 		}
-		w.promoted(t, "web", environment)
+		if o := w.approved(t, "web", environment); o.status != 0 {
+			t.Fatalf("exit %d\n%s", o.status, o.stderr)
+		}
 		w.serves(t, "web", "v2")
 		if now, then := w.annotation(t, environment), w.annotation(t, "testing"); now != "production" || then != "" {
 			t.Errorf("web is configured as %q in production, and as %q in testing", now, then)
