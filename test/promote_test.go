@@ -114,8 +114,7 @@ func TestPromote(t *testing.T) {
 		w.serves(t, "orders", "v3")
 	})
 	t.Run("SetRefused", func(t *testing.T) {
-		w.must("deploy", "orders@v4", "testing")
-		w.must("deploy", "web@v4", "testing")
+		w.must("deploy", "orders@v4", "testing") // in the set with web as it is
 		w.replace("production.yaml", "contains: The shop}", "contains: Another shop}\n      timeout: 2s")
 		if o := w.approved(t, "--set", "shop", environment); o.status != 3 || !strings.Contains(o.stderr, "check front page") {
 			t.Errorf("production says no: exit %d\n%s", o.status, o.stderr)
@@ -245,18 +244,23 @@ func (w *world) annotation(t *testing.T, stage string) string {
 
 // toldPromotions wants the history to say who, what, from where, with whose approval and how it was proved.
 func (w *world) toldPromotions(t *testing.T) {
-	var all []history.Entry
-	if err := json.Unmarshal([]byte(w.must("history", "web", "-o", "json").stdout), &all); err != nil {
-		t.Fatal(err)
-	}
-	told := func(environment, tag string) history.Entry {
+	told := func(service, tag string) history.Entry {
+		var all []history.Entry
+		if err := json.Unmarshal([]byte(w.must("history", service, "-o", "json").stdout), &all); err != nil {
+			t.Fatal(err)
+		}
 		i := slices.IndexFunc(all, func(e history.Entry) bool { return e.Environment == environment && e.Tag == tag })
 		if i < 0 {
-			t.Fatalf("nothing is told of %s in %s", tag, environment)
+			t.Fatalf("nothing is told of %s %s", service, tag)
 		}
 		return all[i]
 	}
-	set := told(environment, "v3")
+	for _, e := range told("web", "v3").Steps {
+		if e.Step == "verify" && e.Took == 0 {
+			t.Errorf("how long %s took is not told", e.Step)
+		}
+	}
+	set := told("web", "v3")
 	if !set.Good || set.By != "anna" || set.From != "testing" || set.Set != "shop" || !slices.Equal(set.ApprovedBy, []string{"bea"}) {
 		t.Errorf("of the set is told %+v", set)
 	}
@@ -265,7 +269,7 @@ func (w *world) toldPromotions(t *testing.T) {
 			t.Errorf("no check of %s is told: %+v", check, set.Checks)
 		}
 	}
-	if bad := told(environment, "v4"); bad.Good || bad.State != record.SwitchedBack {
+	if bad := told("orders", "v4"); bad.Good || bad.State != record.SwitchedBack {
 		t.Errorf("of what was undone is told %+v", bad)
 	}
 	t.Log(w.must("history", "web").stdout)

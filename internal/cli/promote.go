@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -128,11 +129,36 @@ func (a *app) promoteSet(ctx context.Context, s *session, at runbook.Place, p *p
 		}
 	}
 	id, err := s.control.Start(ctx, runbook.OperationPromote, p)
+	if fault.CodeOf(err) == fault.Locked {
+		return a.join(ctx, s, at, p, err)
+	}
 	if err != nil {
 		return err
 	}
 	s.work()
 	return a.watchPromotion(ctx, s, at, &record.Run{ID: id})
+}
+
+// join goes on with the same promotion of a set, which was begun and is in the record only now. Anything else that is under way is the error that was met.
+func (a *app) join(ctx context.Context, s *session, at runbook.Place, p *plan.Plan, locked error) error {
+	open, err := s.control.Open(ctx, at)
+	if err != nil || open == nil || open.Operation != runbook.OperationPromote {
+		return errors.Join(locked, err)
+	}
+	s.work()
+	id, err := s.identify(ctx, at, open.ID)
+	if err != nil {
+		return err
+	}
+	d, err := s.read(ctx, id)
+	if err != nil {
+		return err
+	}
+	if d.plan.Set == nil || d.plan.Set.Name != p.Set.Name {
+		return locked
+	}
+	a.talk("resuming run %s", id)
+	return a.watchPromotion(ctx, s, at, &d.run)
 }
 
 // endKept ends the keeping of the version before of a service, now or when it begins.

@@ -202,6 +202,9 @@ func (a *app) inOrBeside(ctx context.Context, environment string, m movement) er
 
 // beside does it as a run of its own, or resumes the one that does it.
 func (a *app) beside(ctx context.Context, s *session, environment string, run *record.Run, m movement, all []record.Generation) error {
+	if run != nil && run.Operation != m.command.Name {
+		return fault.New(fault.Locked, "a %s of %s is under way", run.Operation, environment).WithHint("let it end: crossfade status %s", environment)
+	}
 	if err := s.attend(runbook.Place{Environment: environment}); err != nil {
 		return err
 	}
