@@ -107,8 +107,7 @@ func TestPromote(t *testing.T) {
 		}
 	})
 	t.Run("Set", func(t *testing.T) {
-		w.must("deploy", "orders@v3", "testing")
-		w.must("deploy", "web@v3", "testing")
+		w.must("deploy", "orders@v3", "web@v3", "testing") // the last one to be proved is proved with the other
 		w.promoted(t, "--set", "shop", environment)
 		w.serves(t, "web", "v3")
 		w.serves(t, "orders", "v3")

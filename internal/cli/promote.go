@@ -80,7 +80,7 @@ func (a *app) runPromotion(ctx context.Context, p promotion.Wish) error {
 	case p.Set != "":
 		return a.promoteSet(ctx, s, at, planned)
 	}
-	return a.release(ctx, at, func(context.Context, *session, *spec.Config) (*plan.Plan, error) { return planned, nil })
+	return a.release(ctx, request{at, func(context.Context, *session, *spec.Config) (*plan.Plan, error) { return planned, nil }})
 }
 
 // promoting is the run under way that the same command has begun, and whether it only keeps the version before; nil when there is none.
