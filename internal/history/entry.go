@@ -108,7 +108,7 @@ func (e *Entry) read(ctx context.Context, store *record.Store) error {
 
 // tell goes through the story of the run.
 func (e *Entry) tell(events []record.Event, units []plan.Unit) {
-	begun := map[string]int{} // by execution of a step: its index
+	begun := map[string]int{} // by step: its index while it is under way
 	for _, v := range events {
 		if v.Kind == record.Note && approved(v) && !slices.Contains(e.ApprovedBy, v.By) {
 			e.ApprovedBy = append(e.ApprovedBy, v.By)
@@ -117,19 +117,18 @@ func (e *Entry) tell(events []record.Event, units []plan.Unit) {
 		if of != e.Service && slices.ContainsFunc(units, func(u plan.Unit) bool { return u.Name == of }) {
 			continue
 		}
-		execution, _, _ := strings.Cut(v.Key, "#")
 		switch v.Kind {
 		case record.StepStarted:
-			begun[execution] = len(e.Steps)
+			begun[v.Step] = len(e.Steps)
 			e.Steps = append(e.Steps, Step{Step: v.Step, Outcome: v.Kind, Message: v.Message, Took: time.Duration(v.At.UnixNano())})
 		case record.StepDone, record.StepFailed:
-			i, ok := begun[execution]
+			i, ok := begun[v.Step]
 			if !ok {
 				continue
 			}
 			s := &e.Steps[i]
 			s.Outcome, s.Message, s.Took = v.Kind, v.Message, v.At.Sub(time.Unix(0, int64(s.Took)))
-			delete(begun, execution)
+			delete(begun, v.Step)
 			e.Checks = append(e.Checks, checksOf(v)...)
 		}
 	}
