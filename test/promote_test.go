@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -170,10 +171,12 @@ func (w *world) as(ctx context.Context, person string, args ...string) *exec.Cmd
 func (w *world) promoted(t *testing.T, args ...string) {
 	t.Helper()
 	killed := w.as(t.Context(), "anna", append([]string{"promote"}, args...)...)
+	var said strings.Builder
+	killed.Stderr = &said
 	if err := killed.Start(); err != nil {
 		t.Fatal(err)
 	}
-	run := w.waits(t)
+	run := w.waits(t, &said)
 	if err := killed.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -200,22 +203,22 @@ func (w *world) approved(t *testing.T, args ...string) finished {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if o, err := w.as(ctx, "bea", "approve", w.waits(t)).CombinedOutput(); err != nil {
+	if o, err := w.as(ctx, "bea", "approve", w.waits(t, &errs)).CombinedOutput(); err != nil {
 		t.Errorf("cannot approve: %v\n%s", err, o)
 	}
 	_ = cmd.Wait()
 	return finished{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
-// waits returns the run that waits for an approval, as soon as one does.
-func (w *world) waits(t *testing.T) string {
+// waits returns the run that waits for an approval, as soon as one does; said is what its command says, for the message when none does.
+func (w *world) waits(t *testing.T, said fmt.Stringer) string {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if last := w.runs()[0]; last.State == record.Waiting {
 			return last.ID
 		}
 	}
-	t.Fatalf("no run waits for an approval: %+v", w.runs()[0])
+	t.Fatalf("no run waits for an approval: %+v\n%s", w.runs()[0], said)
 	return ""
 }
 

@@ -195,7 +195,7 @@ func (j *job) changing(ctx context.Context) (map[string]change, error) {
 		c := change{ID: r.ID}
 		for _, e := range events {
 			if e.Kind == record.StepStarted {
-				c.placed = e.Step == "verify" || c.placed && (e.Step == "good" || e.Step == "drain")
+				c.placed = e.Step == "verify" || c.placed && e.Step != "switch-back" && e.Step != "roll-back"
 			}
 		}
 		all[r.Service] = c

@@ -135,6 +135,8 @@ func TestVerifyStage(t *testing.T) {
 		"Comes":       {reason: "nor is one that begins to be changed meanwhile", between: other("admit", "roll"), want: without},
 		"Verifies":    {reason: "one that is verified itself is at its next version", before: other("admit", "roll", "verify"), want: all("sha256:9")},
 		"Good":        {reason: "and stays so", before: other("admit", "roll", "verify", "good"), want: all("sha256:9")},
+		"Removes":     {reason: "also while the version before is removed", before: other("admit", "switch", "verify", "good", "drain", "remove"), want: all("sha256:9")},
+		"RollsBack":   {reason: "unless it goes back", before: other("admit", "roll", "verify", "roll-back"), want: without},
 		"GoesBack":    {reason: "unless it goes back", before: other("admit", "switch", "verify", "switch-back"), want: without},
 		"BecomesGood": {reason: "one that changes from one to the other was not the same throughout", before: other("admit", "roll"), between: func(t *testing.T, b *bench) { b.tell(t, "d2", "verify", record.StepStarted) }, want: without},
 	} {
