@@ -28,7 +28,8 @@ func (a *app) deploy() *cobra.Command {
 			"While a roll-over of the environment has not moved its users, the deployment waits.\n" +
 			"So it does for another deployment of the service; of those that wait the newest goes\n" +
 			"on, and the others end with exit status 4. Several services are deployed side by side,\n" +
-			"each by itself; when one fails, the others go on.",
+			"each by itself; when one fails, the others go on.\n" +
+			"A version that was never good in a stage before this one needs a --reason.",
 		Example: "  crossfade deploy web@v1.4.2 production\n  crossfade deploy web@v1.4.2 orders@v7 production",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -241,7 +241,7 @@ func TestThrough(t *testing.T) {
 		},
 		"Set": {
 			reason: "a set is good when its last one is, and has the authors of all",
-			past:   []released{{"staging web sha256:1", "anna"}, {"staging orders sha256:2", "bea"}}, way: Passage{Versions: map[string]string{"web": "sha256:1", "orders": "sha256:2"}},
+			past:   []released{{"staging orders sha256:2", "bea"}, {"staging web sha256:1", "anna"}}, way: Passage{Versions: map[string]string{"web": "sha256:1", "orders": "sha256:2"}},
 			want: from("staging", plan.Promotion{Since: at(1), Authors: []string{"bea", "anna"}, Gate: gate}),
 		},
 		"SetInPart": {

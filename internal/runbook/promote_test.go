@@ -116,6 +116,11 @@ func TestPromote(t *testing.T) {
 			reason: "what fails is rolled back, too, and nothing else was touched", script: script{fail: map[string]error{"roll/orders": broken}},
 			want: []string{"admit", "roll/orders", "roll-back/orders"}, state: record.RunFailed, says: "orders: it crashes",
 		},
+		"FirstFailsRemoved": {
+			reason: "of what was not begun nothing is removed",
+			script: script{fail: map[string]error{"roll/orders": broken}, edit: func(p *plan.Plan) { p.Set.Deploys[1].Strategy.OnFailure = "remove" }},
+			want:   []string{"admit", "roll/orders", "roll-back/orders"}, state: record.RunFailed, says: "orders: it crashes",
+		},
 		"SecondFails": {
 			reason: "what has gone over goes back; a colour without users is left for debugging", script: script{fail: map[string]error{"stage/web": broken}},
 			want: []string{"admit", "roll/orders", "stage/web", "roll-back/orders"}, state: record.RunFailed, says: "web: it crashes",
