@@ -29,10 +29,11 @@ type Stage struct {
 
 // Set is services that are deployed together: all of them, or none.
 type Set struct {
-	Name    string   `json:"name"`           // of the stack
-	Deploys []Deploy `json:"deploys"`        // in an order in which each follows its needs
-	Proved  string   `json:"proved"`         // the run that has verified these versions together in the stage before
-	Left    []string `json:"left,omitempty"` // services that are at another version there by now
+	Name    string   `json:"name"`             // of the stack
+	Deploys []Deploy `json:"deploys"`          // in an order in which each follows its needs
+	Proved  string   `json:"proved"`           // the run that has verified these versions together in the stage before
+	Left    []string `json:"left,omitempty"`   // services that are at another version there by now
+	Stands  []string `json:"stands,omitempty"` // services that run at their version already, and are left as they are
 }
 
 // Source is a git repository that something was read from.
@@ -106,19 +107,20 @@ func MakeSet(cfg *spec.Config, environment string, set Set, wanted map[string]Wa
 		return nil, err
 	}
 	deploys, needs := map[string]Deploy{}, map[string][]string{}
-	for _, name := range stack.Spec.Services {
+	services := slices.DeleteFunc(slices.Clone(stack.Spec.Services), func(name string) bool { return slices.Contains(set.Stands, name) })
+	for _, name := range services {
 		w, ok := wanted[name]
 		if !ok {
 			return nil, fault.New(fault.Failed, "cannot plan: %s of the set %s was not rendered", name, set.Name)
 		}
-		w.Needs = needsAmong(cfg, name, stack.Spec.Services)
+		w.Needs = needsAmong(cfg, name, services)
 		d, err := deployment(cfg, environment, name, w)
 		if err != nil {
 			return nil, err
 		}
 		deploys[name], needs[name] = *d, w.Needs
 	}
-	order, _ := spec.Order(stack.Spec.Services, needs) // a configuration has no cycle of needs
+	order, _ := spec.Order(services, needs) // a configuration has no cycle of needs
 	var units []Unit
 	for _, name := range order {
 		set.Deploys = append(set.Deploys, deploys[name])

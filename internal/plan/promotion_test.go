@@ -65,6 +65,18 @@ func TestMakeSet(t *testing.T) {
 	}
 }
 
+// TestMakeSetStands: what runs there already is left as it is, and nobody waits for it.
+func TestMakeSetStands(t *testing.T) {
+	p, err := MakeSet(staged(), "production", Set{Name: "shop", Stands: []string{"db"}}, both(), nil, live())
+	if err != nil || len(p.Set.Deploys) != 1 || p.Set.Deploys[0].Unit.Name != "web" || p.Set.Deploys[0].Unit.Needs != nil || len(p.Services) != 1 {
+		t.Errorf("without db: %+v, %v", p, err)
+	}
+	p, err = MakeSet(staged(), "production", Set{Name: "shop", Stands: []string{"db", "web"}}, both(), nil, live())
+	if err != nil || p.Set.Deploys != nil || p.Services != nil {
+		t.Errorf("without any: %+v, %v", p, err)
+	}
+}
+
 func TestMakeSetRefuses(t *testing.T) {
 	none, missing := live(), both()
 	none.Live = ""

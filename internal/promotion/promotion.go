@@ -250,15 +250,18 @@ func originOf(ctx context.Context, store *record.Store, stage string, versions m
 // Stands reports whether what a plan deploys runs in its environment already, and is good there.
 func Stands(ctx context.Context, store *record.Store, p *plan.Plan) (bool, error) {
 	for _, u := range p.Services {
-		past, err := history.ReadLive(ctx, store, p.Environment, u.Name)
-		if err != nil {
+		if stands, err := StandsAt(ctx, store, p.Environment, u.Name, u.Version, u.Manifests); !stands {
 			return false, err
-		}
-		if r, ok := past.Stands(); !ok || r.Version != u.Version || r.Manifests != u.Manifests {
-			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// StandsAt is Stands, of one service.
+func StandsAt(ctx context.Context, store *record.Store, environment, service, version, manifests string) (bool, error) {
+	past, err := history.ReadLive(ctx, store, environment, service)
+	r, ok := past.Stands()
+	return err == nil && ok && r.Version == version && r.Manifests == manifests, err
 }
 
 // Sources says from which commits a configuration and some manifests are read.

@@ -117,6 +117,9 @@ func wish(s Start) string {
 		for i, d := range p.Set.Deploys {
 			text += map[bool]string{true: ": ", false: ", "}[i == 0] + d.Unit.Name + " " + d.Version()
 		}
+		if len(p.Set.Stands) > 0 {
+			text += " (left as it is: " + strings.Join(p.Set.Stands, ", ") + ")"
+		}
 	case d == nil:
 	case d.Restart:
 		text = fmt.Sprintf("restart of %s %s in %s", d.Unit.Name, d.Version(), p.Environment)

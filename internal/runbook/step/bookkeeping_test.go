@@ -78,6 +78,9 @@ func TestWish(t *testing.T) {
 		"roll-back of web in production to v2":                                          {Deploy: with(func(d *plan.Deploy) { d.Back = true })},
 		"promotion of web v2 from testing to production":                                {Deploy: with(func(d *plan.Deploy) { d.Promoted = true }), Promotion: testing},
 		"promotion of the set shop from testing to production: orders sha256:1, web v2": {Set: &plan.Set{Name: "shop", Deploys: []plan.Deploy{orders, web}}, Promotion: testing},
+		"promotion of the set shop from testing to production: web v2 (left as it is: ads, db)": {
+			Set: &plan.Set{Name: "shop", Deploys: []plan.Deploy{web}, Stands: []string{"ads", "db"}}, Promotion: testing,
+		},
 		"rollover of production (commit 12345678-dirty, none, unknown)": {
 			Premises: plan.Observed{Sources: []plan.Source{{Commit: "123456789", Dirty: true}, {Dirty: true}, {Trouble: "no rights"}}},
 		},

@@ -25,6 +25,7 @@ func (t *Toolbox) PreparePromotion(ctx context.Context, cfg *spec.Config, wish p
 	}
 	wanted, versions := map[string]plan.Wanted{}, map[string]string{}
 	var manifests []spec.Manifests
+	var stands []string
 	for _, name := range services {
 		_, s, err := plan.Deployable(cfg, wish.Into, name)
 		if err != nil {
@@ -35,6 +36,13 @@ func (t *Toolbox) PreparePromotion(ctx context.Context, cfg *spec.Config, wish p
 			return nil, err
 		}
 		versions[name] = r.Version
+		there, err := promotion.StandsAt(ctx, t.Records, wish.Into, name, r.Version, wanted[name].Manifests)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			stands = append(stands, name)
+		}
 		manifests = append(manifests, s.Spec.Manifests)
 	}
 	way := promotion.Passage{Into: wish.Into, From: wish.From, Versions: versions, Reason: wish.Reason}
@@ -44,7 +52,7 @@ func (t *Toolbox) PreparePromotion(ctx context.Context, cfg *spec.Config, wish p
 	}
 	seen.Sources = promotion.Sources(cfg.Dir, manifests...)
 	if wish.Set != "" {
-		return plan.MakeSet(cfg, wish.Into, plan.Set{Name: wish.Set, Proved: found.Run, Left: found.Left}, wanted, through, seen)
+		return plan.MakeSet(cfg, wish.Into, plan.Set{Name: wish.Set, Proved: found.Run, Left: found.Left, Stands: stands}, wanted, through, seen)
 	}
 	w := wanted[wish.Service]
 	w.Promotion = through
