@@ -114,7 +114,7 @@ func TestPromote(t *testing.T) {
 		w.serves(t, "orders", "v3")
 	})
 	t.Run("SetRefused", func(t *testing.T) {
-		w.must("deploy", "orders@v4", "testing") // in the set with web as it is
+		w.must("deploy", "orders@v4", "web@v4", "testing")
 		w.replace("production.yaml", "contains: The shop}", "contains: Another shop}\n      timeout: 2s")
 		if o := w.approved(t, "--set", "shop", environment); o.status != 3 || !strings.Contains(o.stderr, "check front page") {
 			t.Errorf("production says no: exit %d\n%s", o.status, o.stderr)
@@ -246,7 +246,7 @@ func (w *world) annotation(t *testing.T, stage string) string {
 
 // toldPromotions wants the history to say who, what, from where, with whose approval and how it was proved.
 func (w *world) toldPromotions(t *testing.T) {
-	told := func(service, tag string) history.Entry {
+	told := func(service, tag string) history.Entry { // of production, the latest
 		var all []history.Entry
 		if err := json.Unmarshal([]byte(w.must("history", service, "-o", "json").stdout), &all); err != nil {
 			t.Fatal(err)
@@ -271,7 +271,7 @@ func (w *world) toldPromotions(t *testing.T) {
 			t.Errorf("no check of %s is told: %+v", check, set.Checks)
 		}
 	}
-	if bad := told("orders", "v4"); bad.Good || bad.State != record.SwitchedBack {
+	if bad := told("web", "v4"); bad.Good || bad.State != record.SwitchedBack {
 		t.Errorf("of what was undone is told %+v", bad)
 	}
 	t.Log(w.must("history", "web").stdout)
