@@ -23,7 +23,7 @@ import (
 // startTimeout is how long a server may take until it answers on a busy machine.
 const startTimeout = 30 * time.Second
 
-// Server is an SSH server that lets in whoever runs the test.
+// Server is an SSH server that lets in whoever runs the test, to a home directory without files of theirs for the shell.
 type Server struct {
 	Address    string // HOST:PORT
 	User       string // who may log in
@@ -61,8 +61,9 @@ StrictModes no
 UsePAM no
 PasswordAuthentication no
 Subsystem sftp internal-sftp
+SetEnv HOME=%s
 %s
-`, port, s.file("hostkey"), s.file("authorized_keys"), strings.Join(lines, "\n")))
+`, port, s.file("hostkey"), s.file("authorized_keys"), s.dir, strings.Join(lines, "\n")))
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // where sshd wants to be confined; Debian makes it at its start
 		t.Fatal(err)
 	}
