@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +151,7 @@ func TestDeploy(t *testing.T) {
 		w.must("restart", "orders", environment)
 		w.serves(t, "orders", "v3")
 	})
+	t.Run("Queued", func(t *testing.T) { w.deployQueued(t) })
 	t.Run("RollOver", func(t *testing.T) {
 		w.must("rollover", environment)
 		for app, tag := range map[string]string{"web": "v2", "orders": "v3"} {
@@ -184,6 +186,37 @@ func (w *world) badDeploys(t *testing.T) {
 	if after := len(w.runs()); after != before {
 		t.Errorf("%d runs were recorded", after-before)
 	}
+}
+
+// deployQueued asks for three versions while the first is being deployed: that comes to its end, the newest follows, and the one between them
+// is superseded.
+func (w *world) deployQueued(t *testing.T) {
+	ended := make(map[string]chan finished)
+	for i, tag := range []string{"v3", "v4", "v2"} {
+		ended[tag] = make(chan finished, 1)
+		go func() { ended[tag] <- w.run("deploy", "web@"+tag, environment) }()
+		tick := time.NewTicker(50 * time.Millisecond)
+		for deadline := time.Now().Add(time.Minute); w.open() <= min(i, 1) && len(ended[tag]) == 0 && time.Now().Before(deadline); {
+			<-tick.C
+		}
+		tick.Stop()
+	}
+	if o := w.run("rollback", "web", environment); o.status != 4 || !strings.Contains(o.stderr, "web v3 is being deployed") {
+		t.Errorf("a roll-back while the version before is not known: exit %d, want 4:\n%s", o.status, o.stderr)
+	}
+	for tag, want := range map[string]int{"v3": 0, "v4": 4, "v2": 0} {
+		o := <-ended[tag]
+		if o.status != want || (want == 4) != strings.Contains(o.stderr, "superseded by") {
+			t.Errorf("%s: exit %d, want %d:\n%s%s", tag, o.status, want, o.stdout, o.stderr)
+		}
+	}
+	w.serves(t, "web", "v2")
+}
+
+// open counts the runs that are under way or wait.
+func (w *world) open() int {
+	w.t.Helper()
+	return len(slices.DeleteFunc(w.runs(), func(r record.Run) bool { return r.Ended != nil }))
 }
 
 // deployKilled kills a deployment again and again, each time a bit later, and starts the same command until it has ended.

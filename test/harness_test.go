@@ -205,7 +205,7 @@ func (w *world) live() string {
 func (w *world) users(rate int) (g *load.Generator, stop func() load.Report) {
 	w.t.Helper()
 	g, err := load.New(load.Options{
-		Entry: "http://" + w.listen, Host: "shop.example.com", Rate: rate, Duration: 25 * time.Minute, Kinds: demo.Mix(),
+		Entry: "http://" + w.listen, Host: "shop.example.com", Rate: rate, Duration: time.Hour, Kinds: demo.Mix(),
 	})
 	if err != nil {
 		w.t.Fatal(err)

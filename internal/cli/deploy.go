@@ -23,7 +23,9 @@ func (a *app) deploy() *cobra.Command {
 		Long: "Deploys a version, a tag or a digest of the service's image, as the strategy of the\n" +
 			"service says: rolling, or blueGreen, which proves it beside the live version before\n" +
 			"the users are led to it. A tag is resolved to its digest once, and that is what runs.\n" +
-			"While a roll-over of the environment has not moved its users, the deployment waits.",
+			"While a roll-over of the environment has not moved its users, the deployment waits.\n" +
+			"So it does for another deployment of the service; of those that wait the newest goes\n" +
+			"on, and the others end with exit status 4.",
 		Example: "  crossfade deploy web@v1.4.2 production",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -94,74 +96,104 @@ func (a *app) release(ctx context.Context, at runbook.Place, prepare func(contex
 	if err := a.connect(ctx, s); err != nil {
 		return err
 	}
-	if err := s.attend(at); err != nil {
-		return err
-	}
-	open, err := s.control.Open(ctx, at)
+	id, ended, err := a.begin(ctx, s, at, p)
 	if err != nil {
 		return err
 	}
-	if open != nil {
-		if open, err = a.makeWay(ctx, s, at, open, p); err != nil {
-			return err
-		}
-	}
-	id := ""
-	if open != nil {
-		a.talk("resuming run %s", open.ID)
-		id = open.ID
-	} else if id, err = s.control.Start(ctx, runbook.OperationDeploy, p); err != nil {
-		return err
-	}
 	s.work()
-	return a.watch(ctx, s, at, id)
+	return a.show(ctx, s, at, id, ended)
 }
 
-// makeWay looks at the deployment of a service that is under way: one of the same is returned, to be gone on with; another that only keeps the
-// version before is ended, and nil returned. Any other is an error of code fault.Locked.
-func (a *app) makeWay(ctx context.Context, s *session, at runbook.Place, open *record.Run, wanted *plan.Plan) (*record.Run, error) {
-	id := open.ID
-	if id == "" { // it was started, and nobody has worked for it yet
+// begin starts a deployment, or finds the same one under way or waiting; another one that is under way it waits for. It returns the id of the run,
+// and what waits for its end.
+func (a *app) begin(ctx context.Context, s *session, at runbook.Place, wanted *plan.Plan) (string, waiter, error) {
+	under := func(ctx context.Context) error { return s.control.Wait(ctx, at) }
+	for {
+		id, err := s.control.Start(ctx, runbook.OperationDeploy, wanted)
+		if fault.CodeOf(err) != fault.Locked {
+			return id, under, err
+		}
 		s.work()
-		var err error
-		if id, err = s.identify(ctx, at, ""); err != nil {
-			return nil, err
+		open, err := s.deployment(ctx, at)
+		switch {
+		case err != nil:
+			return "", nil, err
+		case open == nil:
+			continue // it has ended meanwhile
+		case open.is(wanted):
+			a.talk("resuming run %s", open.run.ID)
+			return open.run.ID, under, nil
+		case !open.kept && wanted.Deploy.Again():
+			return "", nil, fault.New(fault.Locked, "%s %s is being deployed to %s by run %s", at.Service, open.plan.Deploy.Version(), at.Environment, open.run.ID).
+				WithHint("let it end, or end it: crossfade abort %s leaves the version that was good", open.run.ID)
+		}
+		id, err = a.queue(ctx, s, at, wanted)
+		return id, func(ctx context.Context) error { return s.control.WaitQueued(ctx, at, id) }, err
+	}
+}
+
+// queue has a deployment wait for the one that is under way, unless the same waits already.
+func (a *app) queue(ctx context.Context, s *session, at runbook.Place, wanted *plan.Plan) (string, error) {
+	waits, err := s.control.Queued(ctx, at)
+	if err != nil {
+		return "", err
+	}
+	if waits != nil {
+		d, err := s.read(ctx, waits.ID)
+		if err != nil {
+			return "", err
+		}
+		if d.is(wanted) {
+			a.talk("resuming run %s", waits.ID)
+			return waits.ID, nil
 		}
 	}
+	return s.control.Queue(ctx, wanted)
+}
+
+// deployment is a run that deploys a service.
+type deployment struct {
+	run  record.Run
+	plan plan.Plan
+	kept bool // it only keeps the version before
+}
+
+// deployment returns the one under way at a place; nil when none is.
+func (s *session) deployment(ctx context.Context, at runbook.Place) (*deployment, error) {
+	open, err := s.control.Open(ctx, at)
+	if err != nil || open == nil {
+		return nil, err
+	}
+	id, err := s.identify(ctx, at, open.ID)
+	if err != nil {
+		return nil, err
+	}
+	return s.read(ctx, id)
+}
+
+// read reads a deployment from the record.
+func (s *session) read(ctx context.Context, id string) (*deployment, error) {
 	run, err := s.records.Run(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	var p plan.Plan
-	if err := json.Unmarshal(run.Plan, &p); err != nil || p.Deploy == nil {
+	d := &deployment{run: run}
+	if err := json.Unmarshal(run.Plan, &d.plan); err != nil || d.plan.Deploy == nil {
 		return nil, fault.New(fault.Failed, "cannot read the plan of run %s", id).WithHint("use the crossfade that began it")
 	}
-	events, err := s.records.Events(ctx, run.ID, 0)
-	if err != nil {
-		return nil, err
-	}
-	kept := keeps(events)
-	switch {
-	case same(p.Deploy, wanted.Deploy) && !(kept && p.Deploy.Restart): // one that has restarted may do so again
-		return &run, nil
-	case kept:
-		a.talk("run %s no longer keeps the version before", run.ID)
-		if err := s.control.Send(ctx, at, runbook.Command{Name: runbook.RetireNow, By: runbook.Person()}); err != nil {
-			return nil, err
-		}
-		s.work()
-		return nil, s.control.Wait(ctx, at)
-	}
-	return nil, fault.New(fault.Locked, "%s %s is being deployed to %s by run %s", at.Service, p.Deploy.Version(), at.Environment, run.ID).
-		WithHint("let it end, or end it: crossfade abort %s", run.ID)
+	events, err := s.records.Events(ctx, id, 0)
+	d.kept = keeps(events)
+	return d, err
 }
 
-// same reports whether two commands ask for the same. What a roll-back goes back to changes while it is under way.
-func same(open, wanted *plan.Deploy) bool {
-	if open.Back || wanted.Back {
-		return open.Back && wanted.Back
+// is reports whether a run does what is wanted. What a roll-back goes back to changes while it is under way, and one that has restarted may do so
+// again.
+func (d *deployment) is(wanted *plan.Plan) bool {
+	o, w := d.plan.Deploy, wanted.Deploy
+	if o.Back || w.Back {
+		return o.Back && w.Back
 	}
-	return open.Unit.Version == wanted.Unit.Version && open.Unit.Manifests == wanted.Unit.Manifests && open.Restart == wanted.Restart
+	return o.Unit.Version == w.Unit.Version && o.Unit.Manifests == w.Unit.Manifests && o.Restart == w.Restart && !(d.kept && o.Restart)
 }
 
 // keeps reports whether a run is where it only keeps the version before, whatever was noted since.

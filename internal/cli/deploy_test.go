@@ -11,8 +11,8 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/runbook"
 )
 
-// TestSame: the same command, started again, goes on with what it began.
-func TestSame(t *testing.T) {
+// TestIs: the same command, started again, goes on with what it began.
+func TestIs(t *testing.T) {
 	v2 := plan.Deploy{Unit: plan.Unit{Version: "2", Manifests: "m2"}}
 	with := func(change func(*plan.Deploy)) plan.Deploy {
 		d := v2
@@ -22,21 +22,27 @@ func TestSame(t *testing.T) {
 	back := func(version string) plan.Deploy {
 		return with(func(d *plan.Deploy) { d.Unit.Version, d.Back = version, true })
 	}
+	restart := with(func(d *plan.Deploy) { d.Restart = true })
 	for name, tc := range map[string]struct {
 		open, wanted plan.Deploy
+		kept         bool
 		want         bool
 	}{
-		"Again":          {v2, v2, true},
-		"OtherTag":       {v2, with(func(d *plan.Deploy) { d.Tag = "stable" }), true},
-		"OtherVersion":   {v2, with(func(d *plan.Deploy) { d.Unit.Version = "3" }), false},
-		"OtherManifests": {v2, with(func(d *plan.Deploy) { d.Unit.Manifests = "m3" }), false},
-		"Restart":        {v2, with(func(d *plan.Deploy) { d.Restart = true }), false},
-		"BackTwice":      {back("2"), back("3"), true}, // what was good before changes when the first one is good
-		"BackFromDeploy": {v2, back("2"), false},
-		"DeployFromBack": {back("2"), v2, false},
+		"Again":          {v2, v2, false, true},
+		"AgainKept":      {v2, v2, true, true},
+		"OtherTag":       {v2, with(func(d *plan.Deploy) { d.Tag = "stable" }), false, true},
+		"OtherVersion":   {v2, with(func(d *plan.Deploy) { d.Unit.Version = "3" }), false, false},
+		"OtherManifests": {v2, with(func(d *plan.Deploy) { d.Unit.Manifests = "m3" }), false, false},
+		"Restart":        {v2, restart, false, false},
+		"RestartAgain":   {restart, restart, false, true},
+		"RestartKept":    {restart, restart, true, false},     // it has restarted, and may do so again
+		"BackTwice":      {back("2"), back("3"), false, true}, // what was good before changes when the first one is good
+		"BackFromDeploy": {v2, back("2"), false, false},
+		"DeployFromBack": {back("2"), v2, false, false},
 	} {
-		if got := same(&tc.open, &tc.wanted); got != tc.want {
-			t.Errorf("%s: same() = %v", name, got)
+		open := &deployment{plan: plan.Plan{Deploy: &tc.open}, kept: tc.kept}
+		if got := open.is(&plan.Plan{Deploy: &tc.wanted}); got != tc.want {
+			t.Errorf("%s: is() = %v", name, got)
 		}
 	}
 }

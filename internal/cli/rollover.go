@@ -147,11 +147,22 @@ func (a *app) watch(ctx context.Context, s *session, at runbook.Place, id string
 	if err != nil {
 		return a.detached(ctx, at, err)
 	}
+	return a.show(ctx, s, at, id, func(ctx context.Context) error { return s.control.Wait(ctx, at) })
+}
+
+// waiter returns the error of a run when it has ended.
+type waiter func(context.Context) error
+
+// show shows a run until it ends and returns how it ended.
+func (a *app) show(ctx context.Context, s *session, at runbook.Place, id string, wait waiter) error {
+	if err := s.control.Recorded(ctx, id); err != nil {
+		return a.detached(ctx, at, err)
+	}
 	shown := a.output.Run()
 	defer shown.Close()
 	ended := make(chan error, 1)
-	go func() { ended <- s.control.Wait(ctx, at) }()
-	err = s.records.Follow(ctx, id, 0, func(e record.Event) error {
+	go func() { ended <- wait(ctx) }()
+	err := s.records.Follow(ctx, id, 0, func(e record.Event) error {
 		shown.Event(e)
 		return nil
 	})

@@ -81,7 +81,7 @@ func (a *app) send(ctx context.Context, s *session, run *record.Run, c runbook.C
 		after = last[len(last)-1].Seq
 	}
 	c.By = runbook.Person()
-	if err := s.control.Send(ctx, runbook.Place{Environment: run.Environment, Service: run.Service}, c); err != nil {
+	if err := s.control.Send(ctx, run, c); err != nil {
 		return err
 	}
 	s.work()

@@ -184,7 +184,7 @@ func (d *demo) backAndForth() func(context.Context, record.Event) error {
 }
 
 func (d *demo) send(ctx context.Context, command string) error {
-	return d.control.Send(ctx, runbook.Place{Environment: environment}, runbook.Command{Name: command, By: "demo@crossfade"})
+	return d.control.Send(ctx, &record.Run{Environment: environment}, runbook.Command{Name: command, By: "demo@crossfade"})
 }
 
 // clean removes everything that a demo makes: clusters, edge, engine, files.

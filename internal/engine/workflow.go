@@ -14,9 +14,9 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
-// taskTimeout is how long a worker may take over one workflow task, which is milliseconds of work. A task that a killed
+// TaskTimeout is how long a worker may take over one workflow task, which is milliseconds of work. A task that a killed
 // worker had is given to another after this time.
-const taskTimeout = 5 * time.Second
+const TaskTimeout = 5 * time.Second
 
 // Workflow is what to start.
 type Workflow struct {
@@ -47,7 +47,7 @@ type Status struct {
 // the workflow is started once.
 func (e *Engine) Start(ctx context.Context, w Workflow) (Execution, error) {
 	run, err := e.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID: w.ID, TaskQueue: w.Queue, WorkflowTaskTimeout: taskTimeout,
+		ID: w.ID, TaskQueue: w.Queue, WorkflowTaskTimeout: TaskTimeout,
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy:                 enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,

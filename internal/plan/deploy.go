@@ -22,7 +22,6 @@ type Deploy struct {
 	Image    string        `json:"image,omitempty"` // the repository of the version; empty for a service without one
 	Tag      string        `json:"tag,omitempty"`   // the version as it was asked for; empty for a digest
 	Strategy spec.Strategy `json:"strategy"`
-	Before   string        `json:"before,omitempty"`  // digest of the manifests of the release before, a blob of the record
 	GoodTag  string        `json:"goodTag,omitempty"` // is moved to the version in the end; empty outside of production
 	Restart  bool          `json:"restart,omitempty"` // the pods are to be replaced although nothing else changes
 	Back     bool          `json:"back,omitempty"`    // what was good before was asked for, without saying what that is
@@ -33,6 +32,9 @@ func (d Deploy) Version() string { return cmp.Or(d.Tag, d.Unit.Version, "as its 
 
 // Tags reports whether a tag of the registry is moved to the version in the end: one that is known by its digest, in production.
 func (d Deploy) Tags() bool { return d.GoodTag != "" && strings.HasPrefix(d.Unit.Version, "sha256:") }
+
+// Again reports whether the deployment is of what runs or ran, which is another thing when something else is deployed meanwhile.
+func (d Deploy) Again() bool { return d.Restart || d.Back }
 
 // Service is the one service that the plan is about; empty when it is about more.
 func (p *Plan) Service() string {
@@ -47,7 +49,6 @@ type Wanted struct {
 	Rendered
 	Version string // the digest that runs
 	Tag     string // as it was asked for
-	Before  string // see Deploy
 	Restart bool   // see Deploy
 	Back    bool   // see Deploy
 }
@@ -93,7 +94,7 @@ func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Ob
 			Name: service, Namespace: s.Spec.Namespace, Version: w.Version, Manifests: w.Manifests, Objects: w.Objects, Images: w.Images,
 			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout),
 		},
-		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(s.Spec.Strategy), Before: w.Before, Restart: w.Restart, Back: w.Back,
+		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(s.Spec.Strategy), Restart: w.Restart, Back: w.Back,
 	}
 	if stages := cfg.Platform.Spec.Stages; s.Spec.Image != "" && (len(stages) == 0 || stages[len(stages)-1] == environment) {
 		d.GoodTag = cmp.Or(cfg.Platform.Spec.GoodTag, goodTag)

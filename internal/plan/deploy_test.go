@@ -12,7 +12,7 @@ import (
 )
 
 func wanted() Wanted {
-	return Wanted{Rendered: rendered()["service/web"], Version: "sha256:2", Tag: "v2", Before: "sha256:web1"}
+	return Wanted{Rendered: rendered()["service/web"], Version: "sha256:2", Tag: "v2"}
 }
 
 // TestMakeDeploy: nothing in a plan is left to a default, and only what was verified in production is called good.
@@ -61,8 +61,8 @@ func TestMakeDeploy(t *testing.T) {
 			if diff := cmp.Diff(tc.strategy, p.Deploy.Strategy); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
-			got := []string{p.Deploy.GoodTag, p.Deploy.Version(), p.Deploy.Unit.Version, p.Deploy.Before, p.Generation, p.Service()}
-			if diff := cmp.Diff([]string{tc.goodTag, "v2", "sha256:2", "sha256:web1", "prod2611140130", "web"}, got); diff != "" {
+			got := []string{p.Deploy.GoodTag, p.Deploy.Version(), p.Deploy.Unit.Version, p.Generation, p.Service()}
+			if diff := cmp.Diff([]string{tc.goodTag, "v2", "sha256:2", "prod2611140130", "web"}, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 			if diff := cmp.Diff(before, cfg); diff != "" {
@@ -127,7 +127,6 @@ func TestDeployHash(t *testing.T) {
 		"version":   func(_ *spec.Config, w *Wanted) { w.Version = "sha256:3" },
 		"tag":       func(_ *spec.Config, w *Wanted) { w.Tag = "v3" },
 		"manifests": func(_ *spec.Config, w *Wanted) { w.Manifests = "sha256:other" },
-		"before":    func(_ *spec.Config, w *Wanted) { w.Before = "" },
 		"restart":   func(_ *spec.Config, w *Wanted) { w.Restart = true },
 		"back":      func(_ *spec.Config, w *Wanted) { w.Back = true },
 		"strategy":  func(c *spec.Config, _ *Wanted) { c.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{} },

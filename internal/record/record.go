@@ -49,12 +49,14 @@ type RunState string
 
 // The states of a run.
 const (
+	Queued       RunState = "queued" // until another run has left its place
 	Running      RunState = "running"
 	Waiting      RunState = "waiting" // for a person: an approval, or a decision after a switch-back
 	Done         RunState = "done"
 	RunFailed    RunState = "failed"
 	RunRefused   RunState = "refused" // a check or gate said no
 	Aborted      RunState = "aborted"
+	Superseded   RunState = "superseded"    // by a newer one, before it began
 	SwitchedBack RunState = "switched back" // a gate said no during the shift and the traffic went back by itself
 )
 

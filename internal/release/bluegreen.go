@@ -35,6 +35,7 @@ type BlueGreen struct {
 	Name         string // of the service
 	Run          string // the run that deploys it
 	Parts        colour.Parts
+	Front        Front // what leads users from outside ahead of the Kubernetes Services; nil when nothing does
 	Cluster      *kube.Cluster
 	Progress     cluster.Progress // told what happens, for people
 	RoutedWithin time.Duration    // how long endpoints may take to follow the selectors of their Services; 30 s when zero
@@ -78,32 +79,30 @@ func (b *BlueGreen) Stage(ctx context.Context) error {
 	if err := b.grow(ctx, state.Next, b.replicas(state)); err != nil {
 		return err
 	}
-	return workload.WaitReady(ctx, b.Cluster, staged, b.Progress)
+	if err := workload.WaitReady(ctx, b.Cluster, staged, b.Progress); err != nil {
+		return err
+	}
+	return b.front().Prepare(ctx, state.Next)
 }
 
-// agree checks that the Services lead to one version.
+// agree checks that the users are led to one version.
 func (b *BlueGreen) agree(s State) error {
 	if len(s.Led) < 2 {
 		return nil
 	}
-	return fault.New(fault.Refused, "cannot deploy %s: some of its Kubernetes Services lead to its %s version and some to its %s one", b.Name, s.Led[0], s.Led[1]).
+	return fault.New(fault.Refused, "cannot deploy %s: some of its users are led to its %s version and some to its %s one", b.Name, s.Led[0], s.Led[1]).
 		WithHint("see which of them is good, and give it to the selectors of all Services of %s: %s=%s or %s", b.Name, colour.Label, s.Led[0], s.Led[1])
 }
 
-// Switch leads the users to the next version, and returns when no endpoint of the Services is of another one. It is not done unless
-// that version was staged by this run, is ready, and has as many replicas as the live version has now.
+// Switch leads the users to the next version, those from outside first, and returns when no endpoint of the Services is of another one. It
+// is not done unless that version was staged by this run, is ready, and has as many replicas as the live version has now.
 func (b *BlueGreen) Switch(ctx context.Context) error {
-	state, err := b.Observe(ctx)
+	state, err := b.fit(ctx)
 	if err != nil {
 		return err
 	}
-	if !state.Staged {
-		return fault.New(fault.Failed, "cannot lead the users of %s to the next version: it is not there", b.Name).WithHint("deploy it again")
-	}
-	if state.Live != state.Next {
-		if err := b.catchUp(ctx, state); err != nil {
-			return err
-		}
+	if err := b.front().Lead(ctx, state.Next, state.Old, 100); err != nil {
+		return err
 	}
 	routed, err := b.routed(ctx, state.Next)
 	if err != nil {
@@ -123,6 +122,21 @@ func (b *BlueGreen) Switch(ctx context.Context) error {
 		_, err = b.Cluster.Apply(ctx, autoscalers, b.Progress)
 	}
 	return err
+}
+
+// fit observes the service, and returns when the next version can take its users.
+func (b *BlueGreen) fit(ctx context.Context) (State, error) {
+	state, err := b.Observe(ctx)
+	if err != nil {
+		return state, err
+	}
+	if !state.Staged {
+		return state, fault.New(fault.Failed, "cannot lead the users of %s to the next version: it is not there", b.Name).WithHint("deploy it again")
+	}
+	if state.Live == state.Next {
+		return state, nil
+	}
+	return state, b.catchUp(ctx, state)
 }
 
 // catchUp gives the next version as many replicas as the live one has by now, and waits until all of its pods are ready.
@@ -158,10 +172,13 @@ func (b *BlueGreen) Back(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := b.front().Lead(ctx, state.Old, state.Next, 100); err != nil {
+		return err
+	}
 	return b.awaitRoute(ctx, state.Old, before)
 }
 
-// Remove deletes what a version has of its own, and returns when it is gone. A version that a Service leads to is never removed. Of a
+// Remove deletes what a version has of its own, and returns when it is gone. A version that users are led to is never removed. Of a
 // version that is colour.Plain, the ConfigMaps and Secrets stay: others than the service may use them by their names.
 func (b *BlueGreen) Remove(ctx context.Context, c colour.Colour) error {
 	state, err := b.Observe(ctx)

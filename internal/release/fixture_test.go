@@ -146,7 +146,7 @@ func refused(t *testing.T, err error, code fault.Code, says string) {
 func (l *lab) first(t *testing.T, text string) {
 	t.Helper()
 	ok(t, "first", func(ctx context.Context) error {
-		objs, err := release.First(ctx, l.c, "web", "first", kubetest.Objects(t, text))
+		objs, err := l.run(t, "first", text).First(ctx)
 		if err == nil {
 			_, err = l.c.Apply(ctx, objs, t.Logf)
 		}

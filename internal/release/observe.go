@@ -17,10 +17,10 @@ var deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Reso
 
 // State is what of a service stands in the cluster.
 type State struct {
-	Live     colour.Colour   // where the Kubernetes Services lead, and not all of them to Next; colour.None when nowhere
+	Live     colour.Colour   // where users are led, and not all of them to Next; colour.None when nowhere
 	Next     colour.Colour   // of the version that the run deploys
 	Old      colour.Colour   // of the version that was live before that; colour.None when there is none
-	Led      []colour.Colour // that any Service leads to, in order: a switch that was interrupted has several
+	Led      []colour.Colour // that any Service or the front leads to, in order: a switch that was interrupted has several
 	Staged   bool            // the version of Next is the run's
 	Replicas int64           // that the live version has been told to have
 }
@@ -87,9 +87,13 @@ func (b *BlueGreen) versions(ctx context.Context) (map[colour.Colour]*unstructur
 	return found, err
 }
 
-// led are the colours that the Services which are there lead to.
+// led are the colours that the Services which are there, and the front, lead to.
 func (b *BlueGreen) led(ctx context.Context) ([]colour.Colour, error) {
-	var led []colour.Colour
+	led, err := b.front().Led(ctx)
+	if err != nil {
+		return nil, err
+	}
+	led = slices.Clone(led)
 	for _, service := range b.Parts.Services {
 		found, err := b.Cluster.Get(ctx, service)
 		if err != nil {

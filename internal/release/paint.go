@@ -8,19 +8,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
-	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
 
-// First is the objects of a service as they are in a cluster in which no version of it serves users yet: in the colour that the Services lead
-// to already, blue if they lead nowhere.
-func First(ctx context.Context, in *kube.Cluster, service, run string, objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
-	parts, err := colour.Split(service, objs)
-	if err != nil {
-		return nil, err
-	}
-	b := &BlueGreen{Name: service, Run: run, Parts: parts, Cluster: in}
+// First is the objects of the service as they are in a cluster in which no version of it serves users yet: in the colour that the Services lead
+// to already, blue if they lead nowhere. Open follows when they are ready.
+func (b *BlueGreen) First(ctx context.Context) ([]*unstructured.Unstructured, error) {
 	state, err := b.Observe(ctx)
 	if err != nil {
 		return nil, err
@@ -30,7 +24,7 @@ func First(ctx context.Context, in *kube.Cluster, service, run string, objs []*u
 	}
 	first := State{Next: colour.Colour(cmp.Or(string(state.Live), string(colour.Blue)))}
 	painted, err := b.paint(first)
-	return slices.Concat(parts.Shared, painted, parts.Route(first.Next)), err
+	return slices.Concat(b.Parts.Shared, painted, b.Parts.Route(first.Next)), err
 }
 
 // paint is the next version, with its replicas and marks.

@@ -163,7 +163,7 @@ func testHalf(t *testing.T, l *lab, ns string) {
 		for _, c := range []colour.Colour{colour.Blue, colour.Green} {
 			refused(t, b.Remove(t.Context(), c), fault.Failed, "it is live")
 		}
-		refused(t, l.run(t, "three", at(ns, "v3", web)).Stage(t.Context()), fault.Refused, "some of its Kubernetes Services lead to its blue version and some to its green one")
+		refused(t, l.run(t, "three", at(ns, "v3", web)).Stage(t.Context()), fault.Refused, "some of its users are led to its blue version and some to its green one")
 		ok(t, "back", b.Back)
 		l.reach(t, ns, "v1")
 	}

@@ -27,6 +27,9 @@ var kinds = []schema.GroupVersionResource{
 
 // clear deletes what a version has of its own, and the preview, and returns when it and its pods are gone.
 func (b *BlueGreen) clear(ctx context.Context, c colour.Colour) error {
+	if err := b.front().Remove(ctx, c); err != nil {
+		return err
+	}
 	which, err := b.selector(ctx, c)
 	if err != nil {
 		return err

@@ -12,6 +12,8 @@ const (
 	OperationSwitchBack = "switch-back"
 	OperationRetire     = "retire"
 	OperationDeploy     = step.Deploy
+
+	operationQueue = "queue" // ahead of a deployment, as part of its run
 )
 
 // Back moves the users of an environment to its other standing generation, when no roll-over is under way. In its plan,

@@ -60,6 +60,21 @@ func (p Place) String() string {
 
 func (p Place) execution() engine.Execution { return engine.Execution{ID: p.id()} }
 
+// of is the place of a run.
+func of(r *record.Run) Place { return Place{r.Environment, r.Service} }
+
+// executionOf is where a run is carried out: at its place, or in the queue ahead of it.
+func executionOf(r *record.Run) engine.Execution {
+	if r.State == record.Queued {
+		return queued(of(r), r.ID)
+	}
+	return of(r).execution()
+}
+
+func queued(at Place, id string) engine.Execution {
+	return engine.Execution{ID: at.id() + "/queue/" + id}
+}
+
 // Person names who asks, for the record: user@host.
 func Person() string {
 	name, host := "unknown", "unknown"
@@ -86,6 +101,7 @@ func register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Rollover, workflow.RegisterOptions{Name: OperationRollover})
 	r.RegisterWorkflowWithOptions(Back, workflow.RegisterOptions{Name: OperationSwitchBack})
 	r.RegisterWorkflowWithOptions(Deploy, workflow.RegisterOptions{Name: OperationDeploy})
+	r.RegisterWorkflowWithOptions(Queue, workflow.RegisterOptions{Name: operationQueue})
 	r.RegisterWorkflowWithOptions(Retire, workflow.RegisterOptions{Name: OperationRetire})
 }
 
@@ -103,6 +119,31 @@ func (c *Control) Attend(at Place) (io.Closer, error) {
 // Start starts the operation of a plan and returns the id of its run. The error is of code Locked when its place has a
 // run under way.
 func (c *Control) Start(ctx context.Context, operation string, p *plan.Plan) (string, error) {
+	in, err := c.begins(operation, p)
+	if err != nil {
+		return "", err
+	}
+	at := PlaceOf(p)
+	_, err = c.Engine.Start(ctx, engine.Workflow{ID: at.id(), Name: operation, Queue: queue, Input: in})
+	if fault.CodeOf(err) == fault.Locked {
+		return "", fault.New(fault.Locked, "%s has a run under way", at).WithHint("see it with crossfade status %s", p.Environment)
+	}
+	return in.Run, err
+}
+
+// Queue has the deployment of a plan wait for the one under way at its place, and returns the id of its run. Of those that wait the newest goes
+// on; the others end as superseded.
+func (c *Control) Queue(ctx context.Context, p *plan.Plan) (string, error) {
+	in, err := c.begins(OperationDeploy, p)
+	if err != nil {
+		return "", err
+	}
+	_, err = c.Engine.Start(ctx, engine.Workflow{ID: queued(PlaceOf(p), in.Run).ID, Name: operationQueue, Queue: queue, Input: in})
+	return in.Run, err
+}
+
+// begins is what a new run of a plan begins with.
+func (c *Control) begins(operation string, p *plan.Plan) (step.Start, error) {
 	at, what := PlaceOf(p), operation
 	if at.Service != "" {
 		what += "-" + at.Service
@@ -111,17 +152,13 @@ func (c *Control) Start(ctx context.Context, operation string, p *plan.Plan) (st
 	in := step.Start{Run: id, Operation: operation, By: Person(), Plan: *p}
 	raw, err := json.Marshal(in)
 	if err != nil {
-		return "", fault.New(fault.Failed, "cannot write the plan: %w", err)
+		return in, fault.New(fault.Failed, "cannot write the plan: %w", err)
 	}
 	if len(raw) > planLimit {
-		return "", fault.New(fault.Invalid, "the plan of %s has %d bytes, and the engine takes %d", p.Environment, len(raw), planLimit).
+		return in, fault.New(fault.Invalid, "the plan of %s has %d bytes, and the engine takes %d", p.Environment, len(raw), planLimit).
 			WithHint("split the environment: its units list too many objects")
 	}
-	_, err = c.Engine.Start(ctx, engine.Workflow{ID: at.id(), Name: operation, Queue: queue, Input: in})
-	if fault.CodeOf(err) == fault.Locked {
-		return "", fault.New(fault.Locked, "%s has a run under way", at).WithHint("see it with crossfade status %s", p.Environment)
-	}
-	return id, err
+	return in, nil
 }
 
 // planLimit is what the engine takes as the input of a run, in bytes, with room for its own.
@@ -138,9 +175,22 @@ func (c *Control) Open(ctx context.Context, at Place) (*record.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(runs, func(r record.Run) bool { return r.Ended == nil && r.Service == at.Service })
+	i := slices.IndexFunc(runs, func(r record.Run) bool { return r.Ended == nil && r.Service == at.Service && r.State != record.Queued })
 	if i < 0 {
 		return &record.Run{Environment: at.Environment, Service: at.Service, Operation: status.Name, State: record.Running}, nil
+	}
+	return &runs[i], nil
+}
+
+// Queued returns the newest run that waits for the one under way at a place, or nil.
+func (c *Control) Queued(ctx context.Context, at Place) (*record.Run, error) {
+	runs, err := c.Tools.Records.Runs(ctx, at.Environment, recent)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(runs, func(r record.Run) bool { return r.State == record.Queued && r.Service == at.Service })
+	if i < 0 {
+		return nil, nil //nolint:nilnil // none waits
 	}
 	return &runs[i], nil
 }
@@ -162,12 +212,17 @@ func (c *Control) Recorded(ctx context.Context, id string) error {
 	}
 }
 
-// Send asks something of the run under way at a place.
-func (c *Control) Send(ctx context.Context, at Place, command Command) error {
-	return c.Engine.Signal(ctx, at.execution(), controlSignal, command)
+// Send asks something of a run under way.
+func (c *Control) Send(ctx context.Context, r *record.Run, command Command) error {
+	return c.Engine.Signal(ctx, executionOf(r), controlSignal, command)
 }
 
 // Wait waits until the run under way at a place has ended, and returns its error as one of package fault.
 func (c *Control) Wait(ctx context.Context, at Place) error {
 	return c.Engine.Wait(ctx, at.execution(), nil)
+}
+
+// WaitQueued is Wait for a run that Queue has started.
+func (c *Control) WaitQueued(ctx context.Context, at Place, id string) error {
+	return c.Engine.Wait(ctx, queued(at, id), nil)
 }

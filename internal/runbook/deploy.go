@@ -32,7 +32,7 @@ func (r *run) roll(ctx workflow.Context) error {
 	if err == nil {
 		return r.markGood(ctx)
 	}
-	if r.times["roll"] == 0 || !r.removes() || r.plan.Deploy.Before == "" {
+	if r.times["roll"] == 0 || !r.removes() {
 		return err
 	}
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
@@ -61,9 +61,12 @@ func (r *run) blueGreen(ctx workflow.Context) error {
 	if err := r.rest(ctx, "drain", "connections to the version before may go on", strategy.Drain); err != nil {
 		return err
 	}
-	err = r.unless(ctx, []string{RetireNow}, func(ctx workflow.Context) error { return r.rest(ctx, Kept, "", strategy.Keep) })
-	if r.asked(err, RetireNow) {
+	if r.crowded {
 		return nil // the next run wants the place, and perhaps the version that stands there
+	}
+	err = r.unless(ctx, []string{MakeWay}, func(ctx workflow.Context) error { return r.rest(ctx, Kept, "", strategy.Keep) })
+	if r.asked(err, MakeWay) {
+		return nil
 	}
 	if err != nil {
 		return err
@@ -71,7 +74,7 @@ func (r *run) blueGreen(ctx workflow.Context) error {
 	return r.step(ctx, "remove", r.tools.RemoveOld)
 }
 
-// Kept is the step in which a run only keeps the version before. RetireNow ends it, and leaves that version to the next run.
+// Kept is the step in which a run only keeps the version before. MakeWay ends it, and leaves that version to the next run.
 const Kept = step.Kept
 
 func (r *run) admit(ctx workflow.Context) error { return r.step(ctx, "admit", r.tools.Admit) }

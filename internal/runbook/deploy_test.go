@@ -18,7 +18,7 @@ func deployPlan() plan.Plan {
 	return plan.Plan{
 		Environment: "production", Generation: "live",
 		Deploy: &plan.Deploy{
-			Unit: plan.Unit{Name: "web", Version: "sha256:2"}, Tag: "v2", Before: "sha256:m1",
+			Unit: plan.Unit{Name: "web", Version: "sha256:2"}, Tag: "v2",
 			Strategy: spec.Strategy{OnFailure: "leave", BlueGreen: &spec.BlueGreen{
 				Checks: []spec.Check{{Name: "smoke"}}, Drain: spec.Duration(time.Minute), Keep: spec.Duration(time.Hour),
 			}},
@@ -124,9 +124,13 @@ func TestDeployBlueGreen(t *testing.T) {
 			reason: "a version that cannot be recorded as good serves on, and the one before stays",
 			script: script{edit: remove, fail: map[string]error{"good": fault.New(fault.Failed, "no registry")}}, want: kept[:5], state: record.RunFailed,
 		},
-		"RetireInKeep": {
+		"NextInKeep": {
 			reason: "the next run may have the place: the version before is left to it",
-			script: script{commands: asked("keep", RetireNow, false)}, want: kept[:8], state: record.Done,
+			script: script{commands: asked("keep", MakeWay, false)}, want: kept[:8], state: record.Done,
+		},
+		"NextBefore": {
+			reason: "also when the next run comes while the version before is not kept yet",
+			script: script{commands: asked("stage", MakeWay, false)}, want: kept[:7], state: record.Done,
 		},
 	}
 	for name, tc := range tests {
@@ -171,7 +175,6 @@ func TestDeployRolling(t *testing.T) {
 			}
 		}
 	}
-	first := func(p *plan.Plan) { p.Deploy.Before = "" }
 	tests := map[string]deployCase{
 		"Whole": {reason: "it is good when every pod is there", script: script{edit: rolling()}, want: []string{"admit", "roll", "good"}, state: record.Done},
 		"Left": {
@@ -181,10 +184,6 @@ func TestDeployRolling(t *testing.T) {
 		"Removed": {
 			reason: "or the version before takes its place again", script: script{edit: rolling(remove), fail: map[string]error{"roll": errNo}},
 			want: []string{"admit", "roll", "roll-back"}, state: record.RunRefused,
-		},
-		"First": {
-			reason: "which needs one", script: script{edit: rolling(remove, first), fail: map[string]error{"roll": errNo}},
-			want: []string{"admit", "roll"}, state: record.RunRefused,
 		},
 		"NeverBegun": {
 			reason: "what was not rolled is not rolled back", script: script{edit: rolling(remove), fail: map[string]error{"admit": fault.New(fault.Failed, "no generation")}},

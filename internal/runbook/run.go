@@ -24,6 +24,7 @@ const (
 	Abort      = "abort"
 	SwitchBack = "switch-back"
 	RetireNow  = "retire"
+	MakeWay    = "make-way" // of the next run of a place: what only keeps the way back open need not go on
 )
 
 // controlSignal is the name of the signal that carries commands.
@@ -49,6 +50,8 @@ type run struct {
 	accepts []string // the commands that interrupt the phase under way
 	cancel  workflow.CancelFunc
 	command Command // the command that interrupted a phase
+	crowded bool    // the next run of the place waits
+	notes   string  // names the remarks of this procedure among those of its run
 	waiting bool    // for an approval
 	approve bool
 	outcome record.RunState // "" to derive it from the error
@@ -76,9 +79,15 @@ func faultOf(err error) *fault.Error {
 
 // begin records the run and starts to listen to commands.
 func begin(ctx workflow.Context, in step.Start) (*run, error) {
-	r := &run{in: in, plan: &in.Plan, times: map[string]int{}}
-	workflow.GoNamed(ctx, "commands", r.listen)
+	r := prepare(ctx, in)
 	return r, r.call(ctx, r.tools.Begin, in)
+}
+
+// prepare starts to listen to commands.
+func prepare(ctx workflow.Context, in step.Start) *run {
+	r := &run{in: in, plan: &in.Plan, times: map[string]int{}, notes: "note"}
+	workflow.GoNamed(ctx, "commands", r.listen)
+	return r
 }
 
 // listen takes commands as they come: one that the phase under way accepts ends it, the others are noted and left.
@@ -88,6 +97,12 @@ func (r *run) listen(ctx workflow.Context) {
 		var c Command
 		if !commands.Receive(ctx, &c) {
 			return
+		}
+		if c.Name == MakeWay {
+			r.crowded = true
+			if !slices.Contains(r.accepts, MakeWay) {
+				continue
+			}
 		}
 		detail := &step.CommandDetail{Command: c.Name, Accepted: true}
 		switch {
@@ -113,7 +128,7 @@ func (r *run) unless(ctx workflow.Context, commands []string, do phase) error {
 	r.accepts, r.cancel, r.command = commands, cancel, Command{}
 	err := do(ctx)
 	r.accepts = nil
-	if err != nil && r.command.Name != "" {
+	if r.command.Name != "" { // also when the phase had come to its end by then: somebody was told that it is ended
 		return interrupted{r.command}
 	}
 	return err
@@ -220,7 +235,7 @@ func (r *run) note(ctx workflow.Context, format string, args ...any) {
 
 // remark records a remark. A record that cannot be written fails the step after it, so its error is not lost.
 func (r *run) remark(ctx workflow.Context, m step.Remark) {
-	m.Step = r.next("note")
+	m.Step = r.next(r.notes)
 	if err := r.call(ctx, r.tools.Note, m); err != nil {
 		workflow.GetLogger(ctx).Warn("cannot record a remark", "error", err)
 	}
@@ -259,6 +274,8 @@ func outcomeOf(err error) record.RunState {
 		return record.Aborted
 	case faultOf(err).Code == fault.Refused:
 		return record.RunRefused
+	case faultOf(err).Code == fault.Locked: // nothing but a newer run locks out one that was begun
+		return record.Superseded
 	default:
 		return record.RunFailed
 	}

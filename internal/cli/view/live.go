@@ -17,6 +17,11 @@ const frame = 100 * time.Millisecond
 // stepApprove is the step in which a run waits for a person.
 const stepApprove = "approve"
 
+// choices are what a person can do about a run that waits for one.
+func choices(run string) []string {
+	return []string{"to go on: crossfade approve " + run, "to end it: crossfade abort " + run}
+}
+
 // live shows a run on a terminal: steps that ended stay as lines, those under way are redrawn below with what they wait for
 // and how long they have taken.
 type live struct {
@@ -234,7 +239,9 @@ func (v *live) current(s *underway, limit int) []line {
 	}
 	lines := v.row(mark, s.id, duration(v.now().Sub(s.since)), s.saying, limit)
 	if s.id == stepApprove && !v.closed {
-		lines = append(lines, v.below("to go on: ", "crossfade approve "+s.run)...)
+		for _, choice := range choices(s.run) {
+			lines = append(lines, v.below("", choice)...)
+		}
 	}
 	return lines
 }

@@ -42,6 +42,11 @@ func (v *story) Event(e record.Event) {
 	for _, line := range detailLines(e) {
 		v.below("| " + line)
 	}
+	if e.Step == stepApprove && e.Kind == record.StepStarted {
+		for _, choice := range choices(e.Run) {
+			v.below(choice)
+		}
+	}
 	if hint := hint(e); hint != "" {
 		v.below("hint: " + hint)
 	}

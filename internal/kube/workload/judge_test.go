@@ -78,6 +78,7 @@ const (
 
 func TestJudge(t *testing.T) {
 	notYet := kube.State{Why: "0 of 1 pods ready"}
+	but := func(what string) kube.State { return kube.State{Why: notYet.Why + "; " + what} }
 	young := kube.State{Why: "its pods have only just started"}
 	ready := kube.State{Ready: true}
 	failed := func(text string) kube.State { return kube.State{Failed: true, Why: text} }
@@ -90,8 +91,9 @@ func TestJudge(t *testing.T) {
 			reason:  "a registry may be away for a moment, a wrong name stays wrong",
 			objects: deployment(underWay, plain) + pod("new", noImage),
 			looks: map[time.Duration]kube.State{
-				0: notYet, imagePatience - time.Second: notYet,
-				imagePatience: failed("pod web-new-1: image registry/web:1 cannot be pulled: Back-off pulling image"),
+				0:                           but("pod web-new-1: image registry/web:1 cannot be pulled: Back-off pulling image"),
+				imagePatience - time.Second: but("pod web-new-1: image registry/web:1 cannot be pulled: Back-off pulling image"),
+				imagePatience:               failed("pod web-new-1: image registry/web:1 cannot be pulled: Back-off pulling image"),
 			},
 		},
 		"a crash loop": {
@@ -104,7 +106,10 @@ func TestJudge(t *testing.T) {
 		},
 		"a crash": {
 			reason: "a program may wait for its database that way", objects: deployment(underWay, plain) + pod("new", crashedOnce),
-			looks: map[time.Duration]kube.State{0: notYet, time.Hour: notYet},
+			looks: map[time.Duration]kube.State{
+				0:         but("pod web-new-1: container web has crashed, last exit code 1, Error"),
+				time.Hour: but("pod web-new-1: container web has crashed, last exit code 1, Error"),
+			},
 		},
 		"up after crashes": {
 			reason: "it runs now, and may become ready", objects: deployment(underWay, plain) + pod("new", upAgain),

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -34,27 +35,36 @@ const maxPods = 100
 
 var replicaSets = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}
 
-// hopeless says why the pods of a workload will not become ready, however long one waits; empty when they may.
-func hopeless(ctx context.Context, c *kube.Cluster, workload *unstructured.Unstructured, watch *patience) (string, error) {
+// trouble says what is wrong with the pods of a workload, if anything is, and whether they will not become ready however long one waits.
+func trouble(ctx context.Context, c *kube.Cluster, workload *unstructured.Unstructured, watch *patience) (what string, hopeless bool, err error) {
 	pods, err := podsOf(ctx, c, workload)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	for _, pod := range pods {
 		for _, container := range containersOf(pod) {
 			key := string(pod.UID) + "/" + container.Name
-			wrong := container.State.Waiting
-			noImage := wrong != nil && slices.Contains([]string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}, wrong.Reason)
-			if watch.over(key, noImage, imagePatience) {
-				return fmt.Sprintf("pod %s: image %s cannot be pulled: %s", pod.Name, imageOf(pod, container.Name), wrong.Message), nil
+			waits := container.State.Waiting
+			noImage := waits != nil && slices.Contains([]string{"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}, waits.Reason)
+			wrong := ""
+			tired := watch.over(key, noImage, imagePatience)
+			crashed := container.State.Running == nil && container.RestartCount > 0 && !endedWell(container)
+			switch {
+			case noImage:
+				wrong = fmt.Sprintf("pod %s: image %s cannot be pulled: %s", pod.Name, imageOf(pod, container.Name), waits.Message)
+			case crashed && container.RestartCount < crashLimit:
+				wrong = fmt.Sprintf("pod %s: container %s has crashed%s", pod.Name, container.Name, exitText(container))
+			case crashed:
+				wrong = fmt.Sprintf("pod %s: container %s crashes again and again (%d restarts%s)",
+					pod.Name, container.Name, container.RestartCount, exitText(container))
 			}
-			if container.State.Running == nil && container.RestartCount >= crashLimit && !endedWell(container) {
-				return fmt.Sprintf("pod %s: container %s crashes again and again (%d restarts%s)",
-					pod.Name, container.Name, container.RestartCount, exitText(container)), nil
+			if tired || crashed && container.RestartCount >= crashLimit {
+				return wrong, true, nil
 			}
+			what = cmp.Or(what, wrong)
 		}
 	}
-	return "", nil
+	return what, false, nil
 }
 
 // endedWell reports whether a container has done what it was to do, as those that initialise a pod have.

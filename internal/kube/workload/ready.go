@@ -34,9 +34,13 @@ func judge(ctx context.Context, c *kube.Cluster, found *unstructured.Unstructure
 		}
 		return state, err
 	}
-	why, err := hopeless(ctx, c, found, watch)
-	if err == nil && why != "" {
-		state = kube.State{Failed: true, Why: why}
+	what, hopeless, err := trouble(ctx, c, found, watch)
+	switch {
+	case err != nil || what == "":
+	case hopeless:
+		state = kube.State{Failed: true, Why: what}
+	default:
+		state.Why += "; " + what
 	}
 	return state, err
 }

@@ -63,6 +63,19 @@ func (p Parts) Paint(c Colour) ([]*unstructured.Unstructured, error) {
 	return painted, nil
 }
 
+// Trial is the objects of the service as a cluster may be asked whether it would take them: what a version has of its own under names that no
+// version has, as what stands in its place may be made anew.
+func (p Parts) Trial() ([]*unstructured.Unstructured, error) {
+	painted, err := p.Paint(Blue)
+	if err != nil {
+		return nil, err
+	}
+	for _, obj := range painted {
+		obj.SetName(strings.TrimSuffix(obj.GetName(), string(Blue)) + "test")
+	}
+	return slices.Concat(p.Shared, p.Services, painted), nil
+}
+
 // Names names everything that the service may have in a cluster, in any colour.
 func (p Parts) Names() ([]string, error) {
 	names := []string{ident.Of(p.Preview(Blue))}

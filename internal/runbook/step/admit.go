@@ -41,6 +41,9 @@ func (t *Toolbox) Admit(ctx context.Context, id ID) error {
 					return err
 				}
 			}
+			if err := j.superseded(ctx); err != nil {
+				return err
+			}
 			j.say("waiting for %s: until it has moved the users, the environment is frozen", rollover)
 			if err := pause(ctx, turnEvery); err != nil {
 				return err

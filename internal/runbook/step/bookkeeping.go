@@ -60,8 +60,16 @@ type End struct {
 	Reason string          `json:"reason,omitempty"`
 }
 
-// Begin records the run, and the generations of a roll-over: both are known from here on.
+// Begin records the run, and the generations of a roll-over: both are known from here on. One that was recorded as it waited for its place
+// waits no longer.
 func (t *Toolbox) Begin(ctx context.Context, s Start) error {
+	if err := t.begin(ctx, s, record.Running); err != nil {
+		return err
+	}
+	return t.setState(ctx, s.Run, record.Running, "", nil)
+}
+
+func (t *Toolbox) begin(ctx context.Context, s Start, state record.RunState) error {
 	raw, err := json.Marshal(s.Plan)
 	if err != nil {
 		return fault.New(fault.Failed, "cannot record the plan: %w", err)
@@ -70,7 +78,7 @@ func (t *Toolbox) Begin(ctx context.Context, s Start) error {
 	p := s.Plan
 	err = t.Records.PutRun(ctx, record.Run{
 		ID: s.Run, Operation: s.Operation, Environment: p.Environment, Service: p.Service(), Generation: p.Generation, Previous: p.Previous,
-		By: s.By, State: record.Running, Plan: raw, Started: now,
+		By: s.By, State: state, Plan: raw, Started: now,
 	})
 	if err != nil || s.Operation != Rollover {
 		return err
@@ -88,8 +96,15 @@ func (t *Toolbox) Begin(ctx context.Context, s Start) error {
 	})
 }
 
-// Wait records that the run waits for a person.
+// Wait records that the run waits for a person, and where that person can look at the next version of a service, if that is what it is about.
 func (t *Toolbox) Wait(ctx context.Context, w Waiting) error {
+	where, err := t.preview(ctx, w.Step)
+	if err != nil {
+		return err
+	}
+	if where != "" {
+		w.Why += ": " + where
+	}
 	if err := t.setState(ctx, w.Step.Run, record.Waiting, w.Why, nil); err != nil {
 		return err
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
-	"github.com/crossfade-dev/crossfade/internal/release"
 )
 
 // Confirm refuses a plan whose premises have changed since it was made. It only observes, once no service is being deployed any more.
@@ -112,20 +111,52 @@ func unitOf(p *plan.Plan, layer, name string) (plan.Unit, error) {
 }
 
 func (j *job) apply(ctx context.Context, u plan.Unit) error {
-	wanted, err := j.objects(ctx, u.Manifests)
-	if err != nil {
-		return err
-	}
 	to, target, err := j.target(ctx, u.Namespace)
 	if err != nil {
 		return err
 	}
 	if u.BlueGreen {
-		if wanted, err = release.First(ctx, to, u.Name, j.run.ID, wanted); err != nil {
-			return err
-		}
+		err = j.applyFirst(ctx, to, u)
+	} else {
+		err = j.applyAll(ctx, to, u)
 	}
-	if wanted, err = standby(ctx, to, wanted); err != nil {
+	if err == nil {
+		_, err = check.Hold(ctx, u.Checks, target, j.say)
+	}
+	if err != nil {
+		return j.explained(ctx, to, []string{u.Namespace}, err)
+	}
+	return nil
+}
+
+// applyFirst applies the first version in the generation of a service that is deployed in colours, and has users led to it.
+func (j *job) applyFirst(ctx context.Context, to *kube.Cluster, u plan.Unit) error {
+	b, err := j.coloursOf(ctx, u)
+	if err != nil {
+		return err
+	}
+	wanted, err := b.First(ctx)
+	if err != nil {
+		return err
+	}
+	if err := j.bring(ctx, to, wanted); err != nil {
+		return err
+	}
+	return b.Open(ctx)
+}
+
+func (j *job) applyAll(ctx context.Context, to *kube.Cluster, u plan.Unit) error {
+	wanted, err := j.objects(ctx, u.Manifests)
+	if err != nil {
+		return err
+	}
+	return j.bring(ctx, to, wanted)
+}
+
+// bring applies objects to the new generation and waits until they are ready.
+func (j *job) bring(ctx context.Context, to *kube.Cluster, wanted []*unstructured.Unstructured) error {
+	wanted, err := standby(ctx, to, wanted)
+	if err != nil {
 		return err
 	}
 	applied, err := to.Apply(ctx, wanted, j.say)
@@ -133,13 +164,7 @@ func (j *job) apply(ctx context.Context, u plan.Unit) error {
 		return err
 	}
 	j.data = applied
-	if err := workload.WaitReady(ctx, to, wanted, j.say); err != nil {
-		return j.explained(ctx, to, []string{u.Namespace}, err)
-	}
-	if _, err := check.Hold(ctx, u.Checks, target, j.say); err != nil {
-		return j.explained(ctx, to, []string{u.Namespace}, err)
-	}
-	return nil
+	return workload.WaitReady(ctx, to, wanted, j.say)
 }
 
 // standby is objects as they are in a cluster now: with what would act on the world outside withheld, unless the cluster is active.

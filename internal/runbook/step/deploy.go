@@ -14,6 +14,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube/endpoint"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
@@ -68,7 +69,7 @@ func (j *job) coloured(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// Unroll applies the version before again, after the next one has failed. A version that has a colour was not rolled over, and is left.
+// Unroll applies the release that was good before the next one failed. A version that has a colour was not rolled over, and is left.
 func (t *Toolbox) Unroll(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "putting the version before in its place again", "the version before is in its place", func(ctx context.Context, j *job) error {
 		ctx, cancel := context.WithTimeout(ctx, j.plan.Deploy.Unit.Timeout)
@@ -76,7 +77,16 @@ func (t *Toolbox) Unroll(ctx context.Context, id ID) error {
 		if coloured, err := j.coloured(ctx); err != nil || coloured {
 			return err
 		}
-		return j.roll(ctx, j.plan.Deploy.Before)
+		good, err := j.Records.Good(ctx, j.plan.Environment)
+		if err != nil {
+			return err
+		}
+		before, found := good[j.plan.Deploy.Unit.Name]
+		if !found {
+			j.done = "no release before was good: the pods are left as they are"
+			return nil
+		}
+		return j.roll(ctx, before.Manifests)
 	})
 }
 
@@ -157,9 +167,13 @@ func (t *Toolbox) objects(ctx context.Context, digest string) ([]*unstructured.U
 	return render.Decode(raw)
 }
 
-// blueGreen is the plan's service in the live generation.
+// blueGreen is the plan's service in its generation.
 func (j *job) blueGreen(ctx context.Context) (*release.BlueGreen, error) {
-	u := j.plan.Deploy.Unit
+	return j.coloursOf(ctx, j.plan.Deploy.Unit)
+}
+
+// coloursOf is a service of the plan that is deployed in colours, in the plan's generation.
+func (j *job) coloursOf(ctx context.Context, u plan.Unit) (*release.BlueGreen, error) {
 	objs, err := j.objects(ctx, u.Manifests)
 	if err != nil {
 		return nil, err
@@ -214,6 +228,25 @@ func (t *Toolbox) Preview(ctx context.Context, id ID) error {
 		j.data, j.done = results, fmt.Sprintf("%d checks hold", len(results))
 		return nil
 	})
+}
+
+// preview says where the next version of a service can be looked at; nothing where a run is about something else, or the cluster cannot be asked
+// now.
+func (t *Toolbox) preview(ctx context.Context, id ID) (string, error) {
+	r, p, err := t.load(ctx, id.Run)
+	if err != nil || p.Deploy == nil {
+		return "", err
+	}
+	j := &job{Toolbox: t, id: id, run: r, plan: p, ctx: ctx}
+	b, err := j.blueGreen(ctx)
+	if err != nil {
+		return "", nil //nolint:nilerr // nobody need be told where to look, and the approval can be given all the same
+	}
+	address, err := j.previewAddress(ctx, b)
+	if err != nil || address == "" {
+		return fmt.Sprintf("look at it with kubectl -n %s port-forward service/%s", p.Deploy.Unit.Namespace, b.Parts.PreviewName()), nil //nolint:nilerr // as above
+	}
+	return "look at it at " + address, nil
 }
 
 // previewAddress is where the next version answers from outside of the cluster; empty where the service does not.

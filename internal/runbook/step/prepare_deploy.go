@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
@@ -141,19 +142,42 @@ func (t *Toolbox) planDeploy(
 	ctx context.Context, cfg *spec.Config, environment string, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted, seen plan.Observed,
 ) (*plan.Plan, error) {
 	service := s.Metadata.Name
+	trial := objs
 	if s.Spec.Strategy.BlueGreen != nil {
-		if _, err := colour.Split(service, objs); err != nil {
+		parts, err := colour.Split(service, objs)
+		if err != nil {
+			return nil, err
+		}
+		if trial, err = parts.Trial(); err != nil {
 			return nil, err
 		}
 	}
-	var err error
-	if w.Rendered, err = t.keep(ctx, objs); err != nil {
-		return nil, err
-	}
-	good, err := t.Records.Good(ctx, environment)
+	env, err := cfg.Environment(environment)
 	if err != nil {
 		return nil, err
 	}
-	w.Before = good[service].Manifests
+	if err := t.try(ctx, env, seen.Live, trial); err != nil {
+		return nil, fault.New(fault.CodeOf(err), "cannot deploy %s: %w", service, err)
+	}
+	if w.Rendered, err = t.keep(ctx, objs); err != nil {
+		return nil, err
+	}
 	return plan.MakeDeploy(cfg, environment, service, w, seen)
+}
+
+// try asks the cluster of a generation whether it would take objects.
+func (t *Toolbox) try(ctx context.Context, env *spec.Environment, generation string, objs []*unstructured.Unstructured) error {
+	provider, err := t.provider(env.Spec.Cluster, env.Metadata.Name)
+	if err != nil {
+		return err
+	}
+	status, err := provider.Observe(ctx, generation)
+	if err != nil {
+		return err
+	}
+	c, err := kube.Connect(status.Access)
+	if err != nil {
+		return err
+	}
+	return c.Try(ctx, objs)
 }

@@ -1,0 +1,60 @@
+package release
+
+import (
+	"context"
+
+	"github.com/crossfade-dev/crossfade/internal/release/colour"
+)
+
+// Front leads the users who come in from outside to versions of a service, ahead of its Kubernetes Services, which lead everybody else. It
+// keeps nothing in memory: every method observes first, may be stopped anywhere, and may be called again. Errors that are not of code
+// fault.Unavailable are final.
+type Front interface {
+	// Led are the colours that users are led to, in order: none before the first time, several while they are shared out, or when a
+	// switch was interrupted.
+	Led(ctx context.Context) ([]colour.Colour, error)
+	// Prepare makes it possible to lead users to the version of a colour. Users notice nothing.
+	Prepare(ctx context.Context, c colour.Colour) error
+	// Lead leads share percent of the users to the version of a colour, and the others to the one before, which is colour.None when there
+	// is none, and returns when it is so.
+	Lead(ctx context.Context, c, before colour.Colour, share int) error
+	// Remove takes away what there is for a version that no user is led to.
+	Remove(ctx context.Context, c colour.Colour) error
+}
+
+// none is the front of a service whose users all come through its Kubernetes Services.
+type none struct{}
+
+func (none) Led(context.Context) ([]colour.Colour, error)                  { return nil, nil }
+func (none) Prepare(context.Context, colour.Colour) error                  { return nil }
+func (none) Lead(context.Context, colour.Colour, colour.Colour, int) error { return nil }
+func (none) Remove(context.Context, colour.Colour) error                   { return nil }
+
+func (b *BlueGreen) front() Front {
+	if b.Front == nil {
+		return none{}
+	}
+	return b.Front
+}
+
+// Share leads share percent of the users who come in from outside to the next version, and the others to the live one. It is not done
+// unless the next version is as Switch wants it.
+func (b *BlueGreen) Share(ctx context.Context, share int) error {
+	state, err := b.fit(ctx)
+	if err != nil {
+		return err
+	}
+	return b.front().Lead(ctx, state.Next, state.Old, share)
+}
+
+// Open leads the users who come in from outside to the version of a cluster in which there is no other one.
+func (b *BlueGreen) Open(ctx context.Context) error {
+	state, err := b.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.front().Prepare(ctx, state.Next); err != nil {
+		return err
+	}
+	return b.front().Lead(ctx, state.Next, colour.None, 100)
+}
