@@ -92,7 +92,7 @@ func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Ob
 	d := &Deploy{
 		Unit: Unit{
 			Name: service, Namespace: s.Spec.Namespace, Version: w.Version, Manifests: w.Manifests, Objects: w.Objects, Images: w.Images,
-			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout),
+			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout), Front: frontOf(s),
 		},
 		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(s.Spec.Strategy), Restart: w.Restart, Back: w.Back,
 	}
@@ -121,11 +121,28 @@ func hasServices(env *spec.Environment) string {
 	return "it has " + strings.Join(names, ", ")
 }
 
+// frontOf is what leads the users of a service from outside; nil when nothing does but its Kubernetes Services.
+func frontOf(s *spec.Service) *spec.Front {
+	if s.Spec.Strategy.BlueGreen == nil {
+		return nil
+	}
+	return withFrontDefaults(s.Spec.Strategy.BlueGreen.Front)
+}
+
+func withFrontDefaults(f *spec.Front) *spec.Front {
+	if f == nil || f.HTTPRoute == nil || f.HTTPRoute.Steps != nil {
+		return f
+	}
+	h := *f.HTTPRoute
+	h.Steps = []int{100}
+	return &spec.Front{HTTPRoute: &h}
+}
+
 func withStrategyDefaults(s spec.Strategy) spec.Strategy {
 	s.OnFailure = cmp.Or(s.OnFailure, "leave")
 	if s.BlueGreen != nil {
 		b := *s.BlueGreen
-		b.Checks, b.Drain = withDefaults(b.Checks), spec.Duration(b.Drain.Or(connectionDrain))
+		b.Checks, b.Drain, b.Front = withDefaults(b.Checks), spec.Duration(b.Drain.Or(connectionDrain)), withFrontDefaults(b.Front)
 		s.BlueGreen = &b
 	}
 	return s

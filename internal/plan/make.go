@@ -125,7 +125,7 @@ func services(cfg *spec.Config, env *spec.Environment, rendered map[string]Rende
 		units[ref.Name] = Unit{
 			Name: ref.Name, Namespace: s.Spec.Namespace, Version: cmp.Or(good[ref.Name], ref.Version), Needs: s.Spec.Needs,
 			Manifests: r.Manifests, Objects: r.Objects, Images: r.Images, BlueGreen: s.Spec.Strategy.BlueGreen != nil, Owned: r.Owned,
-			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout),
+			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout), Front: frontOf(s),
 		}
 	}
 	return inOrder("services of "+env.Metadata.Name, names, needs, units)

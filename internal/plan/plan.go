@@ -50,6 +50,7 @@ type Unit struct {
 	Images    []string      `json:"images,omitempty"`
 	BlueGreen bool          `json:"blueGreen,omitempty"` // its version has a colour
 	Owned     []string      `json:"owned,omitempty"`     // with blueGreen: what it may have in the cluster, in any colour
+	Front     *spec.Front   `json:"front,omitempty"`     // with blueGreen: what leads the users from outside
 	Checks    []spec.Check  `json:"checks,omitempty"`
 	Timeout   time.Duration `json:"timeout"`
 }

@@ -58,6 +58,9 @@ func (b *BlueGreen) Stage(ctx context.Context) error {
 	if err := b.agree(state); err != nil {
 		return err
 	}
+	if err := b.check(ctx); err != nil {
+		return err
+	}
 	painted, err := b.paint(state)
 	if err != nil {
 		return err

@@ -22,6 +22,20 @@ type Front interface {
 	Remove(ctx context.Context, c colour.Colour) error
 }
 
+// Checker is a Front that can tell, before anything is touched, that it could not lead users.
+type Checker interface {
+	// Check refuses with an error of code fault.Refused what would keep it from leading users to the next version.
+	Check(ctx context.Context) error
+}
+
+// check asks the front whether it can lead users.
+func (b *BlueGreen) check(ctx context.Context) error {
+	if c, can := b.front().(Checker); can {
+		return c.Check(ctx)
+	}
+	return nil
+}
+
 // none is the front of a service whose users all come through its Kubernetes Services.
 type none struct{}
 

@@ -100,14 +100,15 @@ func (b *BlueGreen) led(ctx context.Context) ([]colour.Colour, error) {
 			return nil, err
 		}
 		if found != nil {
-			led = append(led, ledTo(found))
+			led = append(led, LedTo(found))
 		}
 	}
 	slices.Sort(led)
 	return slices.Compact(led), nil
 }
 
-func ledTo(service *unstructured.Unstructured) colour.Colour {
+// LedTo is the colour that a Kubernetes Service leads to.
+func LedTo(service *unstructured.Unstructured) colour.Colour {
 	if c := field.String(service, "spec", "selector", colour.Label); c != "" {
 		return colour.Colour(c)
 	}

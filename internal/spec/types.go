@@ -202,9 +202,21 @@ type Strategy struct {
 // manifests have one Deployment and the Kubernetes Services that lead to it.
 type BlueGreen struct {
 	Checks  []Check  `json:"checks,omitempty"`  // prove the next version before the users are led to it; their addresses may use {{.Preview}}
+	Front   *Front   `json:"front,omitempty"`   // leads the users from outside, ahead of the Kubernetes Services; these lead all users unless set
 	Approve bool     `json:"approve,omitempty"` // whether a person must approve then
 	Drain   Duration `json:"drain,omitzero"`    // how long connections to the version before may go on; 30s unless set
 	Keep    Duration `json:"keep,omitzero"`     // how long the version before is kept, for a way back at once; not at all unless set
+}
+
+// Front leads the users who come in from outside to the versions of a service.
+type Front struct {
+	HTTPRoute *HTTPRoute `json:"httpRoute,omitempty"` // the manifests' HTTPRoutes and GRPCRoutes that lead to the service (Gateway API), by their weights
+}
+
+// HTTPRoute shares the users out step by step.
+type HTTPRoute struct {
+	Steps    []int    `json:"steps,omitempty"`   // shares of the next version in percent, ascending, the last 100; [100] unless set
+	Interval Duration `json:"interval,omitzero"` // how long each step is watched, by the service's checks
 }
 
 // Stack is a named set of objects or services that move together.

@@ -18,7 +18,9 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
+	"github.com/crossfade-dev/crossfade/internal/release/httproute"
 	"github.com/crossfade-dev/crossfade/internal/render"
+	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
 // Deploy is the name of the operation that brings one service to a version.
@@ -182,8 +184,25 @@ func (j *job) coloursOf(ctx context.Context, u plan.Unit) (*release.BlueGreen, e
 	if err != nil {
 		return nil, err
 	}
-	parts, err := colour.Split(u.Name, objs)
-	return &release.BlueGreen{Name: u.Name, Run: j.run.ID, Parts: parts, Cluster: c, Progress: j.say}, err
+	parts, routes, err := split(u.Name, u.Front, objs)
+	if err != nil {
+		return nil, err
+	}
+	b := &release.BlueGreen{Name: u.Name, Run: j.run.ID, Parts: parts, Cluster: c, Progress: j.say}
+	if u.Front != nil {
+		b.Front = httproute.New(routes, parts, c, j.say)
+	}
+	return b, nil
+}
+
+// split parts the objects of a service that is deployed in colours; the routes are those of its front, if it has one.
+func split(service string, front *spec.Front, objs []*unstructured.Unstructured) (parts colour.Parts, routes httproute.Routes, err error) {
+	parts, err = colour.Split(service, objs)
+	if err != nil || front == nil {
+		return parts, routes, err
+	}
+	routes, parts, err = httproute.Split(service, parts)
+	return parts, routes, err
 }
 
 // Stage starts the next version of a service beside the live one, which is not touched.
@@ -267,6 +286,34 @@ func (j *job) previewAddress(ctx context.Context, b *release.BlueGreen) (string,
 		return "", err
 	}
 	return addresses[0], nil
+}
+
+// Share leads a share of the users who come in from outside to the next version, and watches the checks of the service.
+func (t *Toolbox) Share(ctx context.Context, w Weight) error {
+	title := fmt.Sprintf("leading %d %% of the users from outside to the next version", w.Share)
+	return t.do(ctx, w.Step, title, "", func(ctx context.Context, j *job) error {
+		b, err := j.blueGreen(ctx)
+		if err != nil {
+			return err
+		}
+		if err := b.Share(ctx, w.Share); err != nil {
+			return err
+		}
+		if err := j.hold(ctx, b.Cluster); err != nil {
+			return err
+		}
+		j.done = fmt.Sprintf("%d %% of the users from outside are led to the next version, and the checks hold", w.Share)
+		u := j.plan.Deploy.Unit
+		_, target, err := j.target(ctx, u.Namespace)
+		if err != nil {
+			return err
+		}
+		target.Route = j.entry(live)
+		if err := j.watch(ctx, u.Checks, target, j.plan.Deploy.Strategy.BlueGreen.Front.HTTPRoute.Interval.Or(0)); err != nil {
+			return j.explained(ctx, b.Cluster, []string{u.Namespace}, err)
+		}
+		return nil
+	})
 }
 
 // Switch leads the users to the next version, and proves it as they meet it.

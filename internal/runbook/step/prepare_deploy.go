@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -10,7 +11,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
-	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -93,7 +93,7 @@ func (t *Toolbox) past(ctx context.Context, environment, service string) (past, 
 	events, err := t.Records.Events(ctx, all[0].Run, 0)
 	for _, e := range events {
 		switch {
-		case e.Kind == record.StepStarted && (e.Step == "roll" || e.Step == "switch"):
+		case e.Kind == record.StepStarted && (e.Step == "roll" || e.Step == "switch" || strings.HasPrefix(e.Step, "share/")):
 			p.left = true
 		case e.Kind == record.StepDone && (e.Step == "roll-back" || e.Step == "switch-back"):
 			p.left = false
@@ -144,7 +144,7 @@ func (t *Toolbox) planDeploy(
 	service := s.Metadata.Name
 	trial := objs
 	if s.Spec.Strategy.BlueGreen != nil {
-		parts, err := colour.Split(service, objs)
+		parts, _, err := split(service, s.Spec.Strategy.BlueGreen.Front, objs)
 		if err != nil {
 			return nil, err
 		}
