@@ -3,7 +3,9 @@ package nginx
 import (
 	"crypto/sha256"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -36,21 +38,34 @@ func (u *Upstream) render(n Node, f file) []byte {
 	text.WriteString(note)
 	fmt.Fprintf(&text, header, f.service, f.shares[colour.Blue], f.shares[colour.Green], strings.Join(append(was, "-"), ","), f.boot, f.tick)
 	fmt.Fprintf(&text, "upstream %s {\n", u.Name)
-	for i, c := range colours {
-		// What stands behind a port is many pods: one request that fails is no reason to send none to all of them for 10 seconds.
-		fmt.Fprintf(&text, "    server %s:%d max_fails=0", n.Backend, u.Port+i)
-		switch share := f.shares[c]; share {
-		case 0:
-			text.WriteString(" down")
-		case 100:
-		default:
-			fmt.Fprintf(&text, " weight=%d", share)
+	for _, c := range colours {
+		for _, address := range u.addresses(n, c) {
+			fmt.Fprintf(&text, "    server %s", address)
+			if len(n.Backends) == 1 { // there is no other one to go to for 10 seconds because of a request that failed
+				text.WriteString(" max_fails=0")
+			}
+			switch share := f.shares[c]; share {
+			case 0:
+				text.WriteString(" down")
+			case 100:
+			default:
+				fmt.Fprintf(&text, " weight=%d", share)
+			}
+			fmt.Fprintf(&text, "; # %s\n", c)
 		}
-		fmt.Fprintf(&text, "; # %s\n", c)
 	}
 	text.WriteString("}\n")
 	fmt.Fprintf(&text, footer, sha256.Sum256([]byte(text.String())))
 	return []byte(text.String())
+}
+
+// addresses are where the port of a colour answers for a node.
+func (u *Upstream) addresses(n Node, c colour.Colour) []string {
+	addresses := make([]string, len(n.Backends))
+	for i, backend := range n.Backends {
+		addresses[i] = net.JoinHostPort(backend, strconv.Itoa(u.Port+slices.Index(colours, c)))
+	}
+	return addresses
 }
 
 // parse reads a file that render has written. One that is anything else is refused.

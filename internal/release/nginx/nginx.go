@@ -20,11 +20,11 @@ import (
 
 // Node is one machine with an nginx.
 type Node struct {
-	Host    host.Host
-	Command []string // nginx, with what goes before its own options; for example sudo nginx
-	PIDFile string   // of its master process
-	Dir     string   // a directory of which its configuration includes *.conf in http
-	Backend string   // where NodePorts answer for it
+	Host     host.Host
+	Command  []string // nginx, with what goes before its own options; for example sudo nginx
+	PIDFile  string   // of its master process
+	Dir      string   // a directory of which its configuration includes *.conf in http
+	Backends []string // addresses at which NodePorts answer for it; at least one
 }
 
 // Upstream is a service on all nodes.
@@ -53,7 +53,7 @@ func Toward(c, from colour.Colour, share int) Shares {
 	return Shares{c: share, c.Other(): 100 - share}
 }
 
-// led are the colours that any user is led to.
+// led are the colours that any user is led to, in order.
 func (s Shares) led() []colour.Colour {
 	return slices.DeleteFunc(slices.Clone(colours), func(c colour.Colour) bool { return s[c] == 0 })
 }
@@ -67,7 +67,7 @@ func (s Shares) String() string {
 		}
 		text = append(text, fmt.Sprintf("%d %% %s", s[c], c))
 	}
-	return strings.Join(text, ", ")
+	return cmp.Or(strings.Join(text, ", "), "nowhere")
 }
 
 // Led are the colours that users of any node are led to, in order. A node without the file leads nowhere. One whose nginx may not have read
@@ -92,12 +92,20 @@ func (u *Upstream) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return u.fit(ctx, seen)
+	return u.fit(ctx, seen, nil)
 }
 
-// fit looks whether every node can be switched.
-func (u *Upstream) fit(ctx context.Context, seen []sight) error {
+// Reach returns when every node reaches the port of a colour, wherever it answers.
+func (u *Upstream) Reach(ctx context.Context, c colour.Colour) error {
+	return u.each(ctx, func(ctx context.Context, i int) error { return u.reach(ctx, u.Nodes[i], []colour.Colour{c}) })
+}
+
+// fit looks whether every node can be switched, and reaches the ports of some colours.
+func (u *Upstream) fit(ctx context.Context, seen []sight, reached []colour.Colour) error {
 	return u.each(ctx, func(ctx context.Context, i int) error {
+		if err := u.reach(ctx, u.Nodes[i], reached); err != nil {
+			return err
+		}
 		if !seen[i].state.runs() {
 			return fault.New(fault.Failed, "nginx does not run: %s names no master process", u.Nodes[i].PIDFile).
 				WithHint("start nginx on %s, or name the file with its process id", u.Nodes[i].Host.Name())
@@ -125,7 +133,7 @@ func (u *Upstream) Lead(ctx context.Context, want Shares) error {
 	if !slices.Contains(done, false) {
 		return nil
 	}
-	if err := u.fit(ctx, seen); err != nil {
+	if err := u.fit(ctx, seen, want.led()); err != nil {
 		return u.cannot(ctx, want, err)
 	}
 	err = u.each(ctx, func(ctx context.Context, i int) error {

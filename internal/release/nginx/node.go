@@ -94,6 +94,31 @@ func (u *Upstream) sight(ctx context.Context, n Node) (s sight, err error) {
 	return s, err
 }
 
+// reachScript connects to each of its arguments, HOST:PORT.
+const reachScript = `for address; do host=${address%:*}; host=${host#[}; exec 3<>"/dev/tcp/${host%]}/${address##*:}" || exit; exec 3>&-; done`
+
+// reach returns when a node can connect to the ports of some colours. It takes the nodes of a cluster a while to know a new port.
+func (u *Upstream) reach(ctx context.Context, n Node, reached []colour.Colour) error {
+	args := []string{"-c", reachScript, "bash"}
+	for _, c := range reached {
+		args = append(args, u.addresses(n, c)...)
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		r, err := n.Host.Run(ctx, "bash", args...)
+		if err != nil || r.Status == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.Failed, "%s does not reach the service: %s", n.Host.Name(), r.Says()).
+				WithHint("see whether the pods are ready, whether the cluster's nodes answer at their NodePorts, and what is between them and %s", n.Host.Name())
+		case <-tick.C:
+		}
+	}
+}
+
 // put writes the file of a node, and has its nginx test it. What does not hold is put back.
 func (u *Upstream) put(ctx context.Context, n Node, s *sight, want Shares) error {
 	now, err := observe(ctx, n)

@@ -74,7 +74,7 @@ http {
 func (n *Nginx) Node(h host.Host) nginx.Node {
 	return nginx.Node{
 		Host: h, Command: []string{"nginx", "-c", n.File("nginx.conf"), "-e", n.File("error.log")}, PIDFile: n.File("nginx.pid"),
-		Dir: n.File("conf.d"), Backend: "127.0.0.1",
+		Dir: n.File("conf.d"), Backends: []string{"127.0.0.1"},
 	}
 }
 
