@@ -94,14 +94,14 @@ func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Ob
 			Name: service, Namespace: s.Spec.Namespace, Version: w.Version, Manifests: w.Manifests, Objects: w.Objects, Images: w.Images,
 			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout), Front: frontOf(s),
 		},
-		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(s.Spec.Strategy), Restart: w.Restart, Back: w.Back,
+		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(service, s.Spec.Strategy), Restart: w.Restart, Back: w.Back,
 	}
 	if stages := cfg.Platform.Spec.Stages; s.Spec.Image != "" && (len(stages) == 0 || stages[len(stages)-1] == environment) {
 		d.GoodTag = cmp.Or(cfg.Platform.Spec.GoodTag, goodTag)
 	}
 	p := &Plan{
 		Environment: environment, Prefix: env.GenerationPrefix(), Generation: seen.Live, Cluster: withClusterDefaults(env.Spec.Cluster),
-		Services: []Unit{d.Unit}, Deploy: d, Premises: seen,
+		Services: []Unit{d.Unit}, Deploy: d, Nginx: withNginxDefaults(env.Spec.Nginx), Premises: seen,
 	}
 	if p.Routes, err = Routes(cfg, env); err != nil {
 		return nil, err
@@ -126,10 +126,15 @@ func frontOf(s *spec.Service) *spec.Front {
 	if s.Spec.Strategy.BlueGreen == nil {
 		return nil
 	}
-	return withFrontDefaults(s.Spec.Strategy.BlueGreen.Front)
+	return withFrontDefaults(s.Metadata.Name, s.Spec.Strategy.BlueGreen.Front)
 }
 
-func withFrontDefaults(f *spec.Front) *spec.Front {
+func withFrontDefaults(service string, f *spec.Front) *spec.Front {
+	if f != nil && f.Nginx != nil {
+		n := *f.Nginx
+		n.Upstream = cmp.Or(n.Upstream, service)
+		return &spec.Front{Nginx: &n}
+	}
 	if f == nil || f.HTTPRoute == nil || f.HTTPRoute.Steps != nil {
 		return f
 	}
@@ -138,11 +143,25 @@ func withFrontDefaults(f *spec.Front) *spec.Front {
 	return &spec.Front{HTTPRoute: &h}
 }
 
-func withStrategyDefaults(s spec.Strategy) spec.Strategy {
+func withNginxDefaults(n *spec.Nginx) *spec.Nginx {
+	if n == nil {
+		return nil
+	}
+	nodes := slices.Clone(n.Nodes)
+	for i := range nodes {
+		if len(nodes[i].Command) == 0 {
+			nodes[i].Command = []string{"nginx"}
+		}
+		nodes[i].PIDFile, nodes[i].Dir = cmp.Or(nodes[i].PIDFile, "/run/nginx.pid"), cmp.Or(nodes[i].Dir, "/etc/nginx/conf.d")
+	}
+	return &spec.Nginx{SSH: n.SSH, Nodes: nodes}
+}
+
+func withStrategyDefaults(service string, s spec.Strategy) spec.Strategy {
 	s.OnFailure = cmp.Or(s.OnFailure, "leave")
 	if s.BlueGreen != nil {
 		b := *s.BlueGreen
-		b.Checks, b.Drain, b.Front = withDefaults(b.Checks), spec.Duration(b.Drain.Or(connectionDrain)), withFrontDefaults(b.Front)
+		b.Checks, b.Drain, b.Front = withDefaults(b.Checks), spec.Duration(b.Drain.Or(connectionDrain)), withFrontDefaults(service, b.Front)
 		s.BlueGreen = &b
 	}
 	return s

@@ -102,7 +102,7 @@ func (r *run) agree(ctx workflow.Context) error {
 // share leads the users who come in from outside to the next version step by step. A check that does not hold ends it, and they are led back.
 func (r *run) share(ctx workflow.Context) error {
 	front := r.plan.Deploy.Strategy.BlueGreen.Front
-	if front == nil {
+	if front == nil || front.HTTPRoute == nil {
 		return nil
 	}
 	for _, share := range front.HTTPRoute.Steps {

@@ -5,6 +5,7 @@ package nodeport
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -54,7 +55,7 @@ func Pair(service string, parts colour.Parts, nodePort int, port string) ([]*uns
 		if name := own.GetName(); len(name) > 63 {
 			return nil, fault.New(fault.Invalid, "cannot deploy %s: the name %s of the Service for %s is too long", service, name, c).WithHint("give %s a shorter name", ident.Of(parts.Services[0]))
 		}
-		for _, obj := range append(parts.Services, parts.Shared...) {
+		for _, obj := range slices.Concat(parts.Services, parts.Shared) {
 			if ident.Of(obj) == ident.Of(own) {
 				return nil, fault.New(fault.Invalid, "cannot deploy %s: its manifests have %s, which is to lead to %s", service, ident.Of(obj), c).WithHint("give it another name")
 			}

@@ -144,11 +144,11 @@ func (t *Toolbox) planDeploy(
 	service := s.Metadata.Name
 	trial := objs
 	if s.Spec.Strategy.BlueGreen != nil {
-		parts, _, err := split(service, s.Spec.Strategy.BlueGreen.Front, objs)
+		p, err := split(service, s.Spec.Strategy.BlueGreen.Front, objs)
 		if err != nil {
 			return nil, err
 		}
-		if trial, err = parts.Trial(); err != nil {
+		if trial, err = p.trial(); err != nil {
 			return nil, err
 		}
 	}
