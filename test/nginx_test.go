@@ -66,7 +66,7 @@ func TestNginx(t *testing.T) {
 	s := sshdtest.Start(t)
 	here, there := nginxtest.Start(t, "shop_web"), nginxtest.Start(t, "shop_web")
 	after := t.TempDir() + "/after"
-	w := newWorld(t, frontedWeb(after), onNodes(s, here, there), retireAtOnce)
+	w := newWorld(t, frontedWeb(after), onNodes(s, here, there), retireAtOnce, edit{"prime/namespaces/limits.yaml", `services.nodeports: "2"`, `services.nodeports: "4"`})
 	w.must("rollover", environment)
 	for _, tag := range []string{"v2", "v3"} {
 		w.push(tag, false)

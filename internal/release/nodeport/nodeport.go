@@ -42,8 +42,8 @@ func New(service string, pair []*unstructured.Unstructured, in *kube.Cluster, by
 }
 
 // Pair is a Kubernetes Service for each colour, with its NodePort, which leads to a port of the first one of the manifests: by name or number,
-// or the only one. They stay when a version is removed, so that nobody else is given their ports. A port that is not there, and names that
-// are too long or taken by the manifests, are errors of code fault.Invalid.
+// or the only one. They stay when a version is removed, so that nobody else is given their ports. A port that is not there, and a
+// name that something else of the manifests has, are errors of code fault.Invalid.
 func Pair(service string, parts colour.Parts, nodePort int, port string) ([]*unstructured.Unstructured, error) {
 	chosen, err := choose(parts.Services[0], port)
 	if err != nil {
@@ -52,9 +52,6 @@ func Pair(service string, parts colour.Parts, nodePort int, port string) ([]*uns
 	var pair []*unstructured.Unstructured
 	for i, c := range []colour.Colour{colour.Blue, colour.Green} {
 		own := colour.Beside(parts.Services[0], c, parts.Services[0].GetName()+"-"+string(c))
-		if name := own.GetName(); len(name) > 63 {
-			return nil, fault.New(fault.Invalid, "cannot deploy %s: the name %s of the Service for %s is too long", service, name, c).WithHint("give %s a shorter name", ident.Of(parts.Services[0]))
-		}
 		for _, obj := range slices.Concat(parts.Services, parts.Shared) {
 			if ident.Of(obj) == ident.Of(own) {
 				return nil, fault.New(fault.Invalid, "cannot deploy %s: its manifests have %s, which is to lead to %s", service, ident.Of(obj), c).WithHint("give it another name")
