@@ -153,8 +153,14 @@ func TestDeploy(t *testing.T) {
 	})
 	t.Run("Queued", func(t *testing.T) { w.deployQueued(t) })
 	t.Run("RollOver", func(t *testing.T) {
-		w.must("rollover", environment)
-		for app, tag := range map[string]string{"web": "v2", "orders": "v3"} {
+		ended := make(chan finished, 1)
+		go func() { ended <- w.run("deploy", "web@v4", environment) }()
+		w.wait(func() bool { return w.open() > 0 })
+		w.must("rollover", environment) // which waits for it, and brings what it makes good
+		if o := <-ended; o.status != 0 {
+			t.Errorf("the deployment before the roll-over: exit %d\n%s%s", o.status, o.stdout, o.stderr)
+		}
+		for app, tag := range map[string]string{"web": "v4", "orders": "v3"} {
 			if got, want := w.runsImage(app), shopImage+"@"+w.digest(tag); got != want {
 				t.Errorf("the next generation runs %s of %s, want %s", got, app, want)
 			}
@@ -195,11 +201,7 @@ func (w *world) deployQueued(t *testing.T) {
 	for i, tag := range []string{"v3", "v4", "v2"} {
 		ended[tag] = make(chan finished, 1)
 		go func() { ended[tag] <- w.run("deploy", "web@"+tag, environment) }()
-		tick := time.NewTicker(50 * time.Millisecond)
-		for deadline := time.Now().Add(time.Minute); w.open() <= min(i, 1) && len(ended[tag]) == 0 && time.Now().Before(deadline); {
-			<-tick.C
-		}
-		tick.Stop()
+		w.wait(func() bool { return w.open() > min(i, 1) || len(ended[tag]) > 0 })
 	}
 	if o := w.run("rollback", "web", environment); o.status != 4 || !strings.Contains(o.stderr, "web v3 is being deployed") {
 		t.Errorf("a roll-back while the version before is not known: exit %d, want 4:\n%s", o.status, o.stderr)
@@ -211,6 +213,16 @@ func (w *world) deployQueued(t *testing.T) {
 		}
 	}
 	w.serves(t, "web", "v2")
+}
+
+// wait returns when something holds, and after a minute in any case: what comes next says what is wrong.
+func (w *world) wait(holds func() bool) {
+	w.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); !holds() && time.Now().Before(deadline); {
+		<-tick.C
+	}
 }
 
 // open counts the runs that are under way or wait.

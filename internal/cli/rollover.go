@@ -64,12 +64,46 @@ func (a *app) runRollover(ctx context.Context, environment, planFile string) err
 	case p == nil:
 		return fault.New(fault.Failed, "the run of %s that was under way has ended meanwhile", environment).WithHint("start the same command again for a new one")
 	default:
+		if planFile == "" {
+			if p, err = a.afterDeploys(ctx, s, p); err != nil {
+				return err
+			}
+		}
 		if id, err = s.control.Start(ctx, runbook.OperationRollover, p); err != nil {
 			return err
 		}
 	}
 	s.work()
 	return a.watch(ctx, s, at, id)
+}
+
+// afterDeploys waits until no service is being deployed into the environment of a plan, and makes the plan anew if one was: it is to have what is
+// good then.
+func (a *app) afterDeploys(ctx context.Context, s *session, p *plan.Plan) (*plan.Plan, error) {
+	busy, err := s.tools.Deploying(ctx, p.Environment)
+	if err != nil || busy == "" {
+		return p, err
+	}
+	s.work()
+	for last := ""; busy != ""; {
+		if busy != last {
+			a.talk("waiting for %s: the next generation gets what is good then", busy)
+			last = busy
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault.New(fault.Interrupted, "interrupted before the roll-over of %s has begun", p.Environment).WithHint("start the same command again")
+		case <-time.After(200 * time.Millisecond):
+		}
+		if busy, err = s.tools.Deploying(ctx, p.Environment); err != nil {
+			return nil, err
+		}
+	}
+	cfg, err := spec.Load(a.config)
+	if err != nil {
+		return nil, err
+	}
+	return s.tools.Prepare(ctx, cfg, p.Environment)
 }
 
 // prepared opens the state directory and makes the plan, unless the record has a run under way, which needs none. Bad

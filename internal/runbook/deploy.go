@@ -62,7 +62,7 @@ func (r *run) blueGreen(ctx workflow.Context) error {
 	if err := r.markGood(ctx); err != nil {
 		return err
 	}
-	if err := r.rest(ctx, "drain", "connections to the version before may go on", strategy.Drain); err != nil {
+	if err := r.drainVersion(ctx); err != nil {
 		return err
 	}
 	if r.crowded {
@@ -116,6 +116,19 @@ func (r *run) share(ctx workflow.Context) error {
 func (r *run) switchVersion(ctx workflow.Context) error { return r.step(ctx, "switch", r.tools.Switch) }
 
 func (r *run) markGood(ctx workflow.Context) error { return r.step(ctx, "good", r.tools.MarkGood) }
+
+// drainVersion gives connections to the version before time to end.
+func (r *run) drainVersion(ctx workflow.Context) error {
+	const drain = "drain"
+	limit := r.plan.Deploy.Strategy.BlueGreen.Drain
+	if limit == 0 {
+		return nil
+	}
+	if !r.has(ctx, "count-connections") {
+		return r.rest(ctx, drain, "connections to the version before may go on", limit)
+	}
+	return r.step(ctx, drain, r.tools.DrainVersion)
+}
 
 // switchVersionBack returns the users to the version before, and takes the next one away if that was asked for. It cannot be cancelled: it is the
 // way out.

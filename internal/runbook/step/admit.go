@@ -156,14 +156,18 @@ func (j *job) frozen(ctx context.Context) (string, error) {
 
 // open lists the runs of an operation that are under way in the environment.
 func (j *job) open(ctx context.Context, operation string) ([]record.Run, error) {
-	runs, err := j.Records.Runs(ctx, j.plan.Environment, recent)
+	return j.Toolbox.open(ctx, j.plan.Environment, operation)
+}
+
+func (t *Toolbox) open(ctx context.Context, environment, operation string) ([]record.Run, error) {
+	runs, err := t.Records.Runs(ctx, environment, recent)
 	return slices.DeleteFunc(runs, func(r record.Run) bool { return r.Operation != operation || r.Ended != nil }), err
 }
 
 // awaitDeploys waits until no service is being deployed into the environment.
 func (j *job) awaitDeploys(ctx context.Context) error {
 	for {
-		busy, err := j.deploying(ctx)
+		busy, err := j.Deploying(ctx, j.plan.Environment)
 		if err != nil || busy == "" {
 			return err
 		}
@@ -174,14 +178,15 @@ func (j *job) awaitDeploys(ctx context.Context) error {
 	}
 }
 
-// deploying names a run that was admitted and has not ended, but for those that only keep the version before.
-func (j *job) deploying(ctx context.Context) (string, error) {
-	runs, err := j.open(ctx, Deploy)
+// Deploying names a run that deploys a service into an environment, was admitted, and has not ended, but for those that only keep the version
+// before; "" when there is none.
+func (t *Toolbox) Deploying(ctx context.Context, environment string) (string, error) {
+	runs, err := t.open(ctx, environment, Deploy)
 	if err != nil {
 		return "", err
 	}
 	for _, r := range runs {
-		if said, err := j.admission(ctx, r.ID); err != nil || said.in {
+		if said, err := t.admission(ctx, r.ID); err != nil || said.in {
 			return r.ID, err
 		}
 	}

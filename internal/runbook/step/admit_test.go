@@ -140,7 +140,7 @@ func TestAdmitKilled(t *testing.T) {
 				ok(t, b.Finish(t.Context(), End{Run: "r1", State: record.Done}))
 				ok(t, b.Admit(t.Context(), id))
 			}
-			busy, err := b.job(t.Context()).deploying(t.Context())
+			busy, err := b.Deploying(t.Context(), "production")
 			ok(t, err)
 			same(t, tc.reason, map[bool]string{true: "d1"}[tc.in], busy)
 		})
