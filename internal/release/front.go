@@ -28,6 +28,21 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
+// Drainer is a Front that goes on to lead on whoever was connected before the last time that it led users elsewhere.
+type Drainer interface {
+	// Draining counts what may still lead somebody to the version before, such as processes that have not ended. An error means that it cannot be
+	// counted.
+	Draining(ctx context.Context) (int, error)
+}
+
+// draining counts what of the front may still lead somebody to the version before.
+func (b *BlueGreen) draining(ctx context.Context) (int, error) {
+	if d, can := b.front().(Drainer); can {
+		return d.Draining(ctx)
+	}
+	return 0, nil
+}
+
 // check asks the front whether it can lead users.
 func (b *BlueGreen) check(ctx context.Context) error {
 	if c, can := b.front().(Checker); can {

@@ -34,6 +34,7 @@ type Front struct {
 var (
 	_ release.Front   = (*Front)(nil)
 	_ release.Checker = (*Front)(nil)
+	_ release.Drainer = (*Front)(nil)
 )
 
 // New makes the front of a service by its pair of Kubernetes Services, as Pair has made them.
@@ -140,11 +141,14 @@ func (f *Front) Lead(ctx context.Context, c, before colour.Colour, share int) er
 	return f.Nginx.Lead(ctx, nginx.Toward(c, before, share))
 }
 
-// Remove leaves the NodePorts to the service, and says what is cut off when the pods go.
-func (f *Front) Remove(ctx context.Context, c colour.Colour) error {
+// Remove leaves the NodePorts to the service.
+func (f *Front) Remove(context.Context, colour.Colour) error { return nil }
+
+// Draining counts the processes of nginx that go on with connections from before users were led elsewhere.
+func (f *Front) Draining(ctx context.Context) (int, error) {
 	n, err := f.Nginx.Draining(ctx)
-	if err == nil && n > 0 {
-		f.Progress("%d nginx workers still go on with connections from before the switch; those to %s are cut off", n, c)
+	if err != nil && ctx.Err() == nil {
+		return 0, fault.New(fault.Failed, "cannot count what nginx goes on with: %w", err) // who deploys need not wait until the node is mended
 	}
-	return err
+	return n, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,17 @@ func TestRefused(t *testing.T) {
 	if err := f.Check(t.Context()); err != nil {
 		t.Errorf("nothing is in the way: %v", err)
 	}
+	l.nginx.Write(t, "conf.d/crossfade-web.conf", "upstream web { server 127.0.0.1:1; }\n")
+	if n, err := f.Draining(t.Context()); fault.CodeOf(err) != fault.Failed || n != 0 {
+		t.Errorf("%d, %v; want an error of code failed where it cannot be counted", n, err)
+	}
+	if err := f.Check(t.Context()); fault.CodeOf(err) != fault.Refused || !strings.Contains(fmt.Sprint(err), "written it by hand") {
+		t.Errorf("%v, want that somebody has written the file", err)
+	}
 	l.nginx.Stop(t)
+	if err := os.Remove(l.nginx.File("conf.d/crossfade-web.conf")); err != nil {
+		t.Fatal(err)
+	}
 	if err := f.Check(t.Context()); !strings.Contains(fmt.Sprint(err), "nginx does not run") {
 		t.Errorf("%v, want that nginx does not run", err)
 	}
@@ -208,6 +219,9 @@ func TestFront(t *testing.T) {
 	do("remove", func(ctx context.Context) error { return f.Remove(ctx, colour.Blue) })
 	if l.get(t, "web-blue") == nil {
 		t.Error("the NodePort of the idle colour was given away")
+	}
+	if n, err := f.Draining(t.Context()); err != nil || n != 0 {
+		t.Errorf("%d processes go on, want none, as there are no connections: %v", n, err)
 	}
 	lead(colour.Plain, colour.Green, 100)
 	led("a version without a port", "")
