@@ -107,4 +107,3 @@ func established(table []byte, ports map[int32]bool) int {
 	}
 	return n
 }
-

@@ -167,12 +167,12 @@ func run(t *testing.T, l *lab, node int, o load.Options, meanwhile func()) load.
 	return <-done
 }
 
-// TestBadNode has one of three nodes fail in all ways. The error says which and why, and all nodes lead as before, by files that are as before.
+// TestBadNode has one of two nodes fail in all ways. The error says which and why, and all nodes lead as before, by files that are as before.
 func TestBadNode(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, 3)
+	l := newLab(t, 2)
 	l.lead(t, colour.Blue)
-	const bad = 1
+	const bad = 0
 	n, h := l.nginx[bad], l.hosts[bad]
 	own := n.File("conf.d/crossfade-web.conf")
 	on := func(what string, times int64) func() {
@@ -180,7 +180,7 @@ func TestBadNode(t *testing.T) {
 		return func() {
 			h.before = func(_ int64, doing string) error {
 				if strings.Contains(doing, what) && failed.Add(1) <= times {
-					return fault.New(fault.Unavailable, "cannot %s on n1: it is away", what).WithHint("see whether n1 is up")
+					return fault.New(fault.Unavailable, "cannot %s on n0: it is away", what).WithHint("see whether n0 is up")
 				}
 				return nil
 			}
@@ -202,18 +202,18 @@ func TestBadNode(t *testing.T) {
 		code    fault.Code // "" when it must work
 		says    []string
 	}{
-		{reason: "it is away at first", disturb: on("read", 1000), code: fault.Failed, says: []string{"n1", "it is away"}},
-		{reason: "it goes away before it is written", disturb: on("write", 1000), code: fault.Failed, says: []string{"n1", "as before"}},
+		{reason: "it is away at first", disturb: on("read", 1000), code: fault.Failed, says: []string{"n0", "it is away"}},
+		{reason: "it goes away before it is written", disturb: on("write", 1000), code: fault.Failed, says: []string{"n0", "as before"}},
 		{reason: "it goes away before it is tested", disturb: func() {
 			wrote := false
 			h.before = func(_ int64, doing string) error {
 				if wrote = wrote || doing == "write"; wrote && strings.HasSuffix(doing, "-T") {
-					return fault.New(fault.Unavailable, "cannot test on n1").WithHint("see whether n1 is up")
+					return fault.New(fault.Unavailable, "cannot test on n0").WithHint("see whether n0 is up")
 				}
 				return nil
 			}
-		}, code: fault.Failed, says: []string{"n1", "as before"}},
-		{reason: "it goes away before it is told to reload", disturb: on("-w", 1000), code: fault.Failed, says: []string{"n1", "as before"}},
+		}, code: fault.Failed, says: []string{"n0", "as before"}},
+		{reason: "it goes away before it is told to reload", disturb: on("-w", 1000), code: fault.Failed, says: []string{"n0", "as before"}},
 		{reason: "it is away once at each", disturb: func() {
 			seen := map[string]bool{}
 			h.before = func(_ int64, doing string) error {
@@ -222,28 +222,33 @@ func TestBadNode(t *testing.T) {
 				}
 				if !seen[doing] {
 					seen[doing] = true
-					return fault.New(fault.Unavailable, "cannot do that on n1")
+					return fault.New(fault.Unavailable, "cannot do that on n0")
 				}
 				return nil
 			}
 		}},
 		{
 			reason: "its configuration is broken by hand", disturb: func() { n.Write(t, "conf.d/mine.conf", "serve {}\n") }, mend: func() { os.Remove(n.File("conf.d/mine.conf")) },
-			code: fault.Failed, says: []string{"nginx on n1", `unknown directive "serve"`, "mine.conf:1"},
+			code: fault.Failed, says: []string{"nginx on n0", `unknown directive "serve"`, "mine.conf:1"},
 		},
 		{
 			reason: "somebody has an upstream of that name", disturb: func() { os.Remove(own); n.Write(t, "conf.d/mine.conf", "upstream web { server 127.0.0.1:1; }\n") },
-			mend: func() { os.Remove(n.File("conf.d/mine.conf")); n.Write(t, "conf.d/crossfade-web.conf", string(content)) },
-			code: fault.Failed, says: []string{"nginx on n1", `duplicate upstream "web"`, "as before"},
+			mend: func() {
+				os.Remove(n.File("conf.d/mine.conf"))
+				n.Write(t, "conf.d/crossfade-web.conf", string(content))
+			},
+			code: fault.Failed, says: []string{"nginx on n0", `duplicate upstream "web"`, "as before"},
 		},
 		{
 			reason: "a reload cannot have what it wants", disturb: func() { n.Write(t, "conf.d/mine.conf", "server { listen "+taken.Addr().String()+"; }\n") },
 			mend: func() { os.Remove(n.File("conf.d/mine.conf")) },
-			code: fault.Failed, says: []string{"nginx on n1", "former configuration", "bind()", "as before"},
+			code: fault.Failed, says: []string{"nginx on n0", "former configuration", "bind()", "as before"},
 		},
 		{
-			reason: "somebody has edited the file", disturb: func() { n.Write(t, "conf.d/crossfade-web.conf", strings.Replace(string(content), "max_fails=0", "max_fails=3", 1)) },
-			mend: func() { n.Write(t, "conf.d/crossfade-web.conf", string(content)) }, code: fault.Refused, says: []string{"n1", "somebody has changed it"},
+			reason: "somebody has edited the file", disturb: func() {
+				n.Write(t, "conf.d/crossfade-web.conf", strings.Replace(string(content), "max_fails=0", "max_fails=3", 1))
+			},
+			mend: func() { n.Write(t, "conf.d/crossfade-web.conf", string(content)) }, code: fault.Refused, says: []string{"n0", "somebody has changed it"},
 		},
 		{
 			reason: "its configuration does not include the file", disturb: func() {
@@ -251,7 +256,11 @@ func TestBadNode(t *testing.T) {
 				n.Write(t, "was", string(raw))
 				n.Write(t, "nginx.conf", strings.Replace(string(raw), "conf.d/*.conf", "none/*.conf", 1))
 			}, mend: func() { raw, _ := os.ReadFile(n.File("was")); n.Write(t, "nginx.conf", string(raw)) },
-			code: fault.Failed, says: []string{"nginx on n1 does not read", own},
+			code: fault.Failed, says: []string{"nginx on n0 does not read", own},
+		},
+		{
+			reason: "it does not reach the service", disturb: func() { l.Port, l.Bound = l.Port+2, 2*time.Second }, mend: func() { l.Port, l.Bound = l.Port-2, 9*time.Second },
+			code: fault.Failed, says: []string{"n0 does not reach the service at 127.0.0.1:", "refused"},
 		},
 		{reason: "its nginx does not run", disturb: func() { n.Stop(t) }, mend: func() { n.Run(t) }, code: fault.Failed, says: []string{"nginx does not run"}},
 	} {
@@ -308,6 +317,7 @@ func TestCannotUndo(t *testing.T) {
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, 2)
+	l.nearby(t)
 	l.lead(t, colour.Blue)
 	live, next := colour.Blue, colour.Green
 	for at, ended := int64(1), false; !ended; at++ {

@@ -99,20 +99,20 @@ const reachScript = `for address; do host=${address%:*}; host=${host#[}; exec 3<
 
 // reach returns when a node can connect to the ports of some colours. It takes the nodes of a cluster a while to know a new port.
 func (u *Upstream) reach(ctx context.Context, n Node, reached []colour.Colour) error {
-	args := []string{"-c", reachScript, "bash"}
+	args := []string{"3", "bash", "-c", reachScript, "bash"}
 	for _, c := range reached {
 		args = append(args, u.addresses(n, c)...)
 	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		r, err := n.Host.Run(ctx, "bash", args...)
+		r, err := n.Host.Run(ctx, "timeout", args...)
 		if err != nil || r.Status == 0 {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Failed, "%s does not reach the service: %s", n.Host.Name(), r.Says()).
+			return fault.New(fault.Failed, "%s does not reach the service at %s: %s", n.Host.Name(), strings.Join(args[5:], " and "), cmp.Or(r.Says(), "no answer")).
 				WithHint("see whether the pods are ready, whether the cluster's nodes answer at their NodePorts, and what is between them and %s", n.Host.Name())
 		case <-tick.C:
 		}
@@ -273,8 +273,9 @@ func (u *Upstream) insist(ctx context.Context, do func(context.Context) error) e
 	for try := 1; ; try++ {
 		bounded, cancel := context.WithTimeout(ctx, u.bound())
 		err := do(bounded)
+		waited := bounded.Err() != nil && !fault.Retryable(err) // all the time for something to come about
 		cancel()
-		if err == nil || ctx.Err() != nil || try == tries || fault.CodeOf(err) == fault.Refused || errors.Is(err, errUnchanged) {
+		if err == nil || ctx.Err() != nil || try == tries || waited || fault.CodeOf(err) == fault.Refused || errors.Is(err, errUnchanged) {
 			return err
 		}
 		u.Progress("trying again: %v", err)

@@ -67,9 +67,9 @@ func TestPair(t *testing.T) {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	for name, tc := range map[string]struct{ reason, text, port, says string }{
-		"which":  {"there are two ports", web, "", "has 2 ports"},
-		"none":   {"there is no such port", web, "https", "has no port https"},
-		"taken":  {"the manifests have a Service of that name", web + "---\n{apiVersion: v1, kind: Service, metadata: {name: web-green, namespace: shop}, spec: {ports: [{port: 1}]}}", "80", "web-green"},
+		"which": {"there are two ports", web, "", "has 2 ports"},
+		"none":  {"there is no such port", web, "https", "has no port https"},
+		"taken": {"the manifests have a Service of that name", web + "---\n{apiVersion: v1, kind: Service, metadata: {name: web-green, namespace: shop}, spec: {ports: [{port: 1}]}}", "80", "web-green"},
 	} {
 		_, err := nodeport.Pair("web", parts(t, tc.text), 30080, tc.port)
 		if fault.CodeOf(err) != fault.Invalid || !strings.Contains(fmt.Sprint(err), tc.says) || fault.HintOf(err) == "" {
