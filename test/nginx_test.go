@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -60,6 +61,17 @@ func upstream(t *testing.T, n *nginxtest.Nginx) string {
 	return string(raw)
 }
 
+// status is how an nginx answers for the front page.
+func status(t *testing.T, n *nginxtest.Nginx) int {
+	t.Helper()
+	r, err := http.Get("http://" + n.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	return r.StatusCode
+}
+
 // TestNginx deploys versions of a service that nginx on two nodes leads users to, under load: good ones, one while a node cannot be switched,
 // which is undone on both, one that is killed on the way, and back again. No request fails.
 func TestNginx(t *testing.T) {
@@ -82,6 +94,7 @@ func TestNginx(t *testing.T) {
 	}
 	leads(t, "green")
 
+	var old string // the file of a node, later
 	t.Run("Deploy", func(t *testing.T) {
 		w.must("deploy", "web@v2", environment)
 		w.serves(t, "web", "v2")
@@ -121,6 +134,7 @@ func TestNginx(t *testing.T) {
 		}
 		w.serves(t, "web", "v3")
 		leads(t, "green")
+		old = upstream(t, there)
 	})
 	t.Run("RollBack", func(t *testing.T) {
 		w.must("rollback", "web", environment)
@@ -135,4 +149,17 @@ func TestNginx(t *testing.T) {
 	for _, end := range ends {
 		unharmed(t, end())
 	}
+	t.Run("OldFile", func(t *testing.T) {
+		there.Stop(t)
+		there.Write(t, "conf.d/crossfade-web.conf", old)
+		there.Run(t)
+		o := w.must("restart", "web", environment)
+		if !strings.Contains(o.stderr, "some users of web from outside are not led to its green version") {
+			t.Errorf("it is not said that a node came back with an old file:\n%s", o.stderr)
+		}
+		leads(t, "green")
+		if code := status(t, there); code != http.StatusOK {
+			t.Errorf("the users of that node get status %d", code)
+		}
+	})
 }
