@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -32,8 +33,8 @@ func times(t *testing.T, variable string, unset int) int {
 	return n
 }
 
-// soaked is a world under load in which versions v2 to v4 of the shop can be deployed, quickly.
-func soaked(t *testing.T) (w *world, stop func()) {
+// soaked is a world under load in which versions v2 to v4 of the shop can be deployed, quickly; noticed says when users noticed something.
+func soaked(t *testing.T) (w *world, noticed func(string), stop func()) {
 	w = newWorld(t, blueGreenWeb, retireAtOnce, edit{"services.yaml", "drain: 8s", "drain: 1s"},
 		edit{"services.yaml", "needs: [orders]\n  kustomize: ./services/web/kustomize", "timeout: 25s\n  needs: [orders]\n  kustomize: ./services/web/kustomize"},
 		edit{"services.yaml", "      drain: 1s\n  timeout: 3m", "      drain: 1s"})
@@ -42,8 +43,19 @@ func soaked(t *testing.T) (w *world, stop func()) {
 		w.push(tag, false)
 	}
 	w.push("broken", true)
-	_, end := w.users(300)
-	return w, func() { unharmed(t, end()) }
+	g, end := w.users(300)
+	failed := int64(0)
+	noticed = func(when string) {
+		now := g.Report().Requests.Failed
+		if now == failed {
+			return
+		}
+		pods, err := exec.CommandContext(t.Context(), "../bin/lab/kubectl", "--kubeconfig", filepath.Join(w.state, "local", w.live(), "kubeconfig"), "get", "pods", "-A", "-o", "wide").CombinedOutput()
+		load, _ := os.ReadFile("/proc/loadavg")
+		t.Errorf("%d requests failed during %s; load %s%s%v", now-failed, when, load, pods, err)
+		failed = now
+	}
+	return w, noticed, func() { unharmed(t, end()) }
 }
 
 // bad is a deployment that must be refused, for a cause that is told.
@@ -117,7 +129,7 @@ func (w *world) refused(t *testing.T, b bad) {
 // TestManyDeploys deploys one version after the other under 300 requests a second, blue/green and rolling in turn, every tenth of them bad in another
 // way. No request fails, and what is bad is refused with its cause.
 func TestManyDeploys(t *testing.T) {
-	w, stop := soaked(t)
+	w, noticed, stop := soaked(t)
 	runs := map[string]string{"web": "v1", "orders": "v1"}
 	begun := time.Now()
 	n := times(t, deploysVariable, 10)
@@ -134,6 +146,7 @@ func TestManyDeploys(t *testing.T) {
 			w.must("deploy", service+"@"+tag, environment)
 			runs[service] = tag
 		}
+		noticed(fmt.Sprintf("deployment %d, of %s", i, service))
 		for _, service := range []string{"web", "orders"} {
 			if got, want := w.runsImage(service), shopImage+"@"+w.digest(runs[service]); got != want && runs[service] != "v1" {
 				t.Fatalf("after deployment %d %s runs %s, want %s at %s", i, service, got, runs[service], want)
@@ -147,7 +160,7 @@ func TestManyDeploys(t *testing.T) {
 // TestDeploysKilled kills deployments with SIGKILL at random instants, and starts the same command again until it has ended. What was asked for runs
 // then, and no request fails.
 func TestDeploysKilled(t *testing.T) {
-	w, stop := soaked(t)
+	w, noticed, stop := soaked(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -172,6 +185,7 @@ func TestDeploysKilled(t *testing.T) {
 			kills++
 		}
 		w.serves(t, service, tag)
+		noticed(fmt.Sprintf("%s@%s, after %d kills", service, tag, kills))
 	}
 	t.Logf("killed %d times", kills)
 	stop()

@@ -26,7 +26,11 @@ func (c *Cluster) Output(ctx context.Context, namespace, pod, container string, 
 		return nil, c.Fault(err, "cannot run %s in pod %s/%s", command[0], namespace, pod)
 	}
 	var out, wrong bytes.Buffer
-	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &wrong}); err != nil {
+	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &wrong})
+	if err != nil && strings.Contains(err.Error(), "executable file not found") {
+		return nil, fault.New(fault.Failed, "the image of %s in pod %s/%s has no %s", container, namespace, pod, command[0])
+	}
+	if err != nil {
 		return nil, fault.New(fault.Failed, "cannot run %s in pod %s/%s: %w: %s", command[0], namespace, pod, err, strings.TrimSpace(wrong.String()))
 	}
 	return out.Bytes(), nil

@@ -33,7 +33,7 @@ func (c *Cluster) Try(ctx context.Context, objs []*unstructured.Unstructured) er
 	_ = group.Wait() // what failed is in failed, so that the first in order is told
 	for i, err := range failed {
 		var status *apierrors.StatusError
-		if errors.As(err, &status) && apierrors.IsInvalid(status) {
+		if errors.As(err, &status) && (apierrors.IsInvalid(status) || apierror.Unreadable(status)) {
 			return fault.New(fault.Invalid, "the cluster %s would not take %s: %s", c.access.Context, ident.Of(objs[i]), apierror.Reason(status)).
 				WithHint("%s", wayOut(status.Error()))
 		}

@@ -64,6 +64,8 @@ func judge(err error) (fault.Code, string) {
 		return fault.Unavailable, "see whether what answers for it runs and can be reached from the API server of CLUSTER"
 	case strings.Contains(err.Error(), "database space exceeded"):
 		return fault.Unavailable, "the disk that CLUSTER keeps its objects on is full: make room there (etcdctl compact, defrag, alarm disarm) or give it more"
+	case Unreadable(err):
+		return fault.Failed, "put the manifest right: the API server cannot read a value in it"
 	case transientStatus(err):
 		return fault.Unavailable, "the API server of CLUSTER did not do it now; try again"
 	case meta.IsNoMatchError(err) || isMissingKind(err):
@@ -105,6 +107,12 @@ func Unreachable(err error) bool { return err != nil && IsNetwork(err) && !answe
 // is about some objects then, and no matter of the API server's.
 func ByWebhook(err error) bool {
 	return err != nil && (strings.Contains(err.Error(), "failed calling webhook") || strings.Contains(err.Error(), "conversion webhook for"))
+}
+
+// Unreadable reports whether the API server could not read a value of an object. To an apply it answers with 500 then, as if that were its
+// own fault, and never takes the object.
+func Unreadable(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "unable to convert unstructured object")
 }
 
 // NotServed reports whether an error came about because the API server does not serve a kind.

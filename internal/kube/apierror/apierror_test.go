@@ -70,6 +70,15 @@ func TestFault(t *testing.T) {
 			err:    dial(refused),
 			want:   translated{fault.Unavailable, `Get "https://10.0.0.1/api": dial tcp: connect: connection refused`, hintReach, true},
 		},
+		"a value that cannot be read": {
+			reason: "it is no fault of the server, whatever its status says",
+			err: apierrors.NewInternalError(errors.New(
+				"failed to convert new object to proper version: unable to convert unstructured object to apps/v1, Kind=Deployment: quantities must match")),
+			want: translated{
+				fault.Failed, "Internal error occurred: failed to convert new object to proper version: unable to convert unstructured object to apps/v1, Kind=Deployment: quantities must match",
+				"put the manifest right: the API server cannot read a value in it", false,
+			},
+		},
 		"cut off": {
 			reason: "an answer without an end is none",
 			err:    io.ErrUnexpectedEOF, want: translated{fault.Unavailable, "unexpected EOF", hintReach, true},

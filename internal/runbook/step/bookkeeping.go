@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -144,7 +145,10 @@ func (t *Toolbox) Note(ctx context.Context, r Remark) error {
 // Finish records how the run ended.
 func (t *Toolbox) Finish(ctx context.Context, end End) error {
 	text := string(end.State)
-	if end.Reason != "" {
+	switch {
+	case strings.HasPrefix(end.Reason, text):
+		text = end.Reason
+	case end.Reason != "":
 		text += ": " + end.Reason
 	}
 	if err := t.record(ctx, ID{Run: end.Run}, record.Event{Kind: record.Note, Key: EndKey, Message: text}); err != nil {

@@ -250,7 +250,7 @@ func (t *Toolbox) preview(ctx context.Context, id ID) (string, error) {
 	if err != nil || address == "" {
 		return fmt.Sprintf("look at it with kubectl -n %s port-forward service/%s", p.Deploy.Unit.Namespace, b.Parts.PreviewName()), nil //nolint:nilerr // as above
 	}
-	return "look at it at " + address, nil
+	return "look at it at http://" + address, nil
 }
 
 // previewAddress is where the next version answers from outside of the cluster; empty where the service does not.

@@ -37,6 +37,7 @@ func benches(objects int) []bench {
 		{"version", "the time that crossfade version takes", version},
 		{"size", "the size of the program", size},
 		{"demo", "the main job: failed requests, latency while shifting, time not spent in steps (about 4 minutes)", mainJob},
+		{"deploys", "50 services deployed at once, against kubectl (about 8 minutes)", deploys(50)},
 		{"objects", fmt.Sprintf("copying and following %d objects (about 15 minutes for 10000)", objects), each(copying(objects), rival(objects))},
 		{"objects-100k", "the memory of copying 100000 objects (about 10 minutes)", growing(100_000)},
 		{"build", "building everything from empty caches (about 20 minutes on two cores)", coldBuild},
