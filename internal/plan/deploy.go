@@ -96,6 +96,9 @@ func MakeDeploy(cfg *spec.Config, environment, service string, w Wanted, seen Ob
 		},
 		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(service, s.Spec.Strategy), Restart: w.Restart, Back: w.Back,
 	}
+	if b := d.Strategy.BlueGreen; w.Back && b != nil && b.Front != nil && b.Front.HTTPRoute != nil {
+		b.Front = &spec.Front{HTTPRoute: &spec.HTTPRoute{Steps: []int{100}}} // the way back is not taken step by step
+	}
 	if stages := cfg.Platform.Spec.Stages; s.Spec.Image != "" && (len(stages) == 0 || stages[len(stages)-1] == environment) {
 		d.GoodTag = cmp.Or(cfg.Platform.Spec.GoodTag, goodTag)
 	}

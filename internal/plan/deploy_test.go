@@ -50,6 +50,13 @@ func TestMakeDeploy(t *testing.T) {
 			spec.Strategy{OnFailure: "leave", BlueGreen: &spec.BlueGreen{Drain: 1, Front: &spec.Front{Nginx: &spec.NginxFront{NodePort: 30080, Upstream: "web"}}}},
 			"",
 		},
+		"Front": {
+			"users from outside are led at once unless steps are written", func(c *spec.Config) {
+				c.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{Drain: 1, Front: &spec.Front{HTTPRoute: &spec.HTTPRoute{Interval: 5}}}
+			}, spec.Strategy{OnFailure: "leave", BlueGreen: &spec.BlueGreen{
+				Drain: 1, Front: &spec.Front{HTTPRoute: &spec.HTTPRoute{Steps: []int{100}, Interval: 5}},
+			}}, "",
+		},
 		"Written": {
 			"what is written holds", func(c *spec.Config) {
 				c.Services[0].Spec.Strategy = spec.Strategy{OnFailure: "remove", BlueGreen: &spec.BlueGreen{Approve: true, Drain: 1, Keep: 2}}
@@ -176,5 +183,26 @@ func TestNginxNodes(t *testing.T) {
 	_, err = Make(cfg, "production", rendered(), live())
 	if fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), "nginx leads users to web") || fault.HintOf(err) == "" {
 		t.Errorf("a roll-over would leave the users of nginx behind: %v (hint %q)", err, fault.HintOf(err))
+	}
+}
+
+// TestRollbackAtOnce: the steps of a front are for versions that nobody knows yet.
+func TestRollbackAtOnce(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		cfg, w := shop(), wanted()
+		written := &spec.HTTPRoute{Steps: []int{10, 100}, Interval: 5}
+		cfg.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{Front: &spec.Front{HTTPRoute: written}}
+		w.Back = back
+		p, err := MakeDeploy(cfg, "production", "web", w, live())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := written
+		if back {
+			want = &spec.HTTPRoute{Steps: []int{100}}
+		}
+		if diff := cmp.Diff(want, p.Deploy.Strategy.BlueGreen.Front.HTTPRoute); diff != "" || len(written.Steps) != 2 {
+			t.Errorf("back %v: the front (-want +got), of which %v is written:\n%s", back, written, diff)
+		}
 	}
 }

@@ -142,6 +142,11 @@ func (r *run) switchVersionBack(ctx workflow.Context, cause error) error {
 	if faultOf(cause).Code == fault.Refused {
 		r.outcome = record.SwitchedBack
 	}
+	if strategy := r.plan.Deploy.Strategy.BlueGreen; strategy.Front != nil && r.removes() {
+		if err := r.rest(ctx, "drain", "what leads the users from outside may take its time", strategy.Drain); err != nil {
+			return errors.Join(cause, err)
+		}
+	}
 	return r.dismiss(ctx, cause)
 }
 

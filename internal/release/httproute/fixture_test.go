@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -241,10 +243,20 @@ func (l *lab) users(t *testing.T, ns string) (stop func()) {
 
 // reached counts who answers requests.
 func (l *lab) reached(ns, path string, requests int) map[string]int {
+	var lock sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(16)
 	counts := map[string]int{}
 	for range requests {
-		counts[l.ask(ns, path)]++
+		group.Go(func() error {
+			answer := l.ask(ns, path)
+			lock.Lock()
+			defer lock.Unlock()
+			counts[answer]++
+			return nil
+		})
 	}
+	_ = group.Wait() // what failed is counted
 	return counts
 }
 

@@ -4,8 +4,10 @@
 package httproute
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
@@ -30,6 +33,7 @@ type Front struct {
 	Cluster  *kube.Cluster
 	Progress cluster.Progress // told what happens, for people
 	Within   time.Duration    // how long endpoints and controllers may take to follow; 30 s when zero
+	Standby  bool             // what acts on the world outside is withheld until it is the cluster's turn
 	routes   Routes
 	parts    colour.Parts
 }
@@ -70,12 +74,43 @@ func (f *Front) Prepare(ctx context.Context, c colour.Colour) error {
 	if err := f.provide(ctx, c, live); err != nil {
 		return err
 	}
+	var before []*unstructured.Unstructured
 	for _, route := range f.routes.objs {
-		if err := f.change(ctx, route, func(found *unstructured.Unstructured) error { return f.prepare(ctx, route, found, c, live) }); err != nil {
+		if err := f.change(ctx, route, func(found *unstructured.Unstructured) error {
+			before = append(before, found)
+			return f.prepare(ctx, route, found, c, live)
+		}); err != nil {
 			return err
 		}
 	}
-	return f.awaitAccepted(ctx)
+	if err := f.awaitAccepted(ctx); err != nil {
+		return errors.Join(err, f.restore(ctx, before))
+	}
+	return nil
+}
+
+// restore has routes lead users as they did before, where what the manifests ask for is not accepted.
+func (f *Front) restore(ctx context.Context, before []*unstructured.Unstructured) error {
+	for _, route := range before {
+		if route == nil {
+			continue
+		}
+		if err := f.change(ctx, route, func(found *unstructured.Unstructured) error {
+			if found == nil {
+				return nil
+			}
+			spec := maps.Clone(field.Map(route, "spec"))
+			for key := range field.Map(found, "spec") {
+				if _, had := spec[key]; !had {
+					spec[key] = nil
+				}
+			}
+			return f.patch(ctx, found, route.GetAnnotations()[SharesAnnotation], spec)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *Front) prepare(ctx context.Context, route, found *unstructured.Unstructured, c, live colour.Colour) error {
@@ -100,7 +135,18 @@ func (f *Front) prepare(ctx context.Context, route, found *unstructured.Unstruct
 	}
 	rendered := f.routes.render(route, s)
 	rendered.SetResourceVersion(found.GetResourceVersion())
-	_, err = f.Cluster.Apply(ctx, []*unstructured.Unstructured{rendered}, f.Progress)
+	return f.apply(ctx, rendered)
+}
+
+// apply applies objects.
+func (f *Front) apply(ctx context.Context, objs ...*unstructured.Unstructured) error {
+	if f.Standby {
+		var err error
+		if objs, err = withhold.Standby(ctx, f.Cluster, objs); err != nil {
+			return err
+		}
+	}
+	_, err := f.Cluster.Apply(ctx, objs, f.Progress)
 	return err
 }
 
@@ -121,8 +167,7 @@ func (f *Front) Lead(ctx context.Context, c, before colour.Colour, share int) er
 func (f *Front) share(ctx context.Context, route, found *unstructured.Unstructured, s shares) error {
 	rendered := f.routes.render(route, s)
 	if found == nil {
-		_, err := f.Cluster.Apply(ctx, []*unstructured.Unstructured{rendered}, f.Progress)
-		return err
+		return f.apply(ctx, rendered)
 	}
 	was, err := f.routes.shared(found)
 	if err != nil {
@@ -130,8 +175,7 @@ func (f *Front) share(ctx context.Context, route, found *unstructured.Unstructur
 	}
 	if was == nil && found.GetAnnotations()[SharesAnnotation] == "" { // it led nowhere when it was prepared
 		rendered.SetResourceVersion(found.GetResourceVersion())
-		_, err := f.Cluster.Apply(ctx, []*unstructured.Unstructured{rendered}, f.Progress)
-		return err
+		return f.apply(ctx, rendered)
 	}
 	if was == nil || !field.Within(field.List(f.routes.render(route, was), "spec", "rules"), field.List(found, "spec", "rules")) {
 		return f.routes.changed(found, found.GetAnnotations()[SharesAnnotation])
@@ -139,7 +183,7 @@ func (f *Front) share(ctx context.Context, route, found *unstructured.Unstructur
 	if maps.Equal(was, s) {
 		return nil
 	}
-	return f.patch(ctx, found, s, field.List(rendered, "spec", "rules"))
+	return f.patch(ctx, found, s.String(), map[string]any{"rules": field.List(rendered, "spec", "rules")})
 }
 
 // Remove takes the version of a colour out of the routes. It returns when every controller that reports has seen that. Its Kubernetes Services
@@ -182,18 +226,17 @@ func (f *Front) remove(ctx context.Context, found *unstructured.Unstructured, c 
 			return of == c
 		})
 	}
-	return f.patch(ctx, found, s, field.List(left, "spec", "rules"))
+	return f.patch(ctx, found, s.String(), map[string]any{"rules": field.List(left, "spec", "rules")})
 }
 
-// patch writes the rules of a route and how they share the users out, unless the route has changed since it was read.
-func (f *Front) patch(ctx context.Context, found *unstructured.Unstructured, s shares, rules []any) error {
-	written, err := json.Marshal(s)
-	if err != nil {
-		return err
+// patch writes fields of a route, and how they share the users out, unless the route has changed since it was read.
+func (f *Front) patch(ctx context.Context, found *unstructured.Unstructured, written string, spec any) error {
+	annotations := map[string]any{SharesAnnotation: written}
+	if written == "" {
+		annotations[SharesAnnotation] = nil
 	}
 	raw, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": found.GetResourceVersion(), "annotations": map[string]any{SharesAnnotation: string(written)}},
-		"spec":     map[string]any{"rules": rules},
+		"metadata": map[string]any{"resourceVersion": found.GetResourceVersion(), "annotations": annotations}, "spec": spec,
 	})
 	if err != nil {
 		return err
@@ -201,7 +244,7 @@ func (f *Front) patch(ctx context.Context, found *unstructured.Unstructured, s s
 	if _, err := f.Cluster.Patch(ctx, found, raw); err != nil {
 		return err
 	}
-	f.Progress("%s shares its users out as %s", ident.Of(found), written)
+	f.Progress("%s shares its users out: %s", ident.Of(found), cmp.Or(written, "as before"))
 	return nil
 }
 

@@ -15,7 +15,7 @@ func TestFront(t *testing.T) {
 	l := newLab(t)
 	t.Run("cases", func(t *testing.T) {
 		for name, run := range map[string]func(*testing.T, *lab, string){
-			"life": testLife,
+			"life": testLife, "first": testFirst, "changed": testChanged, "unaccepted": testUnaccepted, "refuses": testRefuses, "killed": testKilled,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -76,10 +76,15 @@ func (l *lab) leads(t *testing.T, ns string, want [][]string) {
 // shared wants the users to be shared out, within two percent of them.
 func (l *lab) shared(t *testing.T, ns string, share int) {
 	t.Helper()
-	await(t, "users are led to the next version", func() bool { return l.reached(ns, "/", 50)["v2"] > 0 })
-	const requests = 10_000
+	await(t, "Traefik has taken over the weights that it has accepted", func() bool {
+		return math.Abs(float64(l.reached(ns, "/", 200)["v2"])/2-float64(share)) < 3
+	})
+	requests := 2000
+	if share == 10 {
+		requests = 10_000
+	}
 	got := l.reached(ns, "/", requests)
-	if off := math.Abs(float64(got["v2"])/requests*100 - float64(share)); off > 2 || got["v1"]+got["v2"] != requests {
+	if off := math.Abs(float64(got["v2"])/float64(requests)*100 - float64(share)); off > 2 || got["v1"]+got["v2"] != requests {
 		t.Errorf("of %d users %v reach the versions, want %d %% on v2", requests, got, share)
 	}
 	mixed := l.reached(ns, "/mixed", 1000)

@@ -144,6 +144,15 @@ func (r Routes) fit(p colour.Parts) error {
 	return nil
 }
 
+// Trial is objects that a cluster takes when it would take those of the next version.
+func (r Routes) Trial() []*unstructured.Unstructured {
+	var trial []*unstructured.Unstructured
+	for _, route := range r.objs {
+		trial = append(trial, r.render(route, shares{colour.Blue: 100, colour.Green: 0}))
+	}
+	return trial
+}
+
 // Names names what the service may have in a cluster, in any colour, for its routes.
 func (r Routes) Names() []string {
 	var all []string

@@ -46,7 +46,7 @@ func (f *Front) provide(ctx context.Context, c, live colour.Colour) error {
 			made = append(made, f.own(bare(shared), live)) // as that version has it, not as the manifests of this one
 		}
 	}
-	if _, err := f.Cluster.Apply(ctx, made, f.Progress); err != nil {
+	if err := f.apply(ctx, made...); err != nil {
 		return err
 	}
 	return f.await(ctx, "leading the users of "+f.routes.service, func(ctx context.Context) (string, error) {

@@ -21,6 +21,12 @@ const SharesAnnotation = "crossfade.dev/shares"
 // shares are what part of the users each colour has, in percent.
 type shares map[colour.Colour]int64
 
+// String is the shares as they are written on a route.
+func (s shares) String() string {
+	raw, _ := json.Marshal(map[colour.Colour]int64(s)) // it is of texts and numbers
+	return string(raw)
+}
+
 // between is a share for one version, and the rest for the one before, if there is one.
 func between(c, before colour.Colour, share int) shares {
 	if before == colour.None || before == c {
@@ -40,12 +46,11 @@ func (r Routes) render(route *unstructured.Unstructured, s shares) *unstructured
 			rule["backendRefs"] = r.spread(route, refs, s)
 		}
 	}
-	raw, _ := json.Marshal(s) // of texts and numbers
 	annotations := rendered.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[SharesAnnotation] = string(raw)
+	annotations[SharesAnnotation] = s.String()
 	rendered.SetAnnotations(annotations)
 	return rendered
 }

@@ -90,8 +90,16 @@ func choose(service *unstructured.Unstructured, port string) (map[string]any, er
 // Led are the colours that the nginx of any node leads to.
 func (f *Front) Led(ctx context.Context) ([]colour.Colour, error) { return f.Nginx.Led(ctx) }
 
-// Check refuses a NodePort that another Kubernetes Service has, names that others have, and nodes that could not be switched now.
+// Check refuses what Free does, and nodes that could not be switched now.
 func (f *Front) Check(ctx context.Context) error {
+	if err := f.Free(ctx); err != nil {
+		return err
+	}
+	return f.Nginx.Check(ctx)
+}
+
+// Free refuses a NodePort or a name that another Kubernetes Service has.
+func (f *Front) Free(ctx context.Context) error {
 	mine := map[string]string{}
 	for _, own := range f.pair {
 		found, err := f.Cluster.Get(ctx, own)
@@ -114,7 +122,7 @@ func (f *Front) Check(ctx context.Context) error {
 			}
 		}
 	}
-	return f.Nginx.Check(ctx)
+	return nil
 }
 
 var services = schema.GroupVersionResource{Version: "v1", Resource: "services"}

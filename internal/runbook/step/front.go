@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -23,12 +24,14 @@ import (
 // painted is the objects of a service that is deployed in colours, with those of its front.
 type painted struct {
 	parts  colour.Parts
+	front  *spec.Front // nil when there is none
 	routes httproute.Routes
 	pair   []*unstructured.Unstructured // the Kubernetes Services with a NodePort for each colour
 }
 
 // split parts the objects of a service that is deployed in colours.
 func split(service string, front *spec.Front, objs []*unstructured.Unstructured) (p painted, err error) {
+	p.front = front
 	p.parts, err = colour.Split(service, objs)
 	switch {
 	case err != nil || front == nil:
@@ -52,15 +55,27 @@ func (p painted) names() ([]string, error) {
 // trial is objects that the API server takes when it would take those of the next version.
 func (p painted) trial() ([]*unstructured.Unstructured, error) {
 	objs, err := p.parts.Trial()
-	return append(objs, p.pair...), err
+	return slices.Concat(objs, p.pair, p.routes.Trial()), err
+}
+
+// fits refuses what the cluster has in the way of the front.
+func (p painted) fits(ctx context.Context, service string, c *kube.Cluster) error {
+	switch {
+	case p.front == nil:
+		return nil
+	case p.front.HTTPRoute != nil:
+		return httproute.New(p.routes, p.parts, c, nil).Check(ctx)
+	default:
+		return nodeport.New(service, p.pair, c, nil, nil).Free(ctx)
+	}
 }
 
 // front is what leads the users of a service who come in from outside; nil when nothing does but its Kubernetes Services.
 func (j *job) front(ctx context.Context, u plan.Unit, p painted, c *kube.Cluster) (release.Front, error) {
 	switch {
-	case u.Front == nil:
+	case p.front == nil:
 		return nil, nil
-	case u.Front.HTTPRoute != nil:
+	case p.front.HTTPRoute != nil:
 		return httproute.New(p.routes, p.parts, c, j.say), nil
 	}
 	by, err := j.nginx(ctx, u)

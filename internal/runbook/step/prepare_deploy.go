@@ -142,10 +142,11 @@ func (t *Toolbox) planDeploy(
 	ctx context.Context, cfg *spec.Config, environment string, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted, seen plan.Observed,
 ) (*plan.Plan, error) {
 	service := s.Metadata.Name
+	var p painted
 	trial := objs
 	if s.Spec.Strategy.BlueGreen != nil {
-		p, err := split(service, s.Spec.Strategy.BlueGreen.Front, objs)
-		if err != nil {
+		var err error
+		if p, err = split(service, s.Spec.Strategy.BlueGreen.Front, objs); err != nil {
 			return nil, err
 		}
 		if trial, err = p.trial(); err != nil {
@@ -156,7 +157,14 @@ func (t *Toolbox) planDeploy(
 	if err != nil {
 		return nil, err
 	}
-	if err := t.try(ctx, env, seen.Live, trial); err != nil {
+	c, err := t.live(ctx, env, seen.Live)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.fits(ctx, service, c); err != nil {
+		return nil, err
+	}
+	if err := c.Try(ctx, trial); err != nil {
 		return nil, fault.New(fault.CodeOf(err), "cannot deploy %s: %w", service, err)
 	}
 	if w.Rendered, err = t.keep(ctx, objs); err != nil {
@@ -165,19 +173,15 @@ func (t *Toolbox) planDeploy(
 	return plan.MakeDeploy(cfg, environment, service, w, seen)
 }
 
-// try asks the cluster of a generation whether it would take objects.
-func (t *Toolbox) try(ctx context.Context, env *spec.Environment, generation string, objs []*unstructured.Unstructured) error {
+// live is the cluster of the generation that serves the users of an environment.
+func (t *Toolbox) live(ctx context.Context, env *spec.Environment, generation string) (*kube.Cluster, error) {
 	provider, err := t.provider(env.Spec.Cluster, env.Metadata.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	status, err := provider.Observe(ctx, generation)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c, err := kube.Connect(status.Access)
-	if err != nil {
-		return err
-	}
-	return c.Try(ctx, objs)
+	return kube.Connect(status.Access)
 }

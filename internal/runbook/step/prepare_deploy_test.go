@@ -66,6 +66,7 @@ func TestPast(t *testing.T) {
 		"Rolled":   {started: []string{"roll"}, want: true},
 		"Unrolled": {started: []string{"roll", "roll-back"}, done: []string{"roll-back"}},
 		"Led":      {started: []string{"stage", "switch", "switch-back"}, want: true},
+		"Shared":   {started: []string{"stage", "share/10"}, want: true},
 		"LedBack":  {started: []string{"stage", "switch", "switch-back"}, done: []string{"switch-back"}},
 		"Good":     {started: []string{"roll", "good"}, good: true},
 	} {
