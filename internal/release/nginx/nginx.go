@@ -106,7 +106,11 @@ func (u *Upstream) fit(ctx context.Context, seen []sight, reached []colour.Colou
 		if err := u.reach(ctx, u.Nodes[i], reached); err != nil {
 			return err
 		}
-		if !seen[i].state.runs() {
+		now, err := observe(ctx, u.Nodes[i])
+		if err != nil {
+			return err
+		}
+		if !now.runs() {
 			return fault.New(fault.Failed, "nginx does not run: %s names no master process", u.Nodes[i].PIDFile).
 				WithHint("start nginx on %s, or name the file with its process id", u.Nodes[i].Host.Name())
 		}

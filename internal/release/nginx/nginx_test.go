@@ -356,6 +356,32 @@ func TestStopped(t *testing.T) {
 	}
 }
 
+// TestSideBySide switches two services on the same nodes at the same time.
+func TestSideBySide(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 2)
+	other := *l.Upstream
+	other.Service, other.Name = "orders", "orders"
+	var both sync.WaitGroup
+	for _, u := range []*nginx.Upstream{l.Upstream, &other} {
+		both.Go(func() {
+			for i := range 4 {
+				c := []colour.Colour{colour.Green, colour.Blue}[i%2]
+				if err := u.Lead(t.Context(), nginx.Toward(c, colour.None, 100)); err != nil {
+					t.Error(err)
+				}
+				if led, err := u.Led(t.Context()); err != nil || names(led) != string(c) {
+					t.Errorf("users of %s are led to %v, want %s: %v", u.Service, led, c, err)
+				}
+				if got := asks(t, l.nginx[0], "/"); u == l.Upstream && got != string(c) {
+					t.Errorf("users of %s get %s, want %s", u.Service, got, c)
+				}
+			}
+		})
+	}
+	both.Wait()
+}
+
 // TestDraining counts what goes on with a connection from before.
 func TestDraining(t *testing.T) {
 	t.Parallel()
@@ -447,7 +473,7 @@ func TestTogether(t *testing.T) {
 			lock.Lock()
 			now++
 			if most = max(most, now); now == 20 {
-				once.Do(func() { close(full) })
+				once.Do(func() { time.AfterFunc(200*time.Millisecond, func() { close(full) }) }) // another one would have come by then
 			}
 			lock.Unlock()
 			select {
