@@ -151,6 +151,15 @@ func TestDeploy(t *testing.T) {
 		w.must("restart", "orders", environment)
 		w.serves(t, "orders", "v3")
 	})
+	t.Run("Several", func(t *testing.T) {
+		w.must("deploy", "web@v4", "orders@v2", environment)
+		w.serves(t, "web", "v4")
+		if o := w.run("deploy", "web@v2", "orders@broken", environment); o.status != 1 || !strings.Contains(o.stderr, "1 of 2 deployments failed: orders: ") {
+			t.Errorf("one that fails: exit %d, want 1:\n%s", o.status, o.stderr)
+		}
+		w.serves(t, "web", "v2") // which the other one does not keep from it
+		w.must("deploy", "orders@v3", environment)
+	})
 	t.Run("Queued", func(t *testing.T) { w.deployQueued(t) })
 	t.Run("RollOver", func(t *testing.T) {
 		ended := make(chan finished, 1)

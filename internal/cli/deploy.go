@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/crossfade-dev/crossfade/internal/cli/view"
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -18,24 +20,33 @@ import (
 
 func (a *app) deploy() *cobra.Command {
 	return &cobra.Command{
-		Use:   "deploy SERVICE@VERSION ENV",
+		Use:   "deploy SERVICE@VERSION... ENV",
 		Short: "Bring a service to a version in the live generation",
 		Long: "Deploys a version, a tag or a digest of the service's image, as the strategy of the\n" +
 			"service says: rolling, or blueGreen, which proves it beside the live version before\n" +
 			"the users are led to it. A tag is resolved to its digest once, and that is what runs.\n" +
 			"While a roll-over of the environment has not moved its users, the deployment waits.\n" +
 			"So it does for another deployment of the service; of those that wait the newest goes\n" +
-			"on, and the others end with exit status 4.",
-		Example: "  crossfade deploy web@v1.4.2 production",
-		Args:    cobra.ExactArgs(2),
+			"on, and the others end with exit status 4. Several services are deployed side by side,\n" +
+			"each by itself; when one fails, the others go on.",
+		Example: "  crossfade deploy web@v1.4.2 production\n  crossfade deploy web@v1.4.2 orders@v7 production",
+		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			service, version, ok := strings.Cut(args[0], "@")
-			if !ok || service == "" || version == "" {
-				return fault.New(fault.Invalid, "%q names no version", args[0]).WithHint("write SERVICE@VERSION, as in web@v1.4.2 or web@sha256:...")
+			environment := args[len(args)-1]
+			var all []request
+			for _, arg := range args[:len(args)-1] {
+				service, version, ok := strings.Cut(arg, "@")
+				if !ok || service == "" || version == "" {
+					return fault.New(fault.Invalid, "%q names no version", arg).WithHint("write SERVICE@VERSION, as in web@v1.4.2 or web@sha256:...")
+				}
+				if slices.ContainsFunc(all, func(r request) bool { return r.at.Service == service }) {
+					return fault.New(fault.Invalid, "%s is named twice", service).WithHint("one version of it can be live")
+				}
+				all = append(all, request{runbook.Place{Environment: environment, Service: service}, func(ctx context.Context, s *session, cfg *spec.Config) (*plan.Plan, error) {
+					return s.tools.PrepareDeploy(ctx, cfg, environment, service, version)
+				}})
 			}
-			return a.release(cmd.Context(), runbook.Place{Environment: args[1], Service: service}, func(ctx context.Context, s *session, cfg *spec.Config) (*plan.Plan, error) {
-				return s.tools.PrepareDeploy(ctx, cfg, args[1], service, version)
-			})
+			return a.release(cmd.Context(), all...)
 		},
 	}
 }
@@ -70,38 +81,120 @@ func (a *app) restart() *cobra.Command {
 
 func (a *app) again(ctx context.Context, args []string, version string, restart bool) error {
 	at := runbook.Place{Environment: args[1], Service: args[0]}
-	return a.release(ctx, at, func(ctx context.Context, s *session, cfg *spec.Config) (*plan.Plan, error) {
+	return a.release(ctx, request{at, func(ctx context.Context, s *session, cfg *spec.Config) (*plan.Plan, error) {
 		return s.tools.PrepareAgain(ctx, cfg, at.Environment, at.Service, version, restart)
-	})
+	}})
 }
 
-// release plans a deployment and carries it out, or goes on with the one that is under way.
-func (a *app) release(ctx context.Context, at runbook.Place, prepare func(context.Context, *session, *spec.Config) (*plan.Plan, error)) error {
+// request is a deployment that was asked for.
+type request struct {
+	at      runbook.Place
+	prepare func(context.Context, *session, *spec.Config) (*plan.Plan, error)
+}
+
+// begun is a deployment that is under way.
+type begun struct {
+	at  runbook.Place
+	id  string // of the run
+	end waiter
+}
+
+// release plans deployments and carries them out, or goes on with those that are under way. Nothing is begun unless all of them can be planned.
+func (a *app) release(ctx context.Context, all ...request) error {
 	cfg, err := spec.Load(a.config)
 	if err != nil {
 		return err
 	}
-	if _, _, err := plan.Deployable(cfg, at.Environment, at.Service); err != nil {
-		return err
+	for _, w := range all {
+		if _, _, err := plan.Deployable(cfg, w.at.Environment, w.at.Service); err != nil {
+			return err
+		}
 	}
 	s, err := a.records(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	p, err := prepare(ctx, s, cfg)
+	plans, err := together(ctx, all, func(ctx context.Context, r request) (*plan.Plan, error) { return r.prepare(ctx, s, cfg) })
 	if err != nil {
 		return err
 	}
 	if err := a.connect(ctx, s); err != nil {
 		return err
 	}
-	id, ended, err := a.begin(ctx, s, at, p)
-	if err != nil {
-		return err
+	var runs []begun
+	for i, w := range all {
+		id, end, err := a.begin(ctx, s, w.at, plans[i])
+		if err != nil {
+			return err
+		}
+		runs = append(runs, begun{w.at, id, end})
 	}
 	s.work()
-	return a.show(ctx, s, at, id, ended)
+	if len(runs) == 1 {
+		return a.show(ctx, s, runs[0].at, runs[0].id, runs[0].end)
+	}
+	return a.showAll(ctx, s, runs)
+}
+
+// together does something for each of a list, some at a time, and returns the first error in order.
+func together[T, R any](ctx context.Context, list []T, do func(context.Context, T) (R, error)) ([]R, error) {
+	results, failed := make([]R, len(list)), make([]error, len(list))
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i, item := range list {
+		group.Go(func() error {
+			results[i], failed[i] = do(ctx, item)
+			return nil
+		})
+	}
+	_ = group.Wait() // what failed is in failed, so that the first in order is told
+	for _, err := range failed {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+// showAll shows deployments until all of them have ended, and says which have failed. The exit status is that of the first of them.
+func (a *app) showAll(ctx context.Context, s *session, runs []begun) error {
+	names, ids := map[string]string{}, []string{}
+	for _, r := range runs {
+		if err := s.control.Recorded(ctx, r.id); err != nil {
+			return a.detached(ctx, r.at, err)
+		}
+		names[r.id], ids = r.at.Service, append(ids, r.id)
+	}
+	ends := make([]error, len(runs))
+	var group errgroup.Group
+	for i, r := range runs {
+		group.Go(func() error {
+			ends[i] = r.end(ctx)
+			return nil
+		})
+	}
+	shown := a.output.Runs(names)
+	defer shown.Close()
+	err := s.records.FollowAll(ctx, ids, 0, func(e record.Event) error {
+		shown.Event(e)
+		return nil
+	})
+	if err != nil {
+		return a.detached(ctx, runs[0].at, err)
+	}
+	_ = group.Wait() // how each ended is in ends
+	var failed []string
+	var first error
+	for i, err := range ends {
+		if err != nil {
+			failed, first = append(failed, runs[i].at.Service+": "+err.Error()), cmp.Or(first, err)
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return fault.New(fault.CodeOf(first), "%d of %d deployments failed: %s", len(failed), len(runs), strings.Join(failed, "; ")).WithHint("%s", fault.HintOf(first))
 }
 
 // begin starts a deployment, or finds the same one under way or waiting; another one that is under way it waits for. It returns the id of the run,

@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"time"
 )
@@ -37,11 +38,25 @@ const followInterval = 50 * time.Millisecond
 // Follow calls the function for every event of a run after the given Seq, in order: those there are, and those to come. It
 // returns nil when the run has ended and all its events were told, and the function's error as it is when there is one.
 func (s *Store) Follow(ctx context.Context, run string, after int64, tell func(Event) error) error {
+	return s.FollowAll(ctx, []string{run}, after, tell)
+}
+
+// FollowAll is Follow for several runs at once: it returns nil when all of them have ended.
+func (s *Store) FollowAll(ctx context.Context, runs []string, after int64, tell func(Event) error) error {
+	for _, run := range runs {
+		if _, err := s.Run(ctx, run); err != nil {
+			return err
+		}
+	}
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return s.fail("read", err)
 	}
 	defer conn.Close()
+	names, err := json.Marshal(runs)
+	if err != nil {
+		return err
+	}
 	tick := time.NewTicker(followInterval)
 	defer tick.Stop()
 	for seen := int64(-1); ; {
@@ -52,7 +67,7 @@ func (s *Store) Follow(ctx context.Context, run string, after int64, tell func(E
 		if now != seen {
 			seen = now
 			var ended bool
-			if after, ended, err = s.catchUp(ctx, run, after, tell); ended || err != nil {
+			if after, ended, err = s.catchUp(ctx, string(names), after, tell); ended || err != nil {
 				return err
 			}
 		}
@@ -64,13 +79,15 @@ func (s *Store) Follow(ctx context.Context, run string, after int64, tell func(E
 	}
 }
 
-// catchUp tells the events after the given Seq and returns the last one's, and whether the run had ended before them.
-func (s *Store) catchUp(ctx context.Context, run string, after int64, tell func(Event) error) (int64, bool, error) {
-	r, err := s.Run(ctx, run)
+// catchUp tells the events of runs, a list in JSON, after the given Seq and returns the last one's, and whether all the runs had ended before
+// them.
+func (s *Store) catchUp(ctx context.Context, runs string, after int64, tell func(Event) error) (int64, bool, error) {
+	var open int
+	err := s.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM runs WHERE ended = 0 AND id IN (SELECT value FROM json_each(?))", runs).Scan(&open)
 	if err != nil {
-		return after, false, err
+		return after, false, s.fail("read", err)
 	}
-	events, err := s.Events(ctx, run, after)
+	events, err := many(ctx, s, scanEvent, "SELECT "+eventColumns+" FROM events WHERE run IN (SELECT value FROM json_each(?)) AND seq > ? ORDER BY seq", runs, after)
 	if err != nil {
 		return after, false, err
 	}
@@ -80,7 +97,7 @@ func (s *Store) catchUp(ctx context.Context, run string, after int64, tell func(
 		}
 		after = e.Seq
 	}
-	return after, r.Ended != nil, nil
+	return after, open == 0, nil
 }
 
 func scanEvent(row scanner) (Event, error) {

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/record"
@@ -42,15 +43,18 @@ func (v *story) Event(e record.Event) {
 	for _, line := range detailLines(e) {
 		v.below("| " + line)
 	}
-	if e.Step == stepApprove && e.Kind == record.StepStarted {
+	if hint := hint(e); hint != "" {
+		v.below("hint: " + hint)
+	}
+	if stepOf(e.Step) == stepApprove && e.Kind == record.StepStarted {
 		for _, choice := range choices(e.Run) {
 			v.below(choice)
 		}
 	}
-	if hint := hint(e); hint != "" {
-		v.below("hint: " + hint)
-	}
 }
+
+// stepOf is a step without the name of its run, which is before it where several are told of.
+func stepOf(step string) string { return step[strings.LastIndex(step, "/")+1:] }
 
 // below writes a line that belongs to the one before it.
 func (v *story) below(text string) { fmt.Fprintf(v.out, "%8s  %-22s   %s\n", "", "", text) }

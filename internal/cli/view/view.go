@@ -52,6 +52,15 @@ func (o *Output) Run() View {
 	return v
 }
 
+// Runs is how a command that waits for several runs shows them, whose names are given by their ids: a line for each step that has ended, and what a
+// person must know or do.
+func (o *Output) Runs(names map[string]string) View {
+	if o.Format != AsTable {
+		return &stream{o}
+	}
+	return newSeveral(o.Talk, o.Terminal(o.Talk), names)
+}
+
 // Story is how a run is told by its events, a line each.
 func (o *Output) Story() View {
 	if o.Format != AsTable {

@@ -28,13 +28,14 @@ type fleet struct {
 const fleetPlatform = `apiVersion: crossfade.dev/v1alpha1
 kind: Platform
 metadata: {name: fleet}
+spec: {}
 ---
 apiVersion: crossfade.dev/v1alpha1
 kind: Environment
 metadata: {name: production}
 spec:
   cluster: {provider: local}
-  prime: [{name: namespace, files: [./namespace.yaml]}]
+  prime: [{name: namespace, files: [./manifests/namespace.yaml]}]
   services: [%s]
 `
 
@@ -42,7 +43,7 @@ const fleetService = `---
 apiVersion: crossfade.dev/v1alpha1
 kind: Service
 metadata: {name: %[1]s}
-spec: {namespace: fleet, image: registry.crossfade.local/shop/shop, files: [./%[1]s.yaml], timeout: 10m}
+spec: {namespace: fleet, image: registry.crossfade.local/shop/shop, files: [./manifests/%[1]s.yaml], timeout: 10m}
 `
 
 const fleetObjects = `apiVersion: apps/v1
@@ -107,7 +108,7 @@ func newFleet(ctx context.Context, count int) (*fleet, error) {
 		return nil, err
 	}
 	f := &fleet{dir: dir}
-	if err := errors.Join(os.Mkdir(f.config(), 0o700), os.Mkdir(f.state(), 0o700)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Join(f.config(), "manifests"), 0o700), os.Mkdir(f.state(), 0o700)); err != nil {
 		return nil, err
 	}
 	if err := f.set(ctx, count); err != nil {
@@ -125,11 +126,11 @@ func (f *fleet) set(ctx context.Context, count int) error {
 		f.services = append(f.services, name)
 		refs += "{name: " + name + "}, "
 		documents += fmt.Sprintf(fleetService, name)
-		if err := f.write(name+".yaml", fmt.Sprintf(fleetObjects, name, "v1")); err != nil {
+		if err := f.write("manifests/"+name+".yaml", fmt.Sprintf(fleetObjects, name, "v1")); err != nil {
 			return err
 		}
 	}
-	if err := f.write("namespace.yaml", "{apiVersion: v1, kind: Namespace, metadata: {name: fleet}}\n"); err != nil {
+	if err := f.write("manifests/namespace.yaml", "{apiVersion: v1, kind: Namespace, metadata: {name: fleet}}\n"); err != nil {
 		return err
 	}
 	if err := f.write("platform.yaml", fmt.Sprintf(fleetPlatform, refs)+documents); err != nil {
