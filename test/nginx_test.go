@@ -118,6 +118,18 @@ func TestNginx(t *testing.T) {
 			t.Errorf("web runs %s, want %s", got, want)
 		}
 	})
+	t.Run("AfterFails", func(t *testing.T) {
+		w.replace("services.yaml", "after: [sh, -c, '", "after: [sh, -c, 'echo no space >&2; exit 3; ")
+		o := w.run("deploy", "web@v3", environment)
+		w.replace("services.yaml", "echo no space >&2; exit 3; ", "")
+		if o.status != 1 || !strings.Contains(o.stderr, "on there: exit status 3: no space") {
+			t.Errorf("exit %d, want 1 and what was said on which node:\n%s", o.status, o.stderr)
+		}
+		leads(t, "blue")
+		if got, want := w.runsImage("web"), shopImage+"@"+w.digest("v2"); got != want {
+			t.Errorf("web runs %s, want %s", got, want)
+		}
+	})
 	t.Run("Killed", func(t *testing.T) {
 		for kills := 0; ; kills++ {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(3+2*kills)*time.Second)
