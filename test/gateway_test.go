@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,7 @@ var gatewayed = []edit{
 	{"services.yaml", "kustomize: ./services/web/kustomize", `kustomize: ./services/web/kustomize
   checks: [{command: {args: [test, "!", -e, fire]}, timeout: 1s}]
   strategy:
+    onFailure: remove
     blueGreen:
       drain: 8s
       front: {httpRoute: {steps: [20, 60, 100], interval: 3s}}`},
@@ -90,6 +92,7 @@ func TestGateway(t *testing.T) {
 	}
 	_, stop := w.users(100)
 	for i, tag := range []string{"v2", "v3"} {
+		w.killed(i*4, "deploy", "web@"+tag, environment)
 		w.must("deploy", "web@"+tag, environment)
 		w.serves(t, "web", tag)
 		if got, want := w.weights(), []string{"web-green=100", "web-blue=100"}[i]; got != want {
@@ -107,7 +110,7 @@ func TestGateway(t *testing.T) {
 	if o := <-ended; o.status != 3 || !strings.Contains(o.stderr, "users go back to the version before") {
 		t.Errorf("exit %d, want 3, with the users led back:\n%s", o.status, o.stderr)
 	}
-	if got := w.weights(); got != "web-blue=100 web-green=0" {
+	if got := w.weights(); got != "web-blue=100" {
 		t.Errorf("the route leads to %s, want everybody on blue", got)
 	}
 	if err := os.Remove(fire); err != nil {
@@ -116,6 +119,19 @@ func TestGateway(t *testing.T) {
 	w.must("rollback", "web", environment)
 	w.serves(t, "web", "v2")
 	unharmed(t, stop())
+}
+
+// killed starts a command some times, and kills it each time a bit later.
+func (w *world) killed(times int, args ...string) {
+	w.t.Helper()
+	for n := range times {
+		ctx, cancel := context.WithTimeout(w.t.Context(), time.Duration(2+3*n)*time.Second)
+		err := w.command(ctx, args...).Run()
+		if ctx.Err() == nil {
+			w.t.Fatalf("crossfade %s ended before it was killed: %v", strings.Join(args, " "), err)
+		}
+		cancel()
+	}
 }
 
 // install adds the Gateway API and Traefik to the platform.

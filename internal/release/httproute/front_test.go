@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
 
@@ -43,6 +44,9 @@ func testLife(t *testing.T, l *lab, ns string) {
 		l.shared(t, ns, share)
 	}
 	l.leads(t, ns, [][]string{{"web-blue=50", "web-plain=50"}, {"web-blue=150", "web-plain=150", "fixed=100"}})
+	for _, c := range []colour.Colour{colour.Plain, colour.Blue} {
+		refused(t, b.Front.Remove(t.Context(), c), fault.Failed, "50 % of the users are led to it")
+	}
 	ok(t, "back", b.Back)
 	l.leads(t, ns, [][]string{{"web-blue=0", "web-plain=100"}, {"web-blue=0", "web-plain=300", "fixed=100"}})
 	ok(t, "switch", b.Switch)
