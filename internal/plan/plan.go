@@ -31,6 +31,7 @@ type Plan struct {
 	Prime       []Unit       `json:"prime,omitempty"` // in an order in which each follows its needs
 	Copy        *Copy        `json:"copy,omitempty"`  // nil when nothing is live
 	Services    []Unit       `json:"services,omitempty"`
+	Nginx       *spec.Nginx  `json:"nginx,omitempty"` // the nodes that lead users to services with a front of that kind
 	Routes      []Route      `json:"routes,omitempty"`
 	Verify      []spec.Check `json:"verify,omitempty"`
 	Gate        spec.Gate    `json:"gate"`

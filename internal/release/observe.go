@@ -89,11 +89,19 @@ func (b *BlueGreen) versions(ctx context.Context) (map[colour.Colour]*unstructur
 
 // led are the colours that the Services which are there, and the front, lead to.
 func (b *BlueGreen) led(ctx context.Context) ([]colour.Colour, error) {
-	led, err := b.front().Led(ctx)
+	outside, err := b.front().Led(ctx)
 	if err != nil {
 		return nil, err
 	}
-	led = slices.Clone(led)
+	inside, err := b.inside(ctx)
+	led := slices.Concat(outside, inside)
+	slices.Sort(led)
+	return slices.Compact(led), err
+}
+
+// inside are the colours that the Services which are there lead to.
+func (b *BlueGreen) inside(ctx context.Context) ([]colour.Colour, error) {
+	var led []colour.Colour
 	for _, service := range b.Parts.Services {
 		found, err := b.Cluster.Get(ctx, service)
 		if err != nil {

@@ -102,11 +102,15 @@ func (b *BlueGreen) plain(ctx context.Context) ([]*unstructured.Unstructured, er
 func (b *BlueGreen) awaitGone(ctx context.Context, which string, own []*unstructured.Unstructured) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for {
+	for seen := ""; ; {
 		left, err := b.left(ctx, which, own)
+		if err != nil && ctx.Err() != nil && seen != "" {
+			left, err = seen, nil // the time was over while it was looked
+		}
 		if err != nil || left == "" {
 			return err
 		}
+		seen = left
 		select {
 		case <-ctx.Done():
 			return fault.New(fault.Failed, "%s is still there after it was deleted", left).WithHint("see which finalizers it has, and who should take them off")

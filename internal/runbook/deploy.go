@@ -59,7 +59,7 @@ func (r *run) blueGreen(ctx workflow.Context) error {
 	if err := r.unless(ctx, []string{Abort}, inOrder(
 		r.share,         // users from outside in steps, each watched
 		r.switchVersion, // everybody
-		r.verifyStage,   // the checks of the stage hold
+		r.verifyStage,   // the checks of the environment hold, where it is a stage
 	)); err != nil {
 		return r.switchVersionBack(ctx, err)
 	}
@@ -106,7 +106,7 @@ func (r *run) agree(ctx workflow.Context) error {
 // share leads the users who come in from outside to the next version step by step. A check that does not hold ends it, and they are led back.
 func (r *run) share(ctx workflow.Context) error {
 	front := r.plan.Deploy.Strategy.BlueGreen.Front
-	if front == nil {
+	if front == nil || front.HTTPRoute == nil {
 		return nil
 	}
 	for _, share := range front.HTTPRoute.Steps {

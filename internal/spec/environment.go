@@ -25,6 +25,7 @@ func (e environment) validate() {
 	e.prime()
 	e.copying()
 	e.placed()
+	e.nginx()
 	e.routes()
 	e.checks()
 	e.shift()

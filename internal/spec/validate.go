@@ -161,6 +161,9 @@ func (v *validator) service(at place, s *ServiceSpec) {
 		if b.Front != nil && b.Front.HTTPRoute != nil {
 			at.to("front", "httpRoute", "steps").shares(b.Front.HTTPRoute.Steps)
 		}
+		if b.Front != nil && b.Front.Nginx != nil {
+			at.to("front", "nginx").nginxFront(b.Front.Nginx)
+		}
 		at = at.to("checks")
 		at.preview = true
 		checks(at, b.Checks)

@@ -18,9 +18,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
-	"github.com/crossfade-dev/crossfade/internal/release/httproute"
 	"github.com/crossfade-dev/crossfade/internal/render"
-	"github.com/crossfade-dev/crossfade/internal/spec"
 )
 
 // Deploy is the name of the operation that brings one service to a version.
@@ -192,25 +190,12 @@ func (j *job) coloursOf(ctx context.Context, u plan.Unit) (*release.BlueGreen, e
 	if err != nil {
 		return nil, err
 	}
-	parts, routes, err := split(u.Name, u.Front, objs)
+	p, err := split(u.Name, u.Front, objs)
 	if err != nil {
 		return nil, err
 	}
-	b := &release.BlueGreen{Name: u.Name, Run: j.run.ID, Parts: parts, Cluster: c, Progress: j.say}
-	if u.Front != nil {
-		b.Front = httproute.New(routes, parts, c, j.say)
-	}
-	return b, nil
-}
-
-// split parts the objects of a service that is deployed in colours; the routes are those of its front, if it has one.
-func split(service string, front *spec.Front, objs []*unstructured.Unstructured) (parts colour.Parts, routes httproute.Routes, err error) {
-	parts, err = colour.Split(service, objs)
-	if err != nil || front == nil {
-		return parts, routes, err
-	}
-	routes, parts, err = httproute.Split(service, parts)
-	return parts, routes, err
+	front, err := j.front(ctx, u, p, c)
+	return &release.BlueGreen{Name: u.Name, Run: j.run.ID, Parts: p.parts, Front: front, Cluster: c, Progress: j.say}, err
 }
 
 // Stage starts the next version of a service beside the live one, which is not touched.
@@ -335,6 +320,9 @@ func (t *Toolbox) Switch(ctx context.Context, id ID) error {
 			return err
 		}
 		if err := b.Switch(ctx); err != nil {
+			return err
+		}
+		if err := j.after(ctx); err != nil {
 			return err
 		}
 		j.data, err = j.hold(ctx, b.Cluster)

@@ -92,12 +92,11 @@ func (t *Toolbox) colours(ctx context.Context, s *spec.Service, manifests string
 	if err != nil {
 		return nil, err
 	}
-	parts, routes, err := split(s.Metadata.Name, s.Spec.Strategy.BlueGreen.Front, objs)
+	p, err := split(s.Metadata.Name, s.Spec.Strategy.BlueGreen.Front, objs)
 	if err != nil {
 		return nil, err
 	}
-	names, err := parts.Names()
-	return append(names, routes.Names()...), err
+	return p.names()
 }
 
 func (t *Toolbox) renderUnit(ctx context.Context, m spec.Manifests, o render.Options) (plan.Rendered, error) {

@@ -10,8 +10,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/promotion"
-	"github.com/crossfade-dev/crossfade/internal/release/colour"
-	"github.com/crossfade-dev/crossfade/internal/release/httproute"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -113,15 +111,14 @@ func (t *Toolbox) kept(
 	ctx context.Context, env *spec.Environment, live string, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted,
 ) (plan.Wanted, error) {
 	service := s.Metadata.Name
-	var parts colour.Parts
-	var routes httproute.Routes
+	var p painted
 	trial := objs
 	if s.Spec.Strategy.BlueGreen != nil {
 		var err error
-		if parts, routes, err = split(service, s.Spec.Strategy.BlueGreen.Front, objs); err != nil {
+		if p, err = split(service, s.Spec.Strategy.BlueGreen.Front, objs); err != nil {
 			return w, err
 		}
-		if trial, err = parts.Trial(); err != nil {
+		if trial, err = p.trial(); err != nil {
 			return w, err
 		}
 	}
@@ -129,13 +126,11 @@ func (t *Toolbox) kept(
 	if err != nil {
 		return w, err
 	}
-	if err := c.Try(ctx, append(trial, routes.Trial()...)); err != nil {
-		return w, fault.New(fault.CodeOf(err), "cannot deploy %s: %w", service, err)
+	if err := p.fits(ctx, service, c); err != nil {
+		return w, err
 	}
-	if b := s.Spec.Strategy.BlueGreen; b != nil && b.Front != nil {
-		if err := httproute.New(routes, parts, c, nil).Check(ctx); err != nil {
-			return w, err
-		}
+	if err := c.Try(ctx, trial); err != nil {
+		return w, fault.New(fault.CodeOf(err), "cannot deploy %s: %w", service, err)
 	}
 	w.Rendered, err = t.keep(ctx, objs)
 	return w, err
