@@ -31,6 +31,7 @@ demo: setup build
 
 test: setup build
 	@hack/setup tests
+	@go run ./internal/tools/bundle traefik
 	@hack/test
 
 bench: setup build

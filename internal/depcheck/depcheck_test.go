@@ -16,7 +16,7 @@ const module = "github.com/crossfade-dev/crossfade/"
 // layers and its own, which includes its sub-packages. What is in no layer may be imported by nobody but tests and programs.
 var layers = [][]string{
 	{"fault"},
-	{"bundle", "process", "release/image", "source"},
+	{"bundle", "process", "release/image", "source", "host"},
 	{"spec", "cluster", "record", "load", "engine"},
 	{"plan", "kube", "edge", "traffic"},
 	{"render", "kube/endpoint", "kube/workload", "history"},
@@ -37,6 +37,8 @@ var only = map[string][]string{
 	"github.com/go-git/":                         {"source"},
 	"modernc.org/sqlite":                         {"record"},
 	"github.com/spf13/cobra":                     {"cli"},
+	"golang.org/x/crypto/ssh":                    {"host"},
+	"github.com/pkg/sftp":                        {"host"},
 	"github.com/google/go-containerregistry/pkg": {"cluster/local", "cli", "release/image"},
 }
 

@@ -68,6 +68,7 @@ func TestRead(t *testing.T) {
 		"Rolled":     {started: []string{"roll"}, want: true},
 		"Unrolled":   {started: []string{"roll", "roll-back"}, done: []string{"roll-back"}},
 		"Led":        {started: []string{"stage", "switch", "switch-back"}, want: true},
+		"Shared":     {started: []string{"stage", "share/10"}, want: true},
 		"LedBack":    {started: []string{"stage", "switch", "switch-back"}, done: []string{"switch-back"}},
 		"Good":       {started: []string{"roll", "good"}, good: true},
 		"Set":        {started: []string{"roll/web", "roll-back/web"}, want: true},

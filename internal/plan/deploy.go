@@ -110,10 +110,13 @@ func deployment(cfg *spec.Config, environment, service string, w Wanted) (*Deplo
 	d := &Deploy{
 		Unit: Unit{
 			Name: service, Namespace: s.Spec.Namespace, Version: w.Version, Needs: w.Needs, Manifests: w.Manifests, Objects: w.Objects, Images: w.Images,
-			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout),
+			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout), Front: frontOf(s),
 		},
-		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(s.Spec.Strategy), Restart: w.Restart, Back: w.Back,
+		Image: s.Spec.Image, Tag: w.Tag, Strategy: withStrategyDefaults(service, s.Spec.Strategy), Restart: w.Restart, Back: w.Back,
 		Promoted: w.Promoted,
+	}
+	if b := d.Strategy.BlueGreen; w.Back && b != nil && b.Front != nil && b.Front.HTTPRoute != nil {
+		b.Front = &spec.Front{HTTPRoute: &spec.HTTPRoute{Steps: []int{100}}} // the way back is not taken step by step
 	}
 	if stages := cfg.Platform.Spec.Stages; s.Spec.Image != "" && (len(stages) == 0 || stages[len(stages)-1] == environment) {
 		d.GoodTag = cmp.Or(cfg.Platform.Spec.GoodTag, goodTag)
@@ -132,7 +135,7 @@ func around(cfg *spec.Config, environment string, units []Unit, seen Observed) (
 	}
 	p := &Plan{
 		Environment: environment, Prefix: env.GenerationPrefix(), Generation: seen.Live, Cluster: withClusterDefaults(env.Spec.Cluster),
-		Services: units, Premises: seen,
+		Services: units, Nginx: withNginxDefaults(env.Spec.Nginx), Premises: seen,
 	}
 	if _, p.Stage = cfg.Platform.StagesBefore(environment); p.Stage {
 		p.Verify = withDefaults(env.Spec.Verify)
@@ -141,11 +144,11 @@ func around(cfg *spec.Config, environment string, units []Unit, seen Observed) (
 	return p, err
 }
 
-func withStrategyDefaults(s spec.Strategy) spec.Strategy {
+func withStrategyDefaults(service string, s spec.Strategy) spec.Strategy {
 	s.OnFailure = cmp.Or(s.OnFailure, "leave")
 	if s.BlueGreen != nil {
 		b := *s.BlueGreen
-		b.Checks, b.Drain = withDefaults(b.Checks), spec.Duration(b.Drain.Or(connectionDrain))
+		b.Checks, b.Drain, b.Front = withDefaults(b.Checks), spec.Duration(b.Drain.Or(connectionDrain)), withFrontDefaults(service, b.Front)
 		s.BlueGreen = &b
 	}
 	return s

@@ -43,6 +43,20 @@ func TestMakeDeploy(t *testing.T) {
 			}},
 			"",
 		},
+		"Nginx": {
+			"the upstream has the service's name", func(c *spec.Config) {
+				c.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{Drain: 1, Front: &spec.Front{Nginx: &spec.NginxFront{NodePort: 30080}}}
+			},
+			spec.Strategy{OnFailure: "leave", BlueGreen: &spec.BlueGreen{Drain: 1, Front: &spec.Front{Nginx: &spec.NginxFront{NodePort: 30080, Upstream: "web"}}}},
+			"",
+		},
+		"Front": {
+			"users from outside are led at once unless steps are written", func(c *spec.Config) {
+				c.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{Drain: 1, Front: &spec.Front{HTTPRoute: &spec.HTTPRoute{Interval: 5}}}
+			}, spec.Strategy{OnFailure: "leave", BlueGreen: &spec.BlueGreen{
+				Drain: 1, Front: &spec.Front{HTTPRoute: &spec.HTTPRoute{Steps: []int{100}, Interval: 5}},
+			}}, "",
+		},
 		"Written": {
 			"what is written holds", func(c *spec.Config) {
 				c.Services[0].Spec.Strategy = spec.Strategy{OnFailure: "remove", BlueGreen: &spec.BlueGreen{Approve: true, Drain: 1, Keep: 2}}
@@ -140,5 +154,55 @@ func TestDeployHash(t *testing.T) {
 			t.Errorf("%s has the hash of %s", name, other)
 		}
 		seen[h] = name
+	}
+}
+
+// TestNginxNodes: nothing about the nodes is left to a default, and their users are not left behind by a roll-over.
+func TestNginxNodes(t *testing.T) {
+	cfg := shop()
+	cfg.Environments[0].Spec.Nginx = &spec.Nginx{
+		SSH: spec.SSH{User: "deploy"}, Nodes: []spec.NginxNode{{Name: "n1", Address: "10.0.0.1"}, {Name: "n2", Command: []string{"sudo", "nginx"}, PIDFile: "/run/edge.pid", Dir: "/etc/edge"}},
+	}
+	cfg.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{Front: &spec.Front{Nginx: &spec.NginxFront{NodePort: 30080}}}
+	want := &spec.Nginx{SSH: spec.SSH{User: "deploy"}, Nodes: []spec.NginxNode{
+		{Name: "n1", Address: "10.0.0.1", Command: []string{"nginx"}, PIDFile: "/run/nginx.pid", Dir: "/etc/nginx/conf.d"},
+		{Name: "n2", Command: []string{"sudo", "nginx"}, PIDFile: "/run/edge.pid", Dir: "/etc/edge"},
+	}}
+	p, err := MakeDeploy(cfg, "production", "web", wanted(), live())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, p.Nginx); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	first := live()
+	first.Live = ""
+	if p, err = Make(cfg, "production", rendered(), first); err != nil || cmp.Diff(want, p.Nginx) != "" {
+		t.Errorf("the first generation takes the users of nginx: %v, %+v", err, p)
+	}
+	_, err = Make(cfg, "production", rendered(), live())
+	if fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), "nginx leads users to web") || fault.HintOf(err) == "" {
+		t.Errorf("a roll-over would leave the users of nginx behind: %v (hint %q)", err, fault.HintOf(err))
+	}
+}
+
+// TestRollbackAtOnce: the steps of a front are for versions that nobody knows yet.
+func TestRollbackAtOnce(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		cfg, w := shop(), wanted()
+		written := &spec.HTTPRoute{Steps: []int{10, 100}, Interval: 5}
+		cfg.Services[0].Spec.Strategy.BlueGreen = &spec.BlueGreen{Front: &spec.Front{HTTPRoute: written}}
+		w.Back = back
+		p, err := MakeDeploy(cfg, "production", "web", w, live())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := written
+		if back {
+			want = &spec.HTTPRoute{Steps: []int{100}}
+		}
+		if diff := cmp.Diff(want, p.Deploy.Strategy.BlueGreen.Front.HTTPRoute); diff != "" || len(written.Steps) != 2 {
+			t.Errorf("back %v: the front (-want +got), of which %v is written:\n%s", back, written, diff)
+		}
 	}
 }

@@ -59,6 +59,10 @@ func Make(cfg *spec.Config, environment string, rendered map[string]Rendered, se
 	if p.Services, err = services(cfg, env, rendered, seen.Good); err != nil {
 		return nil, err
 	}
+	p.Nginx = withNginxDefaults(env.Spec.Nginx)
+	if err := p.replaceable(); err != nil {
+		return nil, err
+	}
 	if p.Routes, err = Routes(cfg, env); err != nil {
 		return nil, err
 	}
@@ -69,6 +73,17 @@ func Make(cfg *spec.Config, environment string, rendered map[string]Rendered, se
 		return nil, err
 	}
 	return p, nil
+}
+
+// replaceable refuses to replace a live generation while the nginx of its nodes leads users to a service: they would stay with it.
+func (p *Plan) replaceable() error {
+	for _, u := range p.Services {
+		if p.Previous != "" && u.Front != nil && u.Front.Nginx != nil {
+			return fault.New(fault.Invalid, "cannot replace %s: nginx leads users to %s there, and a roll-over does not move those", p.Previous, u.Name).
+				WithHint("lead the users of %s by a route, and take nginx from its blueGreen.front", u.Name)
+		}
+	}
+	return nil
 }
 
 // generationName returns the prefix and the time, with a letter where that name was given before: the time stays true.
@@ -125,7 +140,7 @@ func services(cfg *spec.Config, env *spec.Environment, rendered map[string]Rende
 		units[ref.Name] = Unit{
 			Name: ref.Name, Namespace: s.Spec.Namespace, Version: cmp.Or(good[ref.Name], ref.Version), Needs: s.Spec.Needs,
 			Manifests: r.Manifests, Objects: r.Objects, Images: r.Images, BlueGreen: s.Spec.Strategy.BlueGreen != nil, Owned: r.Owned,
-			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout),
+			Checks: withDefaults(s.Spec.Checks), Timeout: s.Spec.Timeout.Or(unitTimeout), Front: frontOf(s),
 		}
 	}
 	return inOrder("services of "+env.Metadata.Name, names, needs, units)

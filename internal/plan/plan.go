@@ -31,6 +31,7 @@ type Plan struct {
 	Prime       []Unit       `json:"prime,omitempty"` // in an order in which each follows its needs
 	Copy        *Copy        `json:"copy,omitempty"`  // nil when nothing is live
 	Services    []Unit       `json:"services,omitempty"`
+	Nginx       *spec.Nginx  `json:"nginx,omitempty"` // the nodes that lead users to services with a front of that kind
 	Routes      []Route      `json:"routes,omitempty"`
 	Verify      []spec.Check `json:"verify,omitempty"`
 	Gate        spec.Gate    `json:"gate"`
@@ -55,6 +56,7 @@ type Unit struct {
 	Images    []string      `json:"images,omitempty"`
 	BlueGreen bool          `json:"blueGreen,omitempty"` // its version has a colour
 	Owned     []string      `json:"owned,omitempty"`     // with blueGreen: what it may have in the cluster, in any colour
+	Front     *spec.Front   `json:"front,omitempty"`     // with blueGreen: what leads the users from outside
 	Checks    []spec.Check  `json:"checks,omitempty"`
 	Timeout   time.Duration `json:"timeout"`
 }

@@ -55,7 +55,13 @@ func (b *BlueGreen) Stage(ctx context.Context) error {
 	if state.Staged && slices.Contains(state.Led, state.Next) {
 		return nil // it serves the users already
 	}
+	if state, err = b.gather(ctx, state); err != nil {
+		return err
+	}
 	if err := b.agree(state); err != nil {
+		return err
+	}
+	if err := b.check(ctx); err != nil {
 		return err
 	}
 	painted, err := b.paint(state)

@@ -17,8 +17,13 @@ import (
 )
 
 // Connections counts the TCP connections to the version of a colour that are established at the ports to which the Services lead. The pods are asked for
-// what their kernel knows (proc_pid_net(5)); when an image has no cat, that is an error of code fault.Failed.
+// what their kernel knows (proc_pid_net(5)); when an image has no cat, that is an error of code fault.Failed. What of the front may still lead
+// somebody there counts, too: it may be about to connect.
 func (b *BlueGreen) Connections(ctx context.Context, c colour.Colour) (int, error) {
+	count, err := b.draining(ctx)
+	if err != nil {
+		return 0, err
+	}
 	which, err := b.selector(ctx, c)
 	if err != nil {
 		return 0, err
@@ -28,7 +33,6 @@ func (b *BlueGreen) Connections(ctx context.Context, c colour.Colour) (int, erro
 	if err != nil {
 		return 0, b.Cluster.Fault(err, "cannot list the pods of the namespace %s", namespace)
 	}
-	count := 0
 	for _, pod := range list.Items {
 		if pod.Status.Phase != corev1.PodRunning {
 			continue

@@ -8,11 +8,9 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
@@ -61,52 +59,8 @@ func newLab(t *testing.T) *lab {
 	l := &lab{server: kubetest.Start(t, "shop")}
 	l.c = l.server.Connect(t)
 	l.server.Manage(t)
-	l.server.WriteAs(t, "kubelet", "{apiVersion: v1, kind: Node, metadata: {name: "+node+"}}")
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan struct{})
-	t.Cleanup(func() { stop(); <-ended })
-	go func() {
-		defer close(ended)
-		for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil; {
-			l.nurse(ctx)
-			select {
-			case <-ctx.Done():
-			case <-tick.C:
-			}
-		}
-	}()
+	l.server.RunPods(t, func(i int) string { return fmt.Sprintf("10.1.%d.%d", i/250, i%250+1) })
 	return l
-}
-
-// nurse does for pods what a scheduler and a kubelet do, as far as their status tells: they run on a node, are ready, and end at once.
-func (l *lab) nurse(ctx context.Context) {
-	alive := fmt.Appendf(nil, `{"status":{"conditions":[{"type":"Ready","status":"True","lastHeartbeatTime":%q}]}}`, time.Now().UTC().Format(time.RFC3339))
-	_, _ = l.c.Core().Nodes().Patch(ctx, node, types.MergePatchType, alive, metav1.PatchOptions{}, "status") // errors: the next round tries again
-	list, err := l.c.Core().Pods("").List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return
-	}
-	for i, pod := range list.Items {
-		in := l.c.Core().Pods(pod.Namespace)
-		switch {
-		case pod.DeletionTimestamp != nil:
-			_ = in.Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
-		case pod.Spec.NodeName == "":
-			_ = in.Bind(ctx, &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: pod.Name}, Target: corev1.ObjectReference{Kind: "Node", Name: node}}, metav1.CreateOptions{})
-		case pod.Status.Phase != corev1.PodRunning && pod.Labels["sick"] == "":
-			_, _ = in.Patch(ctx, pod.Name, types.MergePatchType, running(i, pod), metav1.PatchOptions{}, "status")
-		}
-	}
-}
-
-const node = "node-1"
-
-// running is the status of a pod that has been ready for long.
-func running(i int, pod corev1.Pod) []byte {
-	ip := fmt.Sprintf("10.1.%d.%d", i/250, i%250+1)
-	return fmt.Appendf(nil, `{"status":{"phase":"Running","podIP":%[1]q,"podIPs":[{"ip":%[1]q}],"conditions":[{"type":"Ready","status":"True"}],"containerStatuses":[{
-		"name":%[2]q,"ready":true,"image":"x","imageID":"x","restartCount":0,"state":{"running":{"startedAt":"2026-01-01T00:00:00Z"}}}]}}`,
-		ip, pod.Spec.Containers[0].Name)
 }
 
 // at is manifests in a namespace at a version.

@@ -22,6 +22,49 @@ type Front interface {
 	Remove(ctx context.Context, c colour.Colour) error
 }
 
+// Checker is a Front that can tell, before anything is touched, that it could not lead users.
+type Checker interface {
+	// Check refuses with an error of code fault.Refused what would keep it from leading users to the next version.
+	Check(ctx context.Context) error
+}
+
+// gather leads all users from outside to where the Kubernetes Services lead, which is where they have not all been when a part of the front has
+// come back as it was long ago. It returns what stands then.
+func (b *BlueGreen) gather(ctx context.Context, s State) (State, error) {
+	inside, err := b.inside(ctx)
+	if err != nil || len(s.Led) < 2 || len(inside) != 1 {
+		return s, err
+	}
+	b.Progress("some users of %s from outside are not led to its %s version, as those inside are; leading them there", b.Name, inside[0])
+	if err := b.front().Lead(ctx, inside[0], colour.None, 100); err != nil {
+		return s, err
+	}
+	return b.Observe(ctx)
+}
+
+// Drainer is a Front that goes on to lead on whoever was connected before the last time that it led users elsewhere.
+type Drainer interface {
+	// Draining counts what may still lead somebody to the version before, such as processes that have not ended. An error means that it cannot be
+	// counted.
+	Draining(ctx context.Context) (int, error)
+}
+
+// draining counts what of the front may still lead somebody to the version before.
+func (b *BlueGreen) draining(ctx context.Context) (int, error) {
+	if d, can := b.front().(Drainer); can {
+		return d.Draining(ctx)
+	}
+	return 0, nil
+}
+
+// check asks the front whether it can lead users.
+func (b *BlueGreen) check(ctx context.Context) error {
+	if c, can := b.front().(Checker); can {
+		return c.Check(ctx)
+	}
+	return nil
+}
+
 // none is the front of a service whose users all come through its Kubernetes Services.
 type none struct{}
 

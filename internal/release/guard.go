@@ -11,6 +11,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/kube/workload"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
@@ -32,7 +33,7 @@ func (b *BlueGreen) guard(ctx context.Context, painted []*unstructured.Unstructu
 			return err
 		}
 		selector := maps.Clone(field.Map(service, "spec", "selector"))
-		if len(selector) == 0 || known[service.GetName()] {
+		if len(selector) == 0 || known[service.GetName()] || service.GetLabels()[ServiceLabel] == b.Name && manager.Origin(service) != "" {
 			continue
 		}
 		delete(selector, colour.Label)
@@ -51,7 +52,7 @@ func (b *BlueGreen) vacate(ctx context.Context, c colour.Colour, painted []*unst
 	if err != nil {
 		return err
 	}
-	if preview != nil && ledTo(preview) == colour.Plain {
+	if preview != nil && LedTo(preview) == colour.Plain {
 		return b.inTheWay(preview)
 	}
 	stuck, err := b.renamed(ctx, c)

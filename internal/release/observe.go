@@ -89,25 +89,34 @@ func (b *BlueGreen) versions(ctx context.Context) (map[colour.Colour]*unstructur
 
 // led are the colours that the Services which are there, and the front, lead to.
 func (b *BlueGreen) led(ctx context.Context) ([]colour.Colour, error) {
-	led, err := b.front().Led(ctx)
+	outside, err := b.front().Led(ctx)
 	if err != nil {
 		return nil, err
 	}
-	led = slices.Clone(led)
+	inside, err := b.inside(ctx)
+	led := slices.Concat(outside, inside)
+	slices.Sort(led)
+	return slices.Compact(led), err
+}
+
+// inside are the colours that the Services which are there lead to.
+func (b *BlueGreen) inside(ctx context.Context) ([]colour.Colour, error) {
+	var led []colour.Colour
 	for _, service := range b.Parts.Services {
 		found, err := b.Cluster.Get(ctx, service)
 		if err != nil {
 			return nil, err
 		}
 		if found != nil {
-			led = append(led, ledTo(found))
+			led = append(led, LedTo(found))
 		}
 	}
 	slices.Sort(led)
 	return slices.Compact(led), nil
 }
 
-func ledTo(service *unstructured.Unstructured) colour.Colour {
+// LedTo is the colour that a Kubernetes Service leads to.
+func LedTo(service *unstructured.Unstructured) colour.Colour {
 	if c := field.String(service, "spec", "selector", colour.Label); c != "" {
 		return colour.Colour(c)
 	}

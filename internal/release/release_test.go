@@ -20,7 +20,7 @@ func TestRelease(t *testing.T) {
 	t.Run("cases", func(t *testing.T) {
 		for name, run := range map[string]func(*testing.T, *lab, string){
 			"life": testLife, "adopt": testAdopt, "other-ports": testOtherPorts, "half": testHalf, "autoscaled": testAutoscaled,
-			"leftover": testLeftover, "interrupted": testInterrupted, "refuses": testRefuses,
+			"leftover": testLeftover, "interrupted": testInterrupted, "refuses": testRefuses, "gathered": testGathered,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -22,6 +22,7 @@ var kinds = []schema.GroupVersionResource{
 	{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"},
 	{Version: "v1", Resource: "configmaps"},
 	{Version: "v1", Resource: "secrets"},
+	services, // of a front
 	{Group: "apps", Version: "v1", Resource: "deployments"},
 }
 
@@ -42,7 +43,7 @@ func (b *BlueGreen) clear(ctx context.Context, c colour.Colour) error {
 	if err != nil {
 		return err
 	}
-	if preview != nil && ledTo(preview) != colour.Plain { // it leads to the next version, which is this one or serves the users
+	if preview != nil && LedTo(preview) != colour.Plain { // it leads to the next version, which is this one or serves the users
 		own = slices.Insert(own, 0, preview)
 	}
 	for _, obj := range own {
@@ -55,10 +56,14 @@ func (b *BlueGreen) clear(ctx context.Context, c colour.Colour) error {
 
 // own are the objects of some kinds of a version that are in the cluster. What somebody else has copied with its labels is not among them.
 func (b *BlueGreen) own(ctx context.Context, c colour.Colour, kinds []schema.GroupVersionResource) ([]*unstructured.Unstructured, error) {
-	if c == colour.Plain {
-		return b.plain(ctx)
-	}
 	var own []*unstructured.Unstructured
+	if c == colour.Plain {
+		var err error
+		if own, err = b.plain(ctx); err != nil {
+			return nil, err
+		}
+		kinds = []schema.GroupVersionResource{services} // nothing else bears the label
+	}
 	query := kube.Query{Namespace: b.Parts.Workload.GetNamespace(), Labels: ServiceLabel + "=" + b.Name + "," + colour.Label + "=" + string(c)}
 	for _, resource := range kinds {
 		for obj, err := range b.Cluster.List(ctx, resource, query) {
@@ -97,11 +102,15 @@ func (b *BlueGreen) plain(ctx context.Context) ([]*unstructured.Unstructured, er
 func (b *BlueGreen) awaitGone(ctx context.Context, which string, own []*unstructured.Unstructured) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	for {
+	for seen := ""; ; {
 		left, err := b.left(ctx, which, own)
+		if err != nil && ctx.Err() != nil && seen != "" {
+			left, err = seen, nil // the time was over while it was looked
+		}
 		if err != nil || left == "" {
 			return err
 		}
+		seen = left
 		select {
 		case <-ctx.Done():
 			return fault.New(fault.Failed, "%s is still there after it was deleted", left).WithHint("see which finalizers it has, and who should take them off")

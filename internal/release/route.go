@@ -69,7 +69,7 @@ func (b *BlueGreen) routed(ctx context.Context, c colour.Colour) ([]*unstructure
 			continue
 		}
 		before := found.GetAnnotations()[BeforeAnnotation]
-		if ledTo(found) != c {
+		if LedTo(found) != c {
 			raw, err := json.Marshal(map[string]any{"selector": field.Map(found, "spec", "selector"), "ports": field.List(found, "spec", "ports")})
 			if err != nil {
 				return nil, err
@@ -101,7 +101,7 @@ func (b *BlueGreen) restore(ctx context.Context, c colour.Colour) ([]*unstructur
 			}
 			before = append(before, service)
 		}
-		if ledTo(found) == c {
+		if LedTo(found) == c {
 			continue
 		}
 		selector := field.AsMap(spec["selector"])

@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"errors"
+	"fmt"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -55,7 +56,11 @@ func (r *run) blueGreen(ctx workflow.Context) error {
 	if err != nil {
 		return r.dismiss(ctx, err)
 	}
-	if err := r.unless(ctx, []string{Abort}, inOrder(r.switchVersion, r.verifyStage)); err != nil {
+	if err := r.unless(ctx, []string{Abort}, inOrder(
+		r.share,         // users from outside in steps, each watched
+		r.switchVersion, // everybody
+		r.verifyStage,   // the checks of the environment hold, where it is a stage
+	)); err != nil {
 		return r.switchVersionBack(ctx, err)
 	}
 	if err := r.markGood(ctx); err != nil {
@@ -98,6 +103,20 @@ func (r *run) agree(ctx workflow.Context) error {
 	return r.await(ctx, r.plan.Deploy.Unit.Name+" "+r.plan.Deploy.Version()+" waits for an approval")
 }
 
+// share leads the users who come in from outside to the next version step by step. A check that does not hold ends it, and they are led back.
+func (r *run) share(ctx workflow.Context) error {
+	front := r.plan.Deploy.Strategy.BlueGreen.Front
+	if front == nil || front.HTTPRoute == nil {
+		return nil
+	}
+	for _, share := range front.HTTPRoute.Steps {
+		if err := r.call(ctx, r.tools.Share, step.Weight{Step: r.next(fmt.Sprintf("share/%d", share)), Share: share}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *run) switchVersion(ctx workflow.Context) error { return r.step(ctx, "switch", r.tools.Switch) }
 
 func (r *run) markGood(ctx workflow.Context) error { return r.step(ctx, "good", r.tools.MarkGood) }
@@ -126,6 +145,11 @@ func (r *run) switchVersionBack(ctx workflow.Context, cause error) error {
 	}
 	if faultOf(cause).Code == fault.Refused {
 		r.outcome = record.SwitchedBack
+	}
+	if strategy := r.plan.Deploy.Strategy.BlueGreen; strategy.Front != nil && r.removes() {
+		if err := r.rest(ctx, "drain", "what leads the users from outside may take its time", strategy.Drain); err != nil {
+			return errors.Join(cause, err)
+		}
 	}
 	return r.dismiss(ctx, cause)
 }

@@ -66,6 +66,10 @@ func TestDeployBlueGreen(t *testing.T) {
 	kept := slices.Concat(proved, []string{"switch", "good", "drain", "keep", "keep ends", "remove"})
 	approves := func(p *plan.Plan) { p.Deploy.Strategy.BlueGreen.Approve = true }
 	back := slices.Concat(proved, []string{"switch", "switch-back"})
+	shares := func(p *plan.Plan) {
+		p.Deploy.Strategy.BlueGreen.Front = &spec.Front{HTTPRoute: &spec.HTTPRoute{Steps: []int{10, 50, 100}}}
+	}
+	shared := []string{"share/10", "share/50", "share/100"}
 	tests := map[string]deployCase{
 		"Whole": {reason: "every step comes once and in order", want: kept, state: record.Done},
 		"Least": {
@@ -119,6 +123,23 @@ func TestDeployBlueGreen(t *testing.T) {
 			reason: "a version that users may still be led to is never taken away",
 			script: script{edit: remove, fail: map[string]error{"switch": errNo, "switch-back": fault.New(fault.Failed, "no answer")}},
 			want:   back, state: record.RunRefused,
+		},
+		"Shared": {
+			reason: "users from outside are led to it step by step, and then all users",
+			script: script{edit: shares}, want: slices.Concat(proved, shared, kept[3:]), state: record.Done,
+		},
+		"ShareRefused": {
+			reason: "when some of them meet a check that says no, they are led back",
+			script: script{edit: shares, fail: map[string]error{"share/50": errNo}}, want: slices.Concat(proved, shared[:2], []string{"switch-back"}), state: record.SwitchedBack,
+		},
+		"ShareRefusedRemoved": {
+			reason: "what failed is taken away when nobody can be led to it any more",
+			script: script{edit: func(p *plan.Plan) { shares(p); remove(p) }, fail: map[string]error{"share/10": errNo}},
+			want:   slices.Concat(proved, shared[:1], []string{"switch-back", "drain", "drain ends", "clean"}), state: record.SwitchedBack,
+		},
+		"ShareAborted": {
+			reason: "and when a person says so", script: script{edit: shares, commands: asked("share/10", Abort, true)},
+			want: slices.Concat(proved, shared[:1], []string{"switch-back", "drain", "drain ends", "clean"}), state: record.Aborted,
 		},
 		"CannotMarkGood": {
 			reason: "a version that cannot be recorded as good serves on, and the one before stays",

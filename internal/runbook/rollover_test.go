@@ -129,8 +129,10 @@ func (s script) play(t *testing.T, operation string, procedure any, p plan.Plan)
 	}
 	env.RegisterActivity(tools.Begin)
 	env.OnActivity(tools.Begin, mock.Anything, mock.Anything).Return(nil)
-	env.RegisterActivity(tools.Weigh)
-	env.OnActivity(tools.Weigh, mock.Anything, mock.Anything).Return(func(_ context.Context, w step.Weight) error { return act(w.Step, w.Step.Name) })
+	for _, a := range []any{tools.Weigh, tools.Share} {
+		env.RegisterActivity(a)
+		env.OnActivity(a, mock.Anything, mock.Anything).Return(func(_ context.Context, w step.Weight) error { return act(w.Step, w.Step.Name) })
+	}
 	env.RegisterActivity(tools.Wait)
 	env.OnActivity(tools.Wait, mock.Anything, mock.Anything).Return(func(_ context.Context, w step.Waiting) error { return act(w.Step, w.Step.Name) })
 	env.RegisterActivity(tools.PauseBegins)

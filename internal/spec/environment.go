@@ -25,6 +25,7 @@ func (e environment) validate() {
 	e.prime()
 	e.copying()
 	e.placed()
+	e.nginx()
 	e.routes()
 	e.checks()
 	e.shift()
@@ -303,21 +304,5 @@ func (e environment) routed(at place, list []Check) {
 }
 
 func (e environment) shift() {
-	at, steps := e.at.to("shift", "steps"), e.spec.Shift.Steps
-	if !at.Readable() || steps == nil {
-		return
-	}
-	for i, share := range steps {
-		if share < 1 || share > 100 {
-			at.to(i).Problem("must be between 1 and 100 percent, not %d", share)
-			return
-		}
-		if i > 0 && share <= steps[i-1] {
-			at.to(i).Problem("%d does not come after %d; steps ascend", share, steps[i-1])
-			return
-		}
-	}
-	if len(steps) == 0 || steps[len(steps)-1] != 100 {
-		at.Problem("must end with 100, where every user has moved")
-	}
+	e.at.to("shift", "steps").shares(e.spec.Shift.Steps)
 }

@@ -216,6 +216,7 @@ func shape() strict.Shape {
 			"Router":      {"caddy"},
 			"Unit":        {"files", "kustomize", "helm"},
 			"ServiceSpec": {"files", "kustomize", "helm"},
+			"Front":       {"httpRoute", "nginx"},
 			"Route":       {"service", "backend"},
 			"Check":       {"http", "command", "job", "parity"},
 			"HTTPCheck":   {"url", "route"},

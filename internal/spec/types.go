@@ -77,12 +77,36 @@ type EnvironmentSpec struct {
 	Prime      []Unit       `json:"prime,omitempty"`      // what every service needs, in order of their needs
 	Copy       Copy         `json:"copy,omitzero"`        // what is recreated from the live generation
 	Services   []ServiceRef `json:"services,omitempty"`   // what runs in it
+	Nginx      *Nginx       `json:"nginx,omitempty"`      // the nodes that lead users to services with a front of that kind
 	Routes     []Route      `json:"routes,omitempty"`     // the public host names
 	Verify     []Check      `json:"verify,omitempty"`     // what must hold through the pre-live entry before the gate
 	Gate       Gate         `json:"gate,omitzero"`        // what stands before the shift
 	Shift      Shift        `json:"shift,omitzero"`       // how the users are moved
 	Retire     Retire       `json:"retire,omitzero"`      // what becomes of the old generation
 	Promotion  Promotion    `json:"promotion,omitzero"`   // what a version must pass before it comes into this stage
+}
+
+// Nginx is the machines with an nginx that lead users to services. They are Linux, with bash and util-linux.
+type Nginx struct {
+	SSH   SSH         `json:"ssh,omitzero"` // how those with an address are reached
+	Nodes []NginxNode `json:"nodes"`        // at least one
+}
+
+// SSH says how machines are reached. Their keys are always checked.
+type SSH struct {
+	User       string `json:"user,omitempty"`       // the one that the program runs as unless set
+	KeyFile    string `json:"keyFile,omitempty"`    // a private key without a passphrase; the keys of the SSH agent unless set
+	KnownHosts string `json:"knownHosts,omitempty"` // the keys of the machines; ~/.ssh/known_hosts unless set
+}
+
+// NginxNode is one machine with an nginx.
+type NginxNode struct {
+	Name    string   `json:"name"`              // for people; a DNS label
+	Address string   `json:"address,omitempty"` // of its SSH server: host or host:port; it is this machine unless set
+	Command []string `json:"command,omitempty"` // nginx, with what goes before its options, such as [sudo, nginx]; [nginx] unless set
+	PIDFile string   `json:"pidFile,omitempty"` // of nginx; /run/nginx.pid unless set
+	Dir     string   `json:"dir,omitempty"`     // a directory of which nginx includes *.conf in http; /etc/nginx/conf.d unless set
+	Backend string   `json:"backend,omitempty"` // the address at which NodePorts answer for it; those of all nodes of the cluster unless set
 }
 
 // Cluster says who makes the clusters of generations. Exactly one provider's options are set, that of Provider; a provider
@@ -207,9 +231,32 @@ type Strategy struct {
 // manifests have one Deployment and the Kubernetes Services that lead to it.
 type BlueGreen struct {
 	Checks  []Check  `json:"checks,omitempty"`  // prove the next version before the users are led to it; their addresses may use {{.Preview}}
+	Front   *Front   `json:"front,omitempty"`   // leads the users from outside, ahead of the Kubernetes Services; these lead all users unless set
 	Approve bool     `json:"approve,omitempty"` // whether a person must approve then
 	Drain   Duration `json:"drain,omitzero"`    // how long connections to the version before may go on; 30s unless set
 	Keep    Duration `json:"keep,omitzero"`     // how long the version before is kept, for a way back at once; not at all unless set
+}
+
+// Front leads the users who come in from outside to the versions of a service.
+type Front struct {
+	HTTPRoute *HTTPRoute  `json:"httpRoute,omitempty"` // the manifests' HTTPRoutes and GRPCRoutes that lead to the service (Gateway API), by their weights
+	Nginx     *NginxFront `json:"nginx,omitempty"`     // a pair of NodePorts, and the nginx of the environment's nodes
+}
+
+// NginxFront leads users to one of two NodePorts by the nginx of every node of the environment, all at once. Each has an upstream in which the
+// idle colour is marked down.
+type NginxFront struct {
+	// NodePort is the first of the ten NodePorts that the service owns. It ends in 0, and leads to blue; the next one leads to green.
+	NodePort int      `json:"nodePort" jsonschema:"minimum=30000,maximum=32760"`
+	Port     string   `json:"port,omitempty" jsonschema:"oneof_type=string;integer"` // name or number of the Kubernetes Service's port; its only one unless set
+	Upstream string   `json:"upstream,omitempty"`                                    // its name in nginx; the service's name unless set
+	After    []string `json:"after,omitempty"`                                       // a program and its arguments, run on every node when the users are led to the next version; there is no shell
+}
+
+// HTTPRoute shares the users out step by step.
+type HTTPRoute struct {
+	Steps    []int    `json:"steps,omitempty"`   // shares of the next version in percent, ascending, the last 100; [100] unless set
+	Interval Duration `json:"interval,omitzero"` // how long each step is watched, by the service's checks
 }
 
 // Stack is a named set of objects or services that move together.

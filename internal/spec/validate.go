@@ -157,9 +157,36 @@ func (v *validator) service(at place, s *ServiceSpec) {
 	at.manifests(&s.Manifests)
 	checks(at.to("checks"), s.Checks)
 	if b := s.Strategy.BlueGreen; b != nil {
-		at := at.to("strategy", "blueGreen", "checks")
+		at := at.to("strategy", "blueGreen")
+		if b.Front != nil && b.Front.HTTPRoute != nil {
+			at.to("front", "httpRoute", "steps").shares(b.Front.HTTPRoute.Steps)
+		}
+		if b.Front != nil && b.Front.Nginx != nil {
+			at.to("front", "nginx").nginxFront(b.Front.Nginx)
+		}
+		at = at.to("checks")
 		at.preview = true
 		checks(at, b.Checks)
+	}
+}
+
+// shares checks the steps in which users are moved, in percent.
+func (p place) shares(steps []int) {
+	if !p.Readable() || steps == nil {
+		return
+	}
+	for i, share := range steps {
+		if share < 1 || share > 100 {
+			p.to(i).Problem("must be between 1 and 100 percent, not %d", share)
+			return
+		}
+		if i > 0 && share <= steps[i-1] {
+			p.to(i).Problem("%d does not come after %d; steps ascend", share, steps[i-1])
+			return
+		}
+	}
+	if len(steps) == 0 || steps[len(steps)-1] != 100 {
+		p.Problem("must end with 100, where every user has moved")
 	}
 }
 

@@ -38,6 +38,15 @@ func Active(ctx context.Context, c *kube.Cluster) (bool, error) {
 	return t.isActive, err
 }
 
+// Standby is objects as they are in a cluster now: with what would act on the world outside withheld, unless the cluster is active.
+func Standby(ctx context.Context, c *kube.Cluster, objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
+	active, err := Active(ctx, c)
+	if err != nil || active {
+		return objs, err
+	}
+	return All(ctx, objs, c.Find)
+}
+
 // ActiveGeneration is the generation that a cluster is told is active; "" for none, or when nothing was told yet.
 func ActiveGeneration(ctx context.Context, c *kube.Cluster) (string, error) {
 	t, _, err := read(ctx, c)

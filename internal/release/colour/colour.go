@@ -137,18 +137,28 @@ func (p Parts) Autoscaler() *unstructured.Unstructured {
 func (p Parts) Route(c Colour) []*unstructured.Unstructured {
 	routed := make([]*unstructured.Unstructured, len(p.Services))
 	for i, service := range p.Services {
-		routed[i] = service.DeepCopy()
-		_ = unstructured.SetNestedField(routed[i].Object, string(c), "spec", "selector", Label) // it is a map of texts
+		routed[i] = lead(service, c)
 	}
 	return routed
+}
+
+func lead(service *unstructured.Unstructured, c Colour) *unstructured.Unstructured {
+	led := service.DeepCopy()
+	_ = unstructured.SetNestedField(led.Object, string(c), "spec", "selector", Label) // it is a map of texts
+	return led
 }
 
 // Preview is a Kubernetes Service that leads to the version of a colour beside the ones that serve the users. It answers on ports of
 // its own.
 func (p Parts) Preview(c Colour) *unstructured.Unstructured {
-	preview := p.Route(c)[0]
-	preview.SetName(p.PreviewName())
-	spec := field.Map(preview, "spec")
+	return Beside(p.Services[0], c, p.PreviewName())
+}
+
+// Beside is a Kubernetes Service of a name that leads to the version of a colour, beside one of the manifests. It answers on ports of its own.
+func Beside(service *unstructured.Unstructured, c Colour, name string) *unstructured.Unstructured {
+	beside := lead(service, c)
+	beside.SetName(name)
+	spec := field.Map(beside, "spec")
 	for _, key := range []string{
 		"clusterIP", "clusterIPs", "healthCheckNodePort", "loadBalancerIP", "loadBalancerClass", "loadBalancerSourceRanges",
 		"allocateLoadBalancerNodePorts", "externalIPs", "externalTrafficPolicy", "externalName",
@@ -158,12 +168,12 @@ func (p Parts) Preview(c Colour) *unstructured.Unstructured {
 	if t := spec["type"]; t == "LoadBalancer" {
 		spec["type"] = "NodePort" // an address of its own is not needed
 	}
-	for _, port := range field.List(preview, "spec", "ports") {
+	for _, port := range field.List(beside, "spec", "ports") {
 		delete(field.AsMap(port), "nodePort")
 	}
-	preview.SetAnnotations(nil) // they are about names and addresses
-	preview.SetLabels(nil)      // what collects Services by their labels is to find those of the users
-	return preview
+	beside.SetAnnotations(nil) // they are about names and addresses
+	beside.SetLabels(nil)      // what collects Services by their labels is to find those of the users
+	return beside
 }
 
 const previewSuffix = "-preview"

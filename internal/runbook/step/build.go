@@ -17,6 +17,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/release/httproute"
 )
 
 // Confirm refuses a plan whose premises have changed since it was made. It only observes, once no service is being deployed any more.
@@ -138,6 +139,9 @@ func (j *job) applyFirst(ctx context.Context, to *kube.Cluster, u plan.Unit) err
 	if err != nil {
 		return err
 	}
+	if routes, are := b.Front.(*httproute.Front); are {
+		routes.Standby = true
+	}
 	wanted, err := b.First(ctx)
 	if err != nil {
 		return err
@@ -158,7 +162,7 @@ func (j *job) applyAll(ctx context.Context, to *kube.Cluster, u plan.Unit) error
 
 // bring applies objects to the new generation and waits until they are ready.
 func (j *job) bring(ctx context.Context, to *kube.Cluster, wanted []*unstructured.Unstructured) error {
-	wanted, err := standby(ctx, to, wanted)
+	wanted, err := withhold.Standby(ctx, to, wanted)
 	if err != nil {
 		return err
 	}
@@ -168,15 +172,6 @@ func (j *job) bring(ctx context.Context, to *kube.Cluster, wanted []*unstructure
 	}
 	j.data = applied
 	return workload.WaitReady(ctx, to, wanted, j.say)
-}
-
-// standby is objects as they are in a cluster now: with what would act on the world outside withheld, unless the cluster is active.
-func standby(ctx context.Context, in *kube.Cluster, objs []*unstructured.Unstructured) ([]*unstructured.Unstructured, error) {
-	active, err := withhold.Active(ctx, in)
-	if err != nil || active {
-		return objs, err
-	}
-	return withhold.All(ctx, objs, in.Find)
 }
 
 // target is the new generation, as checks meet it: routes answer at their pre-live names.

@@ -190,8 +190,12 @@ func (j *job) coloursOf(ctx context.Context, u plan.Unit) (*release.BlueGreen, e
 	if err != nil {
 		return nil, err
 	}
-	parts, err := colour.Split(u.Name, objs)
-	return &release.BlueGreen{Name: u.Name, Run: j.run.ID, Parts: parts, Cluster: c, Progress: j.say}, err
+	p, err := split(u.Name, u.Front, objs)
+	if err != nil {
+		return nil, err
+	}
+	front, err := j.front(ctx, u, p, c)
+	return &release.BlueGreen{Name: u.Name, Run: j.run.ID, Parts: p.parts, Front: front, Cluster: c, Progress: j.say}, err
 }
 
 // Stage starts the next version of a service beside the live one, which is not touched.
@@ -280,6 +284,34 @@ func (j *job) previewAddress(ctx context.Context, b *release.BlueGreen) (string,
 	return addresses[0], nil
 }
 
+// Share leads a share of the users who come in from outside to the next version, and watches the checks of the service.
+func (t *Toolbox) Share(ctx context.Context, w Weight) error {
+	title := fmt.Sprintf("leading %d %% of the users from outside to the next version", w.Share)
+	return t.do(ctx, w.Step, title, "", func(ctx context.Context, j *job) error {
+		b, err := j.blueGreen(ctx)
+		if err != nil {
+			return err
+		}
+		if err := b.Share(ctx, w.Share); err != nil {
+			return err
+		}
+		if j.data, err = j.hold(ctx, b.Cluster); err != nil {
+			return err
+		}
+		j.done = fmt.Sprintf("%d %% of the users from outside are led to the next version, and the checks hold", w.Share)
+		u := j.plan.Deploy.Unit
+		_, target, err := j.target(ctx, u.Namespace)
+		if err != nil {
+			return err
+		}
+		target.Route = j.entry(live)
+		if err := j.watch(ctx, u.Checks, target, j.plan.Deploy.Strategy.BlueGreen.Front.HTTPRoute.Interval.Or(0)); err != nil {
+			return j.explained(ctx, b.Cluster, []string{u.Namespace}, err)
+		}
+		return nil
+	})
+}
+
 // Switch leads the users to the next version, and proves it as they meet it.
 func (t *Toolbox) Switch(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "leading the users to the next version", "every endpoint is of the next version, and the checks hold", func(ctx context.Context, j *job) error {
@@ -288,6 +320,9 @@ func (t *Toolbox) Switch(ctx context.Context, id ID) error {
 			return err
 		}
 		if err := b.Switch(ctx); err != nil {
+			return err
+		}
+		if err := j.after(ctx); err != nil {
 			return err
 		}
 		j.data, err = j.hold(ctx, b.Cluster)

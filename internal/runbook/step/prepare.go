@@ -8,7 +8,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/promotion"
-	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -78,7 +77,7 @@ func (t *Toolbox) render(ctx context.Context, cfg *spec.Config, env *spec.Enviro
 			return nil, fault.New(fault.CodeOf(err), "service %s: %w", ref.Name, err)
 		}
 		if s.Spec.Strategy.BlueGreen != nil {
-			if r.Owned, err = t.colours(ctx, ref.Name, r.Manifests); err != nil {
+			if r.Owned, err = t.colours(ctx, s, r.Manifests); err != nil {
 				return nil, err
 			}
 		}
@@ -88,16 +87,16 @@ func (t *Toolbox) render(ctx context.Context, cfg *spec.Config, env *spec.Enviro
 }
 
 // colours names what a service that is deployed as blueGreen may have in a cluster.
-func (t *Toolbox) colours(ctx context.Context, service, manifests string) ([]string, error) {
+func (t *Toolbox) colours(ctx context.Context, s *spec.Service, manifests string) ([]string, error) {
 	objs, err := t.objects(ctx, manifests)
 	if err != nil {
 		return nil, err
 	}
-	parts, err := colour.Split(service, objs)
+	p, err := split(s.Metadata.Name, s.Spec.Strategy.BlueGreen.Front, objs)
 	if err != nil {
 		return nil, err
 	}
-	return parts.Names()
+	return p.names()
 }
 
 func (t *Toolbox) renderUnit(ctx context.Context, m spec.Manifests, o render.Options) (plan.Rendered, error) {

@@ -10,7 +10,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/promotion"
-	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -112,37 +111,40 @@ func (t *Toolbox) kept(
 	ctx context.Context, env *spec.Environment, live string, s *spec.Service, objs []*unstructured.Unstructured, w plan.Wanted,
 ) (plan.Wanted, error) {
 	service := s.Metadata.Name
+	var p painted
 	trial := objs
 	if s.Spec.Strategy.BlueGreen != nil {
-		parts, err := colour.Split(service, objs)
-		if err != nil {
+		var err error
+		if p, err = split(service, s.Spec.Strategy.BlueGreen.Front, objs); err != nil {
 			return w, err
 		}
-		if trial, err = parts.Trial(); err != nil {
+		if trial, err = p.trial(); err != nil {
 			return w, err
 		}
 	}
-	if err := t.try(ctx, env, live, trial); err != nil {
+	c, err := t.live(ctx, env, live)
+	if err != nil {
+		return w, err
+	}
+	if err := p.fits(ctx, service, c); err != nil {
+		return w, err
+	}
+	if err := c.Try(ctx, trial); err != nil {
 		return w, fault.New(fault.CodeOf(err), "cannot deploy %s: %w", service, err)
 	}
-	var err error
 	w.Rendered, err = t.keep(ctx, objs)
 	return w, err
 }
 
-// try asks the cluster of a generation whether it would take objects.
-func (t *Toolbox) try(ctx context.Context, env *spec.Environment, generation string, objs []*unstructured.Unstructured) error {
+// live is the cluster of the generation that serves the users of an environment.
+func (t *Toolbox) live(ctx context.Context, env *spec.Environment, generation string) (*kube.Cluster, error) {
 	provider, err := t.provider(env.Spec.Cluster, env.Metadata.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	status, err := provider.Observe(ctx, generation)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c, err := kube.Connect(status.Access)
-	if err != nil {
-		return err
-	}
-	return c.Try(ctx, objs)
+	return kube.Connect(status.Access)
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 )
 
-// Weight is a step of the shift.
+// Weight is a step in which users are moved.
 type Weight struct {
 	Step  ID  `json:"step"`
-	Share int `json:"share"` // of the new generation, in percent
+	Share int `json:"share"` // of the new generation, or the next version, in percent
 }
 
 // Weigh gives the new generation its share of the users on every route, sees that the routers say so, and watches the checks

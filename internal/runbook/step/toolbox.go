@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/host"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
 	"github.com/crossfade-dev/crossfade/internal/spec"
@@ -52,12 +53,13 @@ func (id ID) Service() string {
 // job is one execution of a step by this process.
 type job struct {
 	*Toolbox
-	id   ID
-	run  record.Run
-	plan *plan.Plan
-	done string          // what the last event will say; may be changed by the step
-	data any             // what the last event will carry for machines
-	ctx  context.Context //nolint:containedctx // for say, whose callers have none
+	id    ID
+	run   record.Run
+	plan  *plan.Plan
+	done  string          // what the last event will say; may be changed by the step
+	data  any             // what the last event will carry for machines
+	hosts []host.Host     // machines that it uses
+	ctx   context.Context //nolint:containedctx // for say, whose callers have none
 }
 
 // say records what happened within the step, or what it waits for; the same words are recorded once.
@@ -92,6 +94,7 @@ func (t *Toolbox) do(ctx context.Context, id ID, title, done string, act func(co
 		return err
 	}
 	j := &job{Toolbox: t, id: id, run: r, plan: p, done: done, ctx: ctx}
+	defer j.leave()
 	if err := t.record(ctx, id, record.Event{Kind: record.StepStarted, Key: id.key("started"), Message: title}); err != nil {
 		return err
 	}

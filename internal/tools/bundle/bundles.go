@@ -55,6 +55,10 @@ func bundles() []bundle {
 			name: "velero", what: "Velero, for the bench", takes: "about 6 CPU-minutes",
 			modules: []module{{dir: "bundle/velero", programs: map[string]string{"crossfade-velero": "."}}},
 		},
+		{ // what the product is tested with: no part of it either
+			name: "traefik", what: "Traefik, for tests of the Gateway API", takes: "about 7 CPU-minutes",
+			modules: []module{{dir: "bundle/traefik", programs: map[string]string{"crossfade-traefik": "."}}},
+		},
 	}
 }
 
