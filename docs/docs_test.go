@@ -66,6 +66,8 @@ func TestExamples(t *testing.T) {
 				into = &[]spec.Check{}
 			case strings.HasPrefix(m[1], "kind: Service"):
 				into = &document[spec.ServiceSpec]{}
+			case strings.HasPrefix(m[1], "kind: Stack"):
+				into = &document[spec.StackSpec]{}
 			case strings.HasPrefix(m[1], "kind: Platform"):
 				into = &document[spec.PlatformSpec]{}
 			}

@@ -133,6 +133,9 @@ func newProbe(c spec.Check, t Target) (probe, error) {
 	p := probe{name: c.Name, timeout: c.Timeout.Or(defaultTimeout)}
 	if p.name == "" {
 		p.name = describe(c)
+		if expanded, err := expand(p.name, t); err == nil {
+			p.name = expanded
+		}
 	}
 	var err error
 	switch {

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/crossfade-dev/crossfade/internal/cli/view"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/record"
@@ -19,7 +18,8 @@ import (
 )
 
 func (a *app) deploy() *cobra.Command {
-	return &cobra.Command{
+	var reason string
+	cmd := &cobra.Command{
 		Use:   "deploy SERVICE@VERSION... ENV",
 		Short: "Bring a service to a version in the live generation",
 		Long: "Deploys a version, a tag or a digest of the service's image, as the strategy of the\n" +
@@ -28,7 +28,8 @@ func (a *app) deploy() *cobra.Command {
 			"While a roll-over of the environment has not moved its users, the deployment waits.\n" +
 			"So it does for another deployment of the service; of those that wait the newest goes\n" +
 			"on, and the others end with exit status 4. Several services are deployed side by side,\n" +
-			"each by itself; when one fails, the others go on.",
+			"each by itself; when one fails, the others go on.\n" +
+			"A version that was never good in a stage before this one needs a --reason.",
 		Example: "  crossfade deploy web@v1.4.2 production\n  crossfade deploy web@v1.4.2 orders@v7 production",
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,12 +44,14 @@ func (a *app) deploy() *cobra.Command {
 					return fault.New(fault.Invalid, "%s is named twice", service).WithHint("one version of it can be live")
 				}
 				all = append(all, request{runbook.Place{Environment: environment, Service: service}, func(ctx context.Context, s *session, cfg *spec.Config) (*plan.Plan, error) {
-					return s.tools.PrepareDeploy(ctx, cfg, environment, service, version)
+					return s.tools.PrepareDeploy(ctx, cfg, environment, service, version, reason)
 				}})
 			}
 			return a.release(cmd.Context(), all...)
 		},
 	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why stages are skipped in which the version was never good, for the record (`text`)")
+	return cmd
 }
 
 func (a *app) rollback() *cobra.Command {
@@ -271,7 +274,7 @@ func (s *session) read(ctx context.Context, id string) (*deployment, error) {
 		return nil, err
 	}
 	d := &deployment{run: run}
-	if err := json.Unmarshal(run.Plan, &d.plan); err != nil || d.plan.Deploy == nil {
+	if err := json.Unmarshal(run.Plan, &d.plan); err != nil || d.plan.Deploy == nil && d.plan.Set == nil {
 		return nil, fault.New(fault.Failed, "cannot read the plan of run %s", id).WithHint("use the crossfade that began it")
 	}
 	events, err := s.records.Events(ctx, id, 0)
@@ -279,12 +282,15 @@ func (s *session) read(ctx context.Context, id string) (*deployment, error) {
 	return d, err
 }
 
-// is reports whether a run does what is wanted. What a roll-back goes back to changes while it is under way, and one that has restarted may do so
-// again.
+// is reports whether a run does what is wanted. What a roll-back goes back to changes while it is under way, as does what is good in the stage before,
+// and one that has restarted may do so again.
 func (d *deployment) is(wanted *plan.Plan) bool {
 	o, w := d.plan.Deploy, wanted.Deploy
-	if o.Back || w.Back {
+	switch {
+	case o.Back || w.Back:
 		return o.Back && w.Back
+	case o.Promoted && w.Promoted && !d.kept:
+		return true
 	}
 	return o.Unit.Version == w.Unit.Version && o.Unit.Manifests == w.Unit.Manifests && o.Restart == w.Restart && !(d.kept && o.Restart)
 }
@@ -297,27 +303,4 @@ func keeps(events []record.Event) bool {
 		}
 	}
 	return false
-}
-
-func (a *app) history() *cobra.Command {
-	return &cobra.Command{
-		Use:   "history SERVICE ENV",
-		Short: "List the releases of a service, the newest first",
-		Long:  "Lists what was released into an environment, when, by which run, and what of it was good.",
-		Args:  cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var releases []record.Release
-			s, known, err := a.read(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if known {
-				defer s.close()
-				if releases, err = s.records.Releases(cmd.Context(), args[1], args[0]); err != nil {
-					return err
-				}
-			}
-			return a.output.Print(listed(releases), func() view.Table { return view.Releases(releases) })
-		},
-	}
 }

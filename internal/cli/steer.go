@@ -18,8 +18,9 @@ func (a *app) approve() *cobra.Command {
 	return &cobra.Command{
 		Use:   "approve RUN",
 		Short: "Let a run that waits for an approval go on",
-		Long: "Approves what a run waits for: the first shift, where the gate wants an approval, or\n" +
-			"another one after a switch-back. Who approved is recorded.",
+		Long: "Approves what a run waits for: the first shift, where the gate wants an approval,\n" +
+			"another one after a switch-back, a version at its preview, a promotion. Who approved is\n" +
+			"recorded. A promotion may want somebody other than its authors.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.steer(cmd.Context(), args[0], runbook.Command{Name: runbook.Approve}, func(e record.Event) bool {
@@ -90,6 +91,8 @@ func (a *app) send(ctx context.Context, s *session, run *record.Run, c runbook.C
 	err = s.records.Follow(ctx, run.ID, after, func(e record.Event) error {
 		shown.Event(e)
 		switch {
+		case refused(e, c.Name) && whyRefused(e) != "":
+			return fault.New(fault.Invalid, "cannot %s run %s: %s", c.Name, run.ID, whyRefused(e)).WithHint("ask somebody else; CROSSFADE_USER says who you are where an account is shared")
 		case refused(e, c.Name):
 			return fault.New(fault.Failed, "run %s cannot %s now", run.ID, c.Name).WithHint("see where it is: crossfade status %s", run.Environment)
 		case effect(e):
@@ -109,6 +112,13 @@ func (a *app) send(ctx context.Context, s *session, run *record.Run, c runbook.C
 func refused(e record.Event, command string) bool {
 	var d step.CommandDetail
 	return e.Kind == record.Note && len(e.Detail) > 0 && json.Unmarshal(e.Detail, &d) == nil && d.Command == command && !d.Accepted
+}
+
+// whyRefused is why a command was not possible, where it says so.
+func whyRefused(e record.Event) string {
+	var d step.CommandDetail
+	_ = json.Unmarshal(e.Detail, &d) // refused has read it
+	return d.Why
 }
 
 func (a *app) switchBack() *cobra.Command {
@@ -192,6 +202,9 @@ func (a *app) inOrBeside(ctx context.Context, environment string, m movement) er
 
 // beside does it as a run of its own, or resumes the one that does it.
 func (a *app) beside(ctx context.Context, s *session, environment string, run *record.Run, m movement, all []record.Generation) error {
+	if run != nil && run.Operation != m.command.Name {
+		return fault.New(fault.Locked, "a %s of %s is under way", run.Operation, environment).WithHint("let it end: crossfade status %s", environment)
+	}
 	if err := s.attend(runbook.Place{Environment: environment}); err != nil {
 		return err
 	}

@@ -16,11 +16,11 @@ const module = "github.com/crossfade-dev/crossfade/"
 // layers and its own, which includes its sub-packages. What is in no layer may be imported by nobody but tests and programs.
 var layers = [][]string{
 	{"fault"},
-	{"bundle", "process", "release/image", "host"},
+	{"bundle", "process", "release/image", "source", "host"},
 	{"spec", "cluster", "record", "load", "engine"},
 	{"plan", "kube", "edge", "traffic"},
-	{"render", "kube/endpoint", "kube/workload"},
-	{"objects", "cluster/existing", "cluster/local", "traffic/caddy"},
+	{"render", "kube/endpoint", "kube/workload", "history"},
+	{"objects", "cluster/existing", "cluster/local", "traffic/caddy", "promotion"},
 	{"check", "release"},
 	{"runbook/step"},
 	{"runbook"},
@@ -34,6 +34,7 @@ var only = map[string][]string{
 	"helm.sh/helm/":                              {"render"},
 	"sigs.k8s.io/kustomize/":                     {"render", "release/colour"},
 	"github.com/fluxcd/":                         {"kube"},
+	"github.com/go-git/":                         {"source"},
 	"modernc.org/sqlite":                         {"record"},
 	"github.com/spf13/cobra":                     {"cli"},
 	"golang.org/x/crypto/ssh":                    {"host"},

@@ -2,6 +2,8 @@ package kube
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,9 +64,26 @@ func (c *Cluster) Apply(ctx context.Context, objs []*unstructured.Unstructured, 
 			}
 		}
 	}
-	progress("applied %d objects: %d created, %d configured, %d unchanged",
-		len(objs), len(applied.Created), len(applied.Configured), len(applied.Unchanged))
+	progress("%s", applied.told(len(objs)))
 	return applied, nil
+}
+
+// told says what applying so many objects has changed.
+func (a Applied) told(objects int) string {
+	what := "objects"
+	if objects == 1 {
+		what = "object"
+	}
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		word string
+	}{{len(a.Created), "created"}, {len(a.Configured), "configured"}, {len(a.Unchanged), "unchanged"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.word))
+		}
+	}
+	return fmt.Sprintf("applied %d %s: %s", objects, what, strings.Join(parts, ", "))
 }
 
 // stages parts objects as ssa does: definitions, classes, the rest.

@@ -127,7 +127,7 @@ func services(cfg *spec.Config, env *spec.Environment, rendered map[string]Rende
 	units := map[string]Unit{}
 	var names []string
 	for _, ref := range env.Spec.Services {
-		s, err := cfg.Service(ref.Name)
+		s, err := cfg.ServiceIn(env, ref.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -182,7 +182,7 @@ func Routes(cfg *spec.Config, env *spec.Environment) ([]Route, error) {
 		if r.Backend != nil {
 			route.Namespace, route.Service = r.Backend.Namespace, r.Backend.Name
 		} else {
-			s, err := cfg.Service(r.Service)
+			s, err := cfg.ServiceIn(env, r.Service)
 			if err != nil {
 				return nil, err
 			}

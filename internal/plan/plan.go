@@ -17,6 +17,8 @@ type Observed struct {
 	Good        map[string]string `json:"good"`        // by service: the version last verified in production
 	// Taken are names that generations had before, whether they stand or not; none is given twice.
 	Taken []string `json:"taken,omitempty"`
+	// Sources are what the configuration and the manifests were read from.
+	Sources []Source `json:"sources,omitempty"`
 }
 
 // Plan is one roll-over, or the deployment of one service, ready to be carried out.
@@ -35,7 +37,10 @@ type Plan struct {
 	Gate        spec.Gate    `json:"gate"`
 	Shift       spec.Shift   `json:"shift"`
 	Retire      spec.Retire  `json:"retire"`
-	Deploy      *Deploy      `json:"deploy,omitempty"` // of a plan that deploys one service, which has no more than that
+	Deploy      *Deploy      `json:"deploy,omitempty"`    // of a plan that deploys one service, which has no more than that
+	Set         *Set         `json:"set,omitempty"`       // of a plan that deploys several together, which has no more than that
+	Stage       bool         `json:"stage,omitempty"`     // with either: the checks of verify must hold as well, and say what was verified together
+	Promotion   *Promotion   `json:"promotion,omitempty"` // with either: what stands before it; nil for what may come at once
 	Premises    Observed     `json:"premises"`
 	Hash        string       `json:"hash"` // "sha256:..." over all of the above
 }

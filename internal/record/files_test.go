@@ -109,6 +109,7 @@ func TestMigrateRows(t *testing.T) {
 		}
 		release := Release{
 			Environment: "production", Generation: "new", Service: "web", Version: "1.4", Manifests: "sha256:0", Good: true, Run: "r", At: time.Unix(0, 3).UTC(),
+			Verified: time.Unix(0, 3).UTC(), // as far as was recorded
 		}
 		good, err := s.Good(t.Context(), "production")
 		if diff := cmp.Diff(map[string]Release{"web": release}, good); diff != "" || err != nil {

@@ -42,6 +42,17 @@ type Release struct {
 	Good        bool      `json:"good"`          // was verified in production
 	Run         string    `json:"run"`
 	At          time.Time `json:"at"`
+	Verified    time.Time `json:"verified,omitzero"` // when it became good
+}
+
+// Set is the versions of the services of an environment that were verified together: all of them ran, and stayed, while the checks of the
+// environment held. A service that was being changed meanwhile is not in it.
+type Set struct {
+	Environment string            `json:"environment"`
+	Generation  string            `json:"generation"`
+	Run         string            `json:"run"`      // the run that has verified them
+	Versions    map[string]string `json:"versions"` // by service
+	At          time.Time         `json:"at"`
 }
 
 // RunState is how far a run is.

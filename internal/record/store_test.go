@@ -134,7 +134,7 @@ func TestReleasesByTag(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again.Good = true
+	again.Good, again.Verified = true, day
 	all, err := s.Releases(t.Context(), "production", "web")
 	if diff := cmp.Diff([]Release{again}, all); diff != "" || err != nil {
 		t.Errorf("Releases() -want +got, %v:\n%s", err, diff)
@@ -262,7 +262,9 @@ func TestReleases(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, r := range []Release{old, current, current} {
+	later := current
+	later.At = later.At.Add(time.Hour)
+	for _, r := range []Release{old, current, later} { // it is good since the first time
 		if err := s.MarkGood(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
@@ -271,6 +273,7 @@ func TestReleases(t *testing.T) {
 		t.Fatal(err)
 	}
 	old.Good, current.Good = true, true
+	old.Verified, current.Verified = old.At, current.At
 	good, err := s.Good(t.Context(), "production")
 	if diff := cmp.Diff(map[string]Release{"web": current}, good); diff != "" || err != nil {
 		t.Errorf("Good() -want +got, %v:\n%s", err, diff)
@@ -278,6 +281,26 @@ func TestReleases(t *testing.T) {
 	all, err := s.Releases(t.Context(), "production", "web")
 	if diff := cmp.Diff([]Release{next, current, old}, all); diff != "" || err != nil {
 		t.Errorf("Releases() -want +got, %v:\n%s", err, diff)
+	}
+}
+
+// TestSets: what was verified together comes back, the latest first, and a run that says it again is heard once.
+func TestSets(t *testing.T) {
+	s := fresh(t)
+	set := func(environment, run, web string, minute int) Set {
+		return Set{Environment: environment, Generation: "g", Run: run, Versions: map[string]string{"web": web}, At: day.Add(time.Duration(minute) * time.Minute)}
+	}
+	first, second, again := set("testing", "a", "1", 1), set("testing", "b", "2", 2), set("testing", "a", "3", 3)
+	for _, x := range []Set{first, second, again, set("production", "c", "0", 4)} {
+		if err := s.PutSet(t.Context(), x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for limit, want := range map[int][]Set{9: {again, second}, 1: {again}} {
+		all, err := s.Sets(t.Context(), "testing", limit)
+		if diff := cmp.Diff(want, all); diff != "" || err != nil {
+			t.Errorf("Sets() -want +got, %v:\n%s", err, diff)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ const (
 	OperationSwitchBack = "switch-back"
 	OperationRetire     = "retire"
 	OperationDeploy     = step.Deploy
+	OperationPromote    = step.Promote
 
 	operationQueue = "queue" // ahead of a deployment, as part of its run
 )

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/worker"
@@ -75,8 +76,11 @@ func queued(at Place, id string) engine.Execution {
 	return engine.Execution{ID: at.id() + "/queue/" + id}
 }
 
-// Person names who asks, for the record: user@host.
+// Person names who asks, for the record: $CROSSFADE_USER where several people or a pipeline share an account, else user@host.
 func Person() string {
+	if said := strings.TrimSpace(os.Getenv("CROSSFADE_USER")); said != "" {
+		return said
+	}
 	name, host := "unknown", "unknown"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -101,6 +105,7 @@ func register(r worker.WorkflowRegistry) {
 	r.RegisterWorkflowWithOptions(Rollover, workflow.RegisterOptions{Name: OperationRollover})
 	r.RegisterWorkflowWithOptions(Back, workflow.RegisterOptions{Name: OperationSwitchBack})
 	r.RegisterWorkflowWithOptions(Deploy, workflow.RegisterOptions{Name: OperationDeploy})
+	r.RegisterWorkflowWithOptions(Promote, workflow.RegisterOptions{Name: OperationPromote})
 	r.RegisterWorkflowWithOptions(Queue, workflow.RegisterOptions{Name: operationQueue})
 	r.RegisterWorkflowWithOptions(Retire, workflow.RegisterOptions{Name: OperationRetire})
 }

@@ -27,8 +27,10 @@ func Deploy(ctx workflow.Context, in step.Start) error {
 // roll replaces the pods one after the other.
 func (r *run) roll(ctx workflow.Context) error {
 	err := r.unless(ctx, []string{Abort}, inOrder(
-		r.admit, // no roll-over is between its plan and its switch
+		r.passGate, // of a stage, for what comes from another one
+		r.admit,    // no roll-over is between its plan and its switch
 		func(ctx workflow.Context) error { return r.step(ctx, "roll", r.tools.Roll) },
+		r.verifyStage, // the checks of the stage hold
 	))
 	if err == nil {
 		return r.markGood(ctx)
@@ -45,10 +47,11 @@ func (r *run) roll(ctx workflow.Context) error {
 func (r *run) blueGreen(ctx workflow.Context) error {
 	strategy := r.plan.Deploy.Strategy.BlueGreen
 	err := r.unless(ctx, []string{Abort}, inOrder(
-		r.admit,   // no roll-over is between its plan and its switch
-		r.stage,   // every pod of the next version is ready
-		r.preview, // its checks hold
-		r.agree,   // a person says so, if one is asked
+		r.passGate, // of a stage, for what comes from another one
+		r.admit,    // no roll-over is between its plan and its switch
+		r.stage,    // every pod of the next version is ready
+		r.preview,  // its checks hold
+		r.agree,    // a person says so, if one is asked
 	))
 	if err != nil {
 		return r.dismiss(ctx, err)
@@ -56,6 +59,7 @@ func (r *run) blueGreen(ctx workflow.Context) error {
 	if err := r.unless(ctx, []string{Abort}, inOrder(
 		r.share,         // users from outside in steps, each watched
 		r.switchVersion, // everybody
+		r.verifyStage,
 	)); err != nil {
 		return r.switchVersionBack(ctx, err)
 	}

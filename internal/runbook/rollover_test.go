@@ -28,7 +28,7 @@ import (
 // step begins.
 type script struct {
 	fail     map[string]error   // by step, in its first execution
-	commands map[string]Command // sent when the step begins, in its first execution
+	commands map[string]Command // sent when the step begins, or the first note is told; of a later execution by "step#2"
 	after    map[string]string  // by step: what is told before it ends, of something beside it
 	edit     func(*plan.Plan)
 }
@@ -86,11 +86,15 @@ func (s script) play(t *testing.T, operation string, procedure any, p plan.Plan)
 	l := newTold()
 	act := func(id step.ID, text string) error {
 		l.add("%s", text)
+		execution := id.Name
+		if id.Time != 1 {
+			execution = fmt.Sprintf("%s#%d", id.Name, id.Time)
+		}
+		if c, ok := s.commands[execution]; ok {
+			env.SignalWorkflow(controlSignal, c)
+		}
 		if id.Time != 1 {
 			return nil
-		}
-		if c, ok := s.commands[id.Name]; ok {
-			env.SignalWorkflow(controlSignal, c)
 		}
 		if beginning, ok := s.after[id.Name]; ok {
 			l.await(beginning)
@@ -106,11 +110,17 @@ func (s script) play(t *testing.T, operation string, procedure any, p plan.Plan)
 		tools.Confirm, tools.Provision, tools.OpenEntry, tools.ApplyUnit, tools.Copy, tools.Follow, tools.Sync, tools.EnterPreLive, tools.Verify, tools.HoldGate,
 		tools.HandOver, tools.HandBack, tools.Drain, tools.Settle, tools.SettleBack, tools.Quarantine, tools.Delete, tools.StandDown, tools.Clean,
 		tools.Admit, tools.Roll, tools.Unroll, tools.Stage, tools.Preview, tools.Switch, tools.SwitchBack, tools.MarkGood, tools.DrainVersion, tools.RemoveOld, tools.RemoveNew,
+		tools.PassGate, tools.AdmitSet, tools.VerifyStage,
 	} {
 		env.RegisterActivity(a)
 		env.OnActivity(a, mock.Anything, mock.Anything).Return(plain)
 	}
-	for _, a := range []any{tools.GoOn, tools.PauseEnds, tools.FollowEnds} {
+	env.RegisterActivity(tools.GoOn)
+	env.OnActivity(tools.GoOn, mock.Anything, mock.Anything).Return(func(_ context.Context, a step.Approval) error {
+		l.add("%s ends", a.Name)
+		return nil
+	})
+	for _, a := range []any{tools.PauseEnds, tools.FollowEnds} {
 		env.RegisterActivity(a)
 		env.OnActivity(a, mock.Anything, mock.Anything).Return(func(_ context.Context, id step.ID) error {
 			l.add("%s ends", id.Name)
@@ -129,8 +139,7 @@ func (s script) play(t *testing.T, operation string, procedure any, p plan.Plan)
 	env.OnActivity(tools.PauseBegins, mock.Anything, mock.Anything).Return(func(_ context.Context, p step.Pause) error { return act(p.Step, p.Step.Name) })
 	env.RegisterActivity(tools.Note)
 	env.OnActivity(tools.Note, mock.Anything, mock.Anything).Return(func(_ context.Context, r step.Remark) error {
-		l.add("note: %s", r.Text)
-		return nil
+		return act(r.Step, "note: "+r.Text)
 	})
 	env.RegisterActivity(tools.Finish)
 	env.OnActivity(tools.Finish, mock.Anything, mock.Anything).Return(func(_ context.Context, e step.End) error {
@@ -140,7 +149,7 @@ func (s script) play(t *testing.T, operation string, procedure any, p plan.Plan)
 	if s.edit != nil {
 		s.edit(&p)
 	}
-	env.ExecuteWorkflow(procedure, step.Start{Run: "r1", Operation: operation, Plan: p})
+	env.ExecuteWorkflow(procedure, step.Start{Run: "r1", Operation: operation, By: "me@here", Plan: p})
 	if !env.IsWorkflowCompleted() {
 		t.Fatalf("the run did not end; it did %v", l.lines)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -43,18 +44,20 @@ type phase func(workflow.Context) error
 // run is a procedure under way: its plan, what people asked of it, and how it will be recorded. Its state is derived from the
 // engine's history alone.
 type run struct {
-	in      step.Start
-	plan    *plan.Plan
-	tools   *step.Toolbox // never called here: it only names the activities
-	times   map[string]int
-	accepts []string // the commands that interrupt the phase under way
-	cancel  workflow.CancelFunc
-	command Command // the command that interrupted a phase
-	crowded bool    // the next run of the place waits
-	notes   string  // names the remarks of this procedure among those of its run
-	waiting bool    // for an approval
-	approve bool
-	outcome record.RunState // "" to derive it from the error
+	in       step.Start
+	plan     *plan.Plan
+	tools    *step.Toolbox // never called here: it only names the activities
+	times    map[string]int
+	accepts  []string // the commands that interrupt the phase under way
+	cancel   workflow.CancelFunc
+	command  Command  // the command that interrupted a phase
+	crowded  bool     // the next run of the place waits
+	notes    string   // names the remarks of this procedure among those of its run
+	waiting  bool     // for an approval
+	barred   []string // who must not give it
+	approve  bool
+	approver string
+	outcome  record.RunState // "" to derive it from the error
 
 	following phase // ends the following that is under way; nil when there is none
 }
@@ -106,8 +109,10 @@ func (r *run) listen(ctx workflow.Context) {
 		}
 		detail := &step.CommandDetail{Command: c.Name, Accepted: true}
 		switch {
+		case c.Name == Approve && r.waiting && slices.ContainsFunc(r.barred, func(author string) bool { return samePerson(author, c.By) }):
+			detail.Accepted, detail.Why = false, "an approval must be by somebody other than "+strings.Join(people(r.barred), ", ")
 		case c.Name == Approve && r.waiting:
-			r.approve = true
+			r.approve, r.approver = true, c.By
 		case slices.Contains(r.accepts, c.Name):
 			r.command = c
 			r.cancel()
@@ -118,6 +123,9 @@ func (r *run) listen(ctx workflow.Context) {
 		if !detail.Accepted {
 			text += ", and is not possible now"
 		}
+		if detail.Why != "" {
+			text = c.Name + " is not possible: " + detail.Why + "; it was asked for"
+		}
 		r.remark(ctx, step.Remark{By: c.By, Text: text, Command: detail})
 	}
 }
@@ -125,9 +133,10 @@ func (r *run) listen(ctx workflow.Context) {
 // unless runs a phase that the given commands interrupt. It returns once the phase has really ended.
 func (r *run) unless(ctx workflow.Context, commands []string, do phase) error {
 	ctx, cancel := workflow.WithCancel(ctx)
+	accepts, around := r.accepts, r.cancel
 	r.accepts, r.cancel, r.command = commands, cancel, Command{}
 	err := do(ctx)
-	r.accepts = nil
+	r.accepts, r.cancel = accepts, around
 	if r.command.Name != "" { // also when the phase had come to its end by then: somebody was told that it is ended
 		return interrupted{r.command}
 	}
@@ -159,16 +168,22 @@ func inOrder(phases ...phase) phase {
 
 // await waits for an approval, recorded with who gave it.
 func (r *run) await(ctx workflow.Context, why string) error {
+	return r.awaitOf(ctx, step.Waiting{Why: why})
+}
+
+// awaitOf is await, with all that can be said of what is to be approved.
+func (r *run) awaitOf(ctx workflow.Context, w step.Waiting) error {
 	return r.unless(ctx, []string{Abort}, func(ctx workflow.Context) error {
 		r.approve, r.waiting = false, true
 		defer func() { r.waiting = false }()
-		if err := r.call(ctx, r.tools.Wait, step.Waiting{Step: r.next("approve"), Why: why}); err != nil {
+		w.Step = r.next("approve")
+		if err := r.call(ctx, r.tools.Wait, w); err != nil {
 			return err
 		}
 		if err := workflow.Await(ctx, func() bool { return r.approve }); err != nil {
 			return err
 		}
-		return r.call(ctx, r.tools.GoOn, r.at("approve"))
+		return r.call(ctx, r.tools.GoOn, step.Approval{ID: r.at("approve"), By: r.approver})
 	})
 }
 

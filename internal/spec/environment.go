@@ -29,6 +29,7 @@ func (e environment) validate() {
 	e.routes()
 	e.checks()
 	e.shift()
+	e.promotion()
 }
 
 // prefix checks what generations are named by. Two environments with one prefix could not tell their generations apart.
@@ -146,7 +147,9 @@ func byKind(at place, chosen map[string]string, choices ...string) {
 func (e environment) placed() {
 	at, taken := e.at.to("services"), unique{}
 	here := e.serviceNamesHere()
-	for i, ref := range e.spec.Services {
+	for i := range e.spec.Services {
+		ref := &e.spec.Services[i]
+		e.overrides(at.to(i), ref)
 		at := at.to(i, "name")
 		taken.add(at, "services named", ref.Name)
 		e.refers(at, "service", ref.Name, e.serviceNames)
@@ -160,6 +163,22 @@ func (e environment) placed() {
 			}
 		}
 	}
+}
+
+// overrides checks what a reference says in place of its service.
+func (e environment) overrides(at place, ref *ServiceRef) {
+	at.to("namespace").label(ref.Namespace)
+	var set []string
+	for name, is := range map[string]bool{"files": len(ref.Files) > 0, "kustomize": ref.Kustomize != "", "helm": ref.Helm != nil} {
+		if is {
+			set = append(set, name)
+		}
+	}
+	if slices.Sort(set); len(set) > 1 {
+		at.Problem("has %s, but at most one of them may be set", strict.List(set))
+	}
+	at.manifests(&ref.Manifests)
+	checks(at.to("checks"), ref.Checks)
 }
 
 func (e environment) serviceNamesHere() []string {
@@ -243,9 +262,31 @@ func (e environment) checks() {
 	for i, u := range e.spec.Prime {
 		e.routed(e.at.to("prime", i, "checks"), u.Checks)
 	}
+	for i, ref := range e.spec.Services {
+		e.routed(e.at.to("services", i, "checks"), ref.Checks)
+		for _, doc := range e.docs {
+			if s, ok := doc.value.(*Service); ok && s.Metadata.Name == ref.Name && ref.Checks == nil {
+				e.routed(in(doc, "spec.checks"), s.Spec.Checks)
+			}
+		}
+	}
+}
+
+// promotion checks what stands before a promotion: there must be a stage that a version is promoted from, whose routes its checks may ask.
+func (e environment) promotion() {
+	at, p := e.at.to("promotion"), &e.spec.Promotion
+	checks(at.to("checks"), p.Checks)
+	if e.platform == nil || !e.complete || len(p.Checks) == 0 && p.Soak == 0 && p.Approve == "" {
+		return
+	}
+	before, _ := e.platform.StagesBefore(e.name)
+	if len(before) == 0 {
+		at.Problem("is never asked for: %s is not among the platform's stages behind another one", strict.Show(e.name))
+		return
+	}
 	for _, doc := range e.docs {
-		if s, ok := doc.value.(*Service); ok && slices.Contains(e.serviceNamesHere(), s.Metadata.Name) {
-			e.routed(in(doc, "spec.checks"), s.Spec.Checks)
+		if other, ok := doc.value.(*Environment); ok && other.Metadata.Name == before[len(before)-1] && in(doc, "spec.routes").Readable() {
+			environment{validator: e.validator, spec: &other.Spec, name: other.Metadata.Name}.routed(at.to("checks"), p.Checks)
 		}
 	}
 }

@@ -83,6 +83,7 @@ type EnvironmentSpec struct {
 	Gate       Gate         `json:"gate,omitzero"`        // what stands before the shift
 	Shift      Shift        `json:"shift,omitzero"`       // how the users are moved
 	Retire     Retire       `json:"retire,omitzero"`      // what becomes of the old generation
+	Promotion  Promotion    `json:"promotion,omitzero"`   // what a version must pass before it comes into this stage
 }
 
 // Nginx is the machines with an nginx that lead users to services. They are Linux, with bash and util-linux.
@@ -133,7 +134,7 @@ type ExistingCluster struct {
 	NodeAddresses map[string][]string `json:"nodeAddresses,omitempty"`
 }
 
-// Manifests say where the objects of a unit come from. Exactly one is set.
+// Manifests say where the objects of a unit come from. Exactly one is set; at most one where a service is put into an environment.
 type Manifests struct {
 	Files     []string `json:"files,omitempty"`     // files or directories of plain manifests
 	Kustomize string   `json:"kustomize,omitempty"` // the directory of a kustomization
@@ -190,10 +191,14 @@ type Selector struct {
 	Labels     map[string]string `json:"labels,omitempty"`     // label and value
 }
 
-// ServiceRef puts a service into an environment.
+// ServiceRef puts a service into an environment. What it says beside the name and the version takes the place of what the service says, there
+// alone: the same version runs in every stage, with a configuration of the stage's own.
 type ServiceRef struct {
-	Name    string `json:"name"`              // a document of kind Service
-	Version string `json:"version,omitempty"` // the version deployed while none is recorded as good; the manifests' own unless set
+	Name      string `json:"name"`                // a document of kind Service
+	Version   string `json:"version,omitempty"`   // the version deployed while none is recorded as good; the manifests' own unless set
+	Namespace string `json:"namespace,omitempty"` // where it runs; the service's unless set
+	Manifests `json:",inline"`
+	Checks    []Check `json:"checks,omitempty"` // prove it, in order; the service's unless set
 }
 
 // Service is a deployable unit.
@@ -330,6 +335,16 @@ type Gate struct {
 	Checks  []Check  `json:"checks,omitempty"`  // what must hold
 	Soak    Duration `json:"soak,omitzero"`     // how long the checks must go on to hold
 	Approve bool     `json:"approve,omitempty"` // whether a person must approve
+}
+
+// Promotion is what a version must pass before it comes into a stage: by itself or in a set, promoted or deployed. What was good there before
+// comes back without.
+type Promotion struct {
+	Checks []Check  `json:"checks,omitempty"` // must hold in the stage before, as its users meet it
+	Soak   Duration `json:"soak,omitzero"`    // how long the version must have been good in the stage before; the checks go on to hold for what is left of it
+	// Approve says who must approve it: anybody, or somebody other than its authors, who are those that brought it into the stage before and that
+	// ask for it here. Nobody unless set.
+	Approve string `json:"approve,omitempty" jsonschema:"enum=anybody,enum=other"`
 }
 
 // Shift says how the users are moved.

@@ -39,17 +39,6 @@ func Runs(runs []record.Run) Table {
 	return t
 }
 
-// Releases is the table of the releases of a service.
-func Releases(releases []record.Release) Table {
-	t := Table{Header: []string{"VERSION", "DIGEST", "GENERATION", "GOOD", "RELEASED", "RUN"}}
-	for _, r := range releases {
-		t.Rows = append(t.Rows, []string{
-			cmp.Or(r.Tag, "-"), cmp.Or(shortDigest(r.Version), "-"), r.Generation, yes(r.Good), r.At.Local().Format(time.DateTime), r.Run,
-		})
-	}
-	return t
-}
-
 // shortDigest is as much of a digest as tells it from others, for people.
 func shortDigest(digest string) string {
 	const enough = len("sha256:") + 12

@@ -102,7 +102,7 @@ func (j *job) aim(ctx context.Context) error {
 	if seen.Live == "" {
 		return fault.New(fault.Failed, "environment %s has no live generation any more", j.plan.Environment).WithHint("see crossfade status %s", j.plan.Environment)
 	}
-	j.done = fmt.Sprintf("%s goes to %s", j.plan.Deploy.Unit.Name, seen.Live)
+	j.done = fmt.Sprintf("%s goes to %s", j.plan.Names(), seen.Live)
 	r := j.run
 	r.Generation = seen.Live
 	return j.Records.UpdateRun(ctx, r)
@@ -129,6 +129,9 @@ func (j *job) look(ctx context.Context) (plan.Observed, error) {
 
 // frozen names the roll-over that keeps services from being deployed into the environment; "" when none does.
 func (j *job) frozen(ctx context.Context) (string, error) {
+	if set, err := j.promoting(ctx); err != nil || set != "" {
+		return set, err
+	}
 	runs, err := j.open(ctx, Rollover)
 	if err != nil {
 		return "", err
@@ -149,6 +152,24 @@ func (j *job) frozen(ctx context.Context) (string, error) {
 		}
 		if !moved {
 			return r.ID, nil
+		}
+	}
+	return "", nil
+}
+
+// promoting names another run that brings a set into the environment, from where it looks whether somebody is deploying; "" when none does.
+func (j *job) promoting(ctx context.Context) (string, error) {
+	runs, err := j.open(ctx, Promote)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range runs {
+		if r.ID == j.run.ID {
+			continue
+		}
+		events, err := j.Records.Events(ctx, r.ID, 0)
+		if err != nil || slices.ContainsFunc(events, func(e record.Event) bool { return e.Step == "admit" }) {
+			return r.ID, err
 		}
 	}
 	return "", nil

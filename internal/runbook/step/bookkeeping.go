@@ -26,8 +26,10 @@ type Start struct {
 
 // Waiting is a run's wait for a person.
 type Waiting struct {
-	Step ID     `json:"step"`
-	Why  string `json:"why"`
+	Step    ID     `json:"step"`
+	Why     string `json:"why"`
+	Service string `json:"service,omitempty"` // of a set: the one that is to be looked at
+	Gate    bool   `json:"gate,omitempty"`    // it is before anything is there to be looked at
 }
 
 // Pause is a wait for time to pass.
@@ -48,8 +50,12 @@ type Remark struct {
 // CommandDetail is the detail of the event that tells of a command.
 type CommandDetail struct {
 	Command  string `json:"command"`
-	Accepted bool   `json:"accepted"` // whether the run was where the command is possible
+	Accepted bool   `json:"accepted"`      // whether the run was where the command is possible
+	Why      string `json:"why,omitempty"` // why it was not accepted; that the run was elsewhere, unless set
 }
+
+// BeginKey is the key of a run's first event.
+const BeginKey = "begin"
 
 // EndKey is the key of a run's last event.
 const EndKey = "end"
@@ -81,6 +87,10 @@ func (t *Toolbox) begin(ctx context.Context, s Start, state record.RunState) err
 		ID: s.Run, Operation: s.Operation, Environment: p.Environment, Service: p.Service(), Generation: p.Generation, Previous: p.Previous,
 		By: s.By, State: state, Plan: raw, Started: now,
 	})
+	if err == nil {
+		note := record.Event{Kind: record.Note, Key: BeginKey, Message: wish(s) + " was asked for", By: s.By}
+		err = t.record(ctx, ID{Run: s.Run}, note)
+	}
 	if err != nil || s.Operation != Rollover {
 		return err
 	}
@@ -97,9 +107,38 @@ func (t *Toolbox) begin(ctx context.Context, s Start, state record.RunState) err
 	})
 }
 
+// wish says in words what a run is to do.
+func wish(s Start) string {
+	p := s.Plan
+	text := s.Operation + " of " + p.Environment
+	switch d := p.Deploy; {
+	case p.Set != nil:
+		text = fmt.Sprintf("promotion of the set %s from %s to %s", p.Set.Name, p.Promotion.From.Environment, p.Environment)
+		for i, d := range p.Set.Deploys {
+			text += map[bool]string{true: ": ", false: ", "}[i == 0] + d.Unit.Name + " " + d.Version()
+		}
+		if len(p.Set.Stands) > 0 {
+			text += " (left as it is: " + strings.Join(p.Set.Stands, ", ") + ")"
+		}
+	case d == nil:
+	case d.Restart:
+		text = fmt.Sprintf("restart of %s %s in %s", d.Unit.Name, d.Version(), p.Environment)
+	case d.Back:
+		text = fmt.Sprintf("roll-back of %s in %s to %s", d.Unit.Name, p.Environment, d.Version())
+	case d.Promoted:
+		text = fmt.Sprintf("promotion of %s %s from %s to %s", d.Unit.Name, d.Version(), p.Promotion.From.Environment, p.Environment)
+	default:
+		text = fmt.Sprintf("deployment of %s %s to %s", d.Unit.Name, d.Version(), p.Environment)
+	}
+	if commits := plan.Commits(p.Premises.Sources); commits != "" {
+		text += " (commit " + commits + ")"
+	}
+	return text
+}
+
 // Wait records that the run waits for a person, and where that person can look at the next version of a service, if that is what it is about.
 func (t *Toolbox) Wait(ctx context.Context, w Waiting) error {
-	where, err := t.preview(ctx, w.Step)
+	where, err := t.preview(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -112,12 +151,22 @@ func (t *Toolbox) Wait(ctx context.Context, w Waiting) error {
 	return t.record(ctx, w.Step, record.Event{Kind: record.StepStarted, Key: w.Step.key("started"), Message: w.Why})
 }
 
+// Approval is the end of a wait for a person.
+type Approval struct {
+	ID
+	By string `json:"by,omitempty"` // who has approved
+}
+
 // GoOn records that the run waits no longer.
-func (t *Toolbox) GoOn(ctx context.Context, id ID) error {
-	if err := t.setState(ctx, id.Run, record.Running, "", nil); err != nil {
+func (t *Toolbox) GoOn(ctx context.Context, a Approval) error {
+	if err := t.setState(ctx, a.Run, record.Running, "", nil); err != nil {
 		return err
 	}
-	return t.record(ctx, id, record.Event{Kind: record.StepDone, Key: id.key("done"), Message: "approved"})
+	text := "approved"
+	if a.By != "" {
+		text += " by " + a.By
+	}
+	return t.record(ctx, a.ID, record.Event{Kind: record.StepDone, Key: a.key("done"), Message: text, By: a.By})
 }
 
 // PauseBegins records the beginning of a pause, PauseEnds its end.

@@ -61,6 +61,42 @@ func TestBegin(t *testing.T) {
 	}
 }
 
+// TestWish: a story begins with what was asked for, by whom, and from which commits.
+func TestWish(t *testing.T) {
+	web := plan.Deploy{Unit: plan.Unit{Name: "web"}, Tag: "v2"}
+	orders := plan.Deploy{Unit: plan.Unit{Name: "orders", Version: "sha256:1"}}
+	with := func(change func(*plan.Deploy)) *plan.Deploy {
+		d := web
+		change(&d)
+		return &d
+	}
+	testing := &plan.Promotion{From: &plan.Stage{Environment: "testing"}}
+	for want, p := range map[string]plan.Plan{
+		"rollover of production":                                                        {},
+		"deployment of web v2 to production":                                            {Deploy: &web},
+		"restart of web v2 in production":                                               {Deploy: with(func(d *plan.Deploy) { d.Restart = true })},
+		"roll-back of web in production to v2":                                          {Deploy: with(func(d *plan.Deploy) { d.Back = true })},
+		"promotion of web v2 from testing to production":                                {Deploy: with(func(d *plan.Deploy) { d.Promoted = true }), Promotion: testing},
+		"promotion of the set shop from testing to production: orders sha256:1, web v2": {Set: &plan.Set{Name: "shop", Deploys: []plan.Deploy{orders, web}}, Promotion: testing},
+		"promotion of the set shop from testing to production: web v2 (left as it is: ads, db)": {
+			Set: &plan.Set{Name: "shop", Deploys: []plan.Deploy{web}, Stands: []string{"ads", "db"}}, Promotion: testing,
+		},
+		"rollover of production (commit 12345678-dirty, none, unknown)": {
+			Premises: plan.Observed{Sources: []plan.Source{{Commit: "123456789", Dirty: true}, {Dirty: true}, {Trouble: "no rights"}}},
+		},
+	} {
+		p.Environment = "production"
+		same(t, "wish", want, wish(Start{Operation: Rollover, Plan: p}))
+	}
+	b := newBench(t, nil)
+	ok(t, b.Begin(t.Context(), Start{Run: "r1", Operation: Rollover, By: "me@here", Plan: b.plan})) // once more
+	first, err := b.Records.Events(t.Context(), "r1", 0)
+	ok(t, err)
+	if len(first) != 1 || first[0].Message != "rollover of production was asked for" || first[0].By != "me@here" {
+		t.Errorf("the story begins with %+v", first)
+	}
+}
+
 // TestBeginKeepsWhoMadeIt: a generation that one run made is live when the next begins.
 func TestBeginKeepsWhoMadeIt(t *testing.T) {
 	b := newBench(t, nil)
@@ -82,14 +118,14 @@ func TestWaitAndGoOn(t *testing.T) {
 		same(t, "a run that waits says so, and for what", []any{record.Waiting, "the shift waits for an approval"}, []any{r.State, r.Reason})
 	}
 	for range 2 {
-		ok(t, b.GoOn(ctx, id))
+		ok(t, b.GoOn(ctx, Approval{ID: id, By: "bea@desk"}))
 		r := b.run(t, "r1")
 		same(t, "a run that goes on waits for nothing", []any{record.Running, ""}, []any{r.State, r.Reason})
 	}
 	id.Time = 2
 	ok(t, b.Wait(ctx, Waiting{Step: id, Why: "the users are back"}))
 	same(t, "the story", []string{
-		"started approve: the shift waits for an approval", "done approve: approved", "started approve: the users are back",
+		"started approve: the shift waits for an approval", "done approve: approved by bea@desk", "started approve: the users are back",
 	}, b.story(t))
 }
 
@@ -114,8 +150,7 @@ func TestNote(t *testing.T) {
 		ok(t, b.Note(ctx, asked))
 	}
 	ok(t, b.Note(ctx, Remark{Step: ID{Run: "r1", Name: "note", Time: 2}, Text: "abort was asked for"}))
-	events, err := b.Records.Events(ctx, "r1", 0)
-	ok(t, err)
+	events := b.events(t, "r1")
 	want := []record.Event{
 		{Run: "r1", Key: "note#1/note", Kind: record.Note, Message: "abort was asked for", By: "me@here", Detail: json.RawMessage(`{"command":"abort","accepted":false}`)},
 		{Run: "r1", Key: "note#2/note", Kind: record.Note, Message: "abort was asked for"},
@@ -145,12 +180,10 @@ func TestFinish(t *testing.T) {
 				t.Fatal("a run that ended has a time at which it did")
 			}
 			ok(t, b.Finish(ctx, tc.end))
-			ok(t, b.GoOn(ctx, ID{Run: "r1", Name: "approve", Time: 1})) // of a worker that was late
+			ok(t, b.GoOn(ctx, Approval{ID: ID{Run: "r1", Name: "approve", Time: 1}})) // of a worker that was late
 			same(t, "a run ends once, and stays so", r, b.run(t, "r1"))
 			same(t, "its end is told once", tc.want, b.story(t)[0])
-			events, err := b.Records.Events(ctx, "r1", 0)
-			ok(t, err)
-			same(t, "key of the end", EndKey, events[0].Key)
+			same(t, "key of the end", EndKey, b.events(t, "r1")[0].Key)
 		})
 	}
 }
@@ -159,7 +192,7 @@ func TestBookkeepingOfNoRun(t *testing.T) {
 	b := newBench(t, nil)
 	ctx, id := t.Context(), ID{Run: "r9", Name: "approve", Time: 1}
 	for name, err := range map[string]error{
-		"Wait": b.Wait(ctx, Waiting{Step: id}), "GoOn": b.GoOn(ctx, id), "Finish": b.Finish(ctx, End{Run: "r9", State: record.Done}),
+		"Wait": b.Wait(ctx, Waiting{Step: id}), "GoOn": b.GoOn(ctx, Approval{ID: id}), "Finish": b.Finish(ctx, End{Run: "r9", State: record.Done}),
 	} {
 		if err == nil {
 			t.Errorf("%s: a run that never began has no state", name)

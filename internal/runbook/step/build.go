@@ -122,7 +122,10 @@ func (j *job) apply(ctx context.Context, u plan.Unit) error {
 		err = j.applyAll(ctx, to, u)
 	}
 	if err == nil {
-		_, err = check.Hold(ctx, u.Checks, target, j.say)
+		var held []check.Result
+		held, err = check.Hold(ctx, u.Checks, target, j.say)
+		applied, _ := j.data.(kube.Applied)
+		j.data = proof{Applied: applied, Checks: held}
 	}
 	if err != nil {
 		return j.explained(ctx, to, []string{u.Namespace}, err)

@@ -109,26 +109,34 @@ func (j *job) roll(ctx context.Context, manifests string) error {
 	if err != nil {
 		return err
 	}
-	j.data = applied
 	namespaces := []string{j.plan.Deploy.Unit.Namespace}
 	if err := workload.WaitReady(ctx, c, objs, j.say); err != nil {
 		return j.explained(ctx, c, namespaces, err)
 	}
-	return j.hold(ctx, c)
+	held, err := j.hold(ctx, c)
+	j.data = proof{Applied: applied, Checks: held}
+	return err
+}
+
+// proof is what the last event of a step carries that applies objects and holds checks.
+type proof struct {
+	Applied kube.Applied   `json:"applied"`
+	Checks  []check.Result `json:"checks,omitempty"`
 }
 
 // hold holds the checks of the service, as its users meet it.
-func (j *job) hold(ctx context.Context, c *kube.Cluster) error {
+func (j *job) hold(ctx context.Context, c *kube.Cluster) ([]check.Result, error) {
 	u := j.plan.Deploy.Unit
 	_, target, err := j.target(ctx, u.Namespace)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	target.Route = j.entry(live)
-	if _, err := check.Hold(ctx, u.Checks, target, j.say); err != nil {
-		return j.explained(ctx, c, []string{u.Namespace}, err)
+	held, err := check.Hold(ctx, u.Checks, target, j.say)
+	if err != nil {
+		return nil, j.explained(ctx, c, []string{u.Namespace}, err)
 	}
-	return nil
+	return held, nil
 }
 
 // touch has the pods of workloads replaced once, by a mark on their template with the time at which that was asked for.
@@ -229,19 +237,22 @@ func (t *Toolbox) Preview(ctx context.Context, id ID) error {
 		if err != nil {
 			return j.explained(ctx, b.Cluster, []string{j.plan.Deploy.Unit.Namespace}, err)
 		}
-		j.data, j.done = results, fmt.Sprintf("%d checks hold", len(results))
+		j.data, j.done = results, count(len(results), "check holds", "checks hold")
 		return nil
 	})
 }
 
 // preview says where the next version of a service can be looked at; nothing where a run is about something else, or the cluster cannot be asked
 // now.
-func (t *Toolbox) preview(ctx context.Context, id ID) (string, error) {
-	r, p, err := t.load(ctx, id.Run)
-	if err != nil || p.Deploy == nil {
+func (t *Toolbox) preview(ctx context.Context, w Waiting) (string, error) {
+	r, p, err := t.load(ctx, w.Step.Run)
+	if err == nil {
+		err = p.Pick(w.Service)
+	}
+	if err != nil || p.Deploy == nil || w.Gate {
 		return "", err
 	}
-	j := &job{Toolbox: t, id: id, run: r, plan: p, ctx: ctx}
+	j := &job{Toolbox: t, id: w.Step, run: r, plan: p, ctx: ctx}
 	b, err := j.blueGreen(ctx)
 	if err != nil {
 		return "", nil //nolint:nilerr // nobody need be told where to look, and the approval can be given all the same
@@ -284,7 +295,7 @@ func (t *Toolbox) Share(ctx context.Context, w Weight) error {
 		if err := b.Share(ctx, w.Share); err != nil {
 			return err
 		}
-		if err := j.hold(ctx, b.Cluster); err != nil {
+		if j.data, err = j.hold(ctx, b.Cluster); err != nil {
 			return err
 		}
 		j.done = fmt.Sprintf("%d %% of the users from outside are led to the next version, and the checks hold", w.Share)
@@ -314,7 +325,8 @@ func (t *Toolbox) Switch(ctx context.Context, id ID) error {
 		if err := j.after(ctx); err != nil {
 			return err
 		}
-		return j.hold(ctx, b.Cluster)
+		j.data, err = j.hold(ctx, b.Cluster)
+		return err
 	})
 }
 

@@ -112,13 +112,19 @@ func (b *bench) run(t *testing.T, id string) record.Run {
 	return r
 }
 
-// story is what is recorded of the run r1: "kind step: message", in order.
+// events are those of a run after its beginning.
+func (b *bench) events(t *testing.T, run string) []record.Event {
+	t.Helper()
+	events, err := b.Records.Events(context.WithoutCancel(t.Context()), run, 0)
+	ok(t, err)
+	return slices.DeleteFunc(events, func(e record.Event) bool { return e.Key == BeginKey })
+}
+
+// story is what is recorded of the run r1 after its beginning: "kind step: message", in order.
 func (b *bench) story(t *testing.T) []string {
 	t.Helper()
-	events, err := b.Records.Events(context.WithoutCancel(t.Context()), "r1", 0)
-	ok(t, err)
 	var lines []string
-	for _, e := range events {
+	for _, e := range b.events(t, "r1") {
 		lines = append(lines, string(e.Kind)+" "+e.Step+": "+e.Message)
 	}
 	return lines

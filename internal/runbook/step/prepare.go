@@ -7,6 +7,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/promotion"
 	"github.com/crossfade-dev/crossfade/internal/render"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 )
@@ -30,7 +31,26 @@ func (t *Toolbox) Prepare(ctx context.Context, cfg *spec.Config, environment str
 	if err != nil {
 		return nil, err
 	}
+	if seen.Sources, err = sourcesIn(cfg, env); err != nil {
+		return nil, err
+	}
 	return plan.Make(cfg, environment, rendered, seen)
+}
+
+// sourcesIn says from which commits an environment is read.
+func sourcesIn(cfg *spec.Config, env *spec.Environment) ([]plan.Source, error) {
+	var manifests []spec.Manifests
+	for _, u := range env.Spec.Prime {
+		manifests = append(manifests, u.Manifests)
+	}
+	for _, ref := range env.Spec.Services {
+		s, err := cfg.ServiceIn(env, ref.Name)
+		if err != nil {
+			return nil, err
+		}
+		manifests = append(manifests, s.Spec.Manifests)
+	}
+	return promotion.Sources(cfg.Dir, manifests...), nil
 }
 
 // render renders every unit of priming and every service, and keeps the objects in the record by their digest.
@@ -44,7 +64,7 @@ func (t *Toolbox) render(ctx context.Context, cfg *spec.Config, env *spec.Enviro
 		all["prime/"+u.Name] = r
 	}
 	for _, ref := range env.Spec.Services {
-		s, err := cfg.Service(ref.Name)
+		s, err := cfg.ServiceIn(env, ref.Name)
 		if err != nil {
 			return nil, err
 		}

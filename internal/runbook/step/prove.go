@@ -22,7 +22,7 @@ func (t *Toolbox) Verify(ctx context.Context, id ID) error {
 		if err != nil {
 			return j.explained(ctx, to, j.namespaces(), err)
 		}
-		j.data, j.done = results, fmt.Sprintf("%d checks hold, %s is verified", len(results), j.plan.Generation)
+		j.data, j.done = results, fmt.Sprintf("%s, %s is verified", count(len(results), "check holds", "checks hold"), j.plan.Generation)
 		g, err := t.Records.Generation(ctx, j.plan.Environment, j.plan.Generation)
 		if err != nil {
 			return err
@@ -102,13 +102,19 @@ func (t *Toolbox) Settle(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "recording what is live", "", func(ctx context.Context, j *job) error {
 		p := j.plan
 		j.done = p.Generation + " is live, its versions are good"
+		versions := map[string]string{}
 		for _, u := range p.Services {
+			versions[u.Name] = u.Version
 			err := t.Records.MarkGood(ctx, record.Release{
 				Environment: p.Environment, Generation: p.Generation, Service: u.Name, Version: u.Version, Manifests: u.Manifests, Run: id.Run, At: t.Now(),
 			})
 			if err != nil {
 				return err
 			}
+		}
+		set := record.Set{Environment: p.Environment, Generation: p.Generation, Run: id.Run, Versions: versions, At: t.Now()}
+		if err := t.Records.PutSet(ctx, set); err != nil {
+			return err
 		}
 		return j.phases(ctx, record.Live, record.Standby)
 	})

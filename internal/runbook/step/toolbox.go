@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
@@ -42,6 +43,12 @@ type ID struct {
 
 // key identifies an event of this execution of the step, so that running it again records nothing twice.
 func (id ID) key(event string) string { return fmt.Sprintf("%s#%d/%s", id.Name, id.Time, event) }
+
+// Service is the one service that the step is about, such as web in "switch/web"; empty for a step that is about more.
+func (id ID) Service() string {
+	_, name, _ := strings.Cut(id.Name, "/")
+	return name
+}
 
 // job is one execution of a step by this process.
 type job struct {
@@ -81,6 +88,9 @@ func (t *Toolbox) record(ctx context.Context, id ID, e record.Event) error {
 func (t *Toolbox) do(ctx context.Context, id ID, title, done string, act func(context.Context, *job) error) error {
 	r, p, err := t.load(ctx, id.Run)
 	if err != nil {
+		return err
+	}
+	if err := p.Pick(id.Service()); err != nil {
 		return err
 	}
 	j := &job{Toolbox: t, id: id, run: r, plan: p, done: done, ctx: ctx}
@@ -147,7 +157,7 @@ func (t *Toolbox) load(ctx context.Context, id string) (record.Run, *plan.Plan, 
 	if err := json.Unmarshal(r.Plan, &p); err != nil {
 		return r, nil, fault.New(fault.Failed, "cannot read the plan of run %s: %w", id, err)
 	}
-	if p.Deploy != nil {
+	if p.Deploy != nil || p.Set != nil {
 		p.Generation = r.Generation // that was live when it was the run's turn
 	}
 	return r, &p, nil

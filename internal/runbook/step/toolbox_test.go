@@ -115,10 +115,8 @@ func TestDoKeepsHintAndData(t *testing.T) {
 		j.data = map[string]int{"pods": 3}
 		return nil
 	}))
-	events, err := b.Records.Events(ctx, "r1", 0)
-	ok(t, err)
 	details := map[string]string{}
-	for _, e := range events {
+	for _, e := range b.events(t, "r1") {
 		details[string(e.Kind)+" "+e.Step] = string(e.Detail)
 	}
 	same(t, "people see the hint of a failure, machines the data of an outcome", map[string]string{
