@@ -46,6 +46,9 @@ func ReadLive(ctx context.Context, store *record.Store, environment, service str
 	return past(ctx, store, environment, service, all)
 }
 
+// share is a step of one service, in which some of its users are led; what follows its name is how many.
+const share = "share"
+
 func past(ctx context.Context, store *record.Store, environment, service string, all []record.Release) (Past, error) {
 	p := Past{Environment: environment, Service: service, All: all}
 	if len(all) == 0 || all[0].Good {
@@ -54,11 +57,11 @@ func past(ctx context.Context, store *record.Store, environment, service string,
 	events, err := store.Events(ctx, all[0].Run, 0)
 	for _, e := range events {
 		step, of, several := strings.Cut(e.Step, "/")
-		if several && of != service && step != "share" { // of which the share follows
+		if several && step != share && of != service {
 			continue
 		}
 		switch {
-		case e.Kind == record.StepStarted && (step == "roll" || step == "switch" || step == "share"):
+		case e.Kind == record.StepStarted && (step == "roll" || step == "switch" || step == share):
 			p.Left = true
 		case e.Kind == record.StepDone && (step == "roll-back" || step == "switch-back"):
 			p.Left = false

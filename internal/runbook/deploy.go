@@ -59,7 +59,7 @@ func (r *run) blueGreen(ctx workflow.Context) error {
 	if err := r.unless(ctx, []string{Abort}, inOrder(
 		r.share,         // users from outside in steps, each watched
 		r.switchVersion, // everybody
-		r.verifyStage,
+		r.verifyStage,   // the checks of the environment hold, where it is a stage
 	)); err != nil {
 		return r.switchVersionBack(ctx, err)
 	}
