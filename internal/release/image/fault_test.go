@@ -120,14 +120,13 @@ func TestRegistryAtFault(t *testing.T) {
 	trusted.Config.ErrorLog = log.New(io.Discard, "", 0)
 	trusted.StartTLS()
 	t.Cleanup(trusted.Close)
-	gone := registrytest.Start(t, registrytest.Options{})
-	gone.Stop(t)
+	const gone = "127.0.0.1:1" // a port that is given to nobody
 	tests := map[string]struct {
 		reason  string
 		address string
 		failure failure
 	}{
-		"Down":        {reason: "nobody listens", address: gone.Address, failure: failure{fault.Unavailable, "the registry " + gone.Address + " does not answer: dial tcp " + gone.Address + ": connect: connection refused", "curl -i http://" + gone.Address + "/v2/"}},
+		"Down":        {reason: "nobody listens", address: gone, failure: failure{fault.Unavailable, "the registry " + gone + " does not answer: dial tcp " + gone + ": connect: connection refused", "curl -i http://" + gone + "/v2/"}},
 		"NoName":      {reason: "no such host", address: "registry.invalid", failure: failure{fault.Unavailable, "the registry registry.invalid does not answer", "curl -i https://registry.invalid/v2/"}},
 		"Error":       {reason: "it is broken for now", address: answer(500, "<h1>\nsorry\n</h1>"), failure: failure{fault.Unavailable, "cannot do it now (500 internal server error)", ""}},
 		"Maintenance": {reason: "it is restarted", address: answer(503, ""), failure: failure{fault.Unavailable, "cannot do it now (503 service unavailable)", ""}},
