@@ -111,14 +111,18 @@ func (u *Upstream) reach(ctx context.Context, n Node, reached []colour.Colour) e
 	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for said := ""; ; {
 		r, err := n.Host.Run(ctx, "timeout", args...)
-		if err != nil || r.Status == 0 {
+		switch {
+		case said != "" && ctx.Err() != nil: // the time was over while it was tried
+		case err != nil || r.Status == 0:
 			return err
+		default:
+			said = cmp.Or(r.Says(), "no answer")
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Failed, "%s does not reach the service at %s: %s", n.Host.Name(), strings.Join(args[5:], " and "), cmp.Or(r.Says(), "no answer")).
+			return fault.New(fault.Failed, "%s does not reach the service at %s: %s", n.Host.Name(), strings.Join(args[5:], " and "), said).
 				WithHint("see whether the pods are ready, whether the cluster's nodes answer at their NodePorts, and what is between them and %s", n.Host.Name())
 		case <-tick.C:
 		}
