@@ -152,7 +152,7 @@ func TestDeploy(t *testing.T) {
 		w.serves(t, "orders", "v3")
 	})
 	t.Run("Several", func(t *testing.T) {
-		w.must("deploy", "web@v4", "orders@v2", environment)
+		w.must("deploy", "web@v4", "orders@v4", environment) // of one image: the tag that means good names one version
 		w.serves(t, "web", "v4")
 		if o := w.run("deploy", "web@v2", "orders@broken", environment); o.status != 1 || !strings.Contains(o.stderr, "1 of 2 deployments failed: orders: ") {
 			t.Errorf("one that fails: exit %d, want 1:\n%s", o.status, o.stderr)

@@ -47,7 +47,7 @@ func (r *run) passGate(ctx workflow.Context) error {
 		return nil
 	}
 	if len(p.Skips) > 0 {
-		r.remark(ctx, step.Remark{By: r.in.By, Text: "skips " + strings.Join(p.Skips, ", ") + ": " + p.Reason})
+		r.note(ctx, "skips %s: %s", strings.Join(p.Skips, ", "), p.Reason)
 	}
 	if len(p.Gate.Checks) > 0 || p.Gate.Soak > 0 {
 		if err := r.step(ctx, "gate", r.tools.PassGate); err != nil {

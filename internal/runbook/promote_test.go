@@ -201,3 +201,13 @@ func TestSamePerson(t *testing.T) {
 		}
 	}
 }
+
+// TestSkips: what is skipped, and why, is part of the story, before anything is asked or touched.
+func TestSkips(t *testing.T) {
+	l, err := script{edit: func(p *plan.Plan) {
+		p.Promotion = &plan.Promotion{Skips: []string{"testing", "staging"}, Reason: "it burns"}
+	}}.play(t, OperationDeploy, Deploy, deployPlan())
+	if err != nil || len(l.lines) < 2 || l.lines[0] != "note: skips testing, staging: it burns" || l.lines[1] != "admit" {
+		t.Errorf("%v, %v", l.lines, err)
+	}
+}
