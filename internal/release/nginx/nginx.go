@@ -151,6 +151,7 @@ func (u *Upstream) Lead(ctx context.Context, want Shares) error {
 			if done[i] {
 				return nil
 			}
+			seen[i].told = true
 			return u.reload(ctx, u.Nodes[i])
 		})
 	}

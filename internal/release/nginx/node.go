@@ -31,6 +31,12 @@ type sight struct {
 	file    file
 	state   state
 	written uint64 // the tick at which we have written the file since; 0 while we have not
+	told    bool   // we have told the nginx to read it
+}
+
+// touched reports whether some of the nginx, as it is now, may have read what we have written.
+func (s sight) touched(now state) bool {
+	return now.boot != s.state.boot || slices.ContainsFunc(now.workers, func(w worker) bool { return w.start > s.written })
 }
 
 // read reports whether the nginx has read the file: all workers that accept connections were started after it was written.
@@ -105,14 +111,18 @@ func (u *Upstream) reach(ctx context.Context, n Node, reached []colour.Colour) e
 	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for said := ""; ; {
 		r, err := n.Host.Run(ctx, "timeout", args...)
-		if err != nil || r.Status == 0 {
+		switch {
+		case said != "" && ctx.Err() != nil: // the time was over while it was tried
+		case err != nil || r.Status == 0:
 			return err
+		default:
+			said = cmp.Or(r.Says(), "no answer")
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Failed, "%s does not reach the service at %s: %s", n.Host.Name(), strings.Join(args[5:], " and "), cmp.Or(r.Says(), "no answer")).
+			return fault.New(fault.Failed, "%s does not reach the service at %s: %s", n.Host.Name(), strings.Join(args[5:], " and "), said).
 				WithHint("see whether the pods are ready, whether the cluster's nodes answer at their NodePorts, and what is between them and %s", n.Host.Name())
 		case <-tick.C:
 		}
@@ -153,7 +163,8 @@ func (u *Upstream) restore(ctx context.Context, n Node, s sight) error {
 	return err
 }
 
-// undo puts every node back that was touched. An nginx that has not read what was written needs not to read what was there before.
+// undo puts every node back that was written. An nginx that has not read what was written needs not to read what was there before; one that was
+// told to may only be slow, and is told again.
 func (u *Upstream) undo(ctx context.Context, seen []sight) error {
 	return u.each(ctx, func(ctx context.Context, i int) error {
 		s, n := seen[i], u.Nodes[i]
@@ -167,10 +178,16 @@ func (u *Upstream) undo(ctx context.Context, seen []sight) error {
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(now.workers, func(w worker) bool { return w.start > s.written }) {
+		if !s.told && !s.touched(now) {
 			return nil
 		}
-		return u.reload(ctx, n)
+		if err = u.reload(ctx, n); err == nil {
+			return nil
+		}
+		if now, looked := observe(ctx, n); looked != nil || s.touched(now) {
+			return err
+		}
+		return nil // it is as it was all the time
 	})
 }
 
