@@ -34,13 +34,13 @@ func onNodes(s *sshdtest.Server, here, there *nginxtest.Nginx) edit {
 
 // outside puts the demo's load on an nginx until the returned function is called. Its requests have connections of their own: see the load of
 // the tests of package nginx.
-func (w *world) outside(n *nginxtest.Nginx, rate int) (stop func() load.Report) {
+func (w *world) outside(n *nginxtest.Nginx, rate int) (g *load.Generator, stop func() load.Report) {
 	w.t.Helper()
 	kinds := demo.Mix()
 	for i := range kinds {
 		kinds[i].NewConnection = true
 	}
-	g, err := load.New(load.Options{Entry: "http://" + n.Address, Rate: rate, Duration: 10 * time.Minute, Kinds: kinds})
+	g, err := load.New(load.Options{Entry: "http://" + n.Address, Rate: rate, Duration: time.Hour, Kinds: kinds})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func (w *world) outside(n *nginxtest.Nginx, rate int) (stop func() load.Report) 
 	done := make(chan load.Report, 1)
 	go func() { done <- g.Run(ctx) }()
 	w.t.Cleanup(func() { cancel() })
-	return func() load.Report { g.Stop(); return <-done }
+	return g, func() load.Report { g.Stop(); return <-done }
 }
 
 // upstream is the file of the service on a node.
@@ -83,7 +83,8 @@ func TestNginx(t *testing.T) {
 	for _, tag := range []string{"v2", "v3"} {
 		w.push(tag, false)
 	}
-	ends := []func() load.Report{w.outside(here, 50), w.outside(there, 50)}
+	_, stopHere := w.outside(here, 50)
+	_, stopThere := w.outside(there, 50)
 	leads := func(t *testing.T, idle string) {
 		t.Helper()
 		for i, n := range []*nginxtest.Nginx{here, there} {
@@ -158,9 +159,8 @@ func TestNginx(t *testing.T) {
 			t.Errorf("exit %d, want 2: a roll-over would leave the users of nginx behind:\n%s", o.status, o.stderr)
 		}
 	})
-	for _, end := range ends {
-		unharmed(t, end())
-	}
+	unharmed(t, stopHere())
+	unharmed(t, stopThere())
 	t.Run("OldFile", func(t *testing.T) {
 		there.Stop(t)
 		there.Write(t, "conf.d/crossfade-web.conf", old)

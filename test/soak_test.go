@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/crossfade-dev/crossfade/internal/host/sshdtest"
+	"github.com/crossfade-dev/crossfade/internal/load"
+	"github.com/crossfade-dev/crossfade/internal/release/nginx/nginxtest"
 )
 
 // How many deployments and kills there are; make soak has many.
@@ -33,17 +37,55 @@ func times(t *testing.T, variable string, unset int) int {
 	return n
 }
 
-// soaked is a world under load in which versions v2 to v4 of the shop can be deployed, quickly; noticed says when users noticed something.
-func soaked(t *testing.T) (w *world, noticed func(string), stop func()) {
-	w = newWorld(t, blueGreenWeb, retireAtOnce, edit{"services.yaml", "drain: 8s", "drain: 1s"},
-		edit{"services.yaml", "needs: [orders]\n  kustomize: ./services/web/kustomize", "timeout: 25s\n  needs: [orders]\n  kustomize: ./services/web/kustomize"},
-		edit{"services.yaml", "      drain: 1s\n  timeout: 3m", "      drain: 1s"})
+// way is how users come to the service web, and so how they are led to its next version.
+type way struct {
+	name  string
+	world func(*testing.T) *world
+	users func(*world) (*load.Generator, func() load.Report)
+}
+
+// ways are by the selectors of its Kubernetes Services alone, by the weights of an HTTPRoute, and by the nginx of a node.
+func ways() []way {
+	var node *nginxtest.Nginx
+	straight := func(w *world) (*load.Generator, func() load.Report) { return w.users(300) }
+	return []way{
+		{"Services", func(t *testing.T) *world { return newWorld(t, soaking("drain: 1s")...) }, straight},
+		{"Gateway", func(t *testing.T) *world {
+			w := newWorld(t, soaking("drain: 5s\n      front: {httpRoute: {steps: [50, 100], interval: 1s}}")...)
+			w.install()
+			for _, e := range gatewayed[:len(gatewayed)-1] {
+				w.replace(e.file, e.old, e.now)
+			}
+			return w
+		}, straight},
+		{"Nginx", func(t *testing.T) *world {
+			s := sshdtest.Start(t)
+			there := nginxtest.Start(t, "shop_web")
+			node = nginxtest.Start(t, "shop_web")
+			return newWorld(t, append(soaking("drain: 3s\n      front: {nginx: {nodePort: 30080, port: http, upstream: shop_web}}"),
+				onNodes(s, node, there), edit{"prime/namespaces/limits.yaml", `services.nodeports: "2"`, `services.nodeports: "4"`})...)
+		}, func(w *world) (*load.Generator, func() load.Report) { return w.outside(node, 300) }},
+	}
+}
+
+// soaking is the demo's platform with web as blueGreen, drained as said, and little patience.
+func soaking(drain string) []edit {
+	return []edit{
+		blueGreenWeb, retireAtOnce, {"services.yaml", "drain: 8s", drain},
+		{"services.yaml", "needs: [orders]\n  kustomize: ./services/web/kustomize", "timeout: 25s\n  needs: [orders]\n  kustomize: ./services/web/kustomize"},
+		{"services.yaml", drain + "\n  timeout: 3m", drain},
+	}
+}
+
+// soaked is a world under load in which versions v2 to v4 of the shop can be deployed; noticed says when users noticed something.
+func soaked(t *testing.T, by way) (w *world, noticed func(string), stop func()) {
+	w = by.world(t)
 	w.must("rollover", environment)
 	for _, tag := range []string{"v2", "v3", "v4"} {
 		w.push(tag, false)
 	}
 	w.push("broken", true)
-	g, end := w.users(300)
+	g, end := by.users(w)
 	failed := int64(0)
 	noticed = func(when string) {
 		now := g.Report().Requests.Failed
@@ -127,13 +169,32 @@ func (w *world) refused(t *testing.T, b bad) {
 }
 
 // TestManyDeploys deploys one version after the other under 300 requests a second, blue/green and rolling in turn, every tenth of them bad in another
-// way. No request fails, and what is bad is refused with its cause.
+// way. No request fails, and what is bad is refused with its cause. When there are many, three in ten are by a Gateway, and three by nginx.
 func TestManyDeploys(t *testing.T) {
-	w, noticed, stop := soaked(t)
+	n := times(t, deploysVariable, 10)
+	some := n * 3 / 10
+	if n < 30 {
+		some = 0
+	}
+	begun := 0
+	for i, by := range ways() {
+		count := some
+		if i == 0 {
+			count = n - 2*some
+		}
+		if count > 0 {
+			t.Run(by.name, func(t *testing.T) { deployMany(t, by, begun, count) })
+		}
+		begun += count
+	}
+}
+
+// deployMany makes the deployments from one number on.
+func deployMany(t *testing.T, by way, from, count int) {
+	w, noticed, stop := soaked(t, by)
 	runs := map[string]string{"web": "v1", "orders": "v1"}
 	begun := time.Now()
-	n := times(t, deploysVariable, 10)
-	for i := range n {
+	for i := from; i < from+count; i++ {
 		service := []string{"web", "orders"}[i%2]
 		if i%10 == 9 {
 			b := nothingGood[i/10%len(nothingGood)]
@@ -153,14 +214,14 @@ func TestManyDeploys(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d deployments, %v each", n, time.Since(begun)/time.Duration(n))
+	t.Logf("%d deployments, %v each", count, time.Since(begun)/time.Duration(count))
 	stop()
 }
 
 // TestDeploysKilled kills deployments with SIGKILL at random instants, and starts the same command again until it has ended. What was asked for runs
 // then, and no request fails.
 func TestDeploysKilled(t *testing.T) {
-	w, noticed, stop := soaked(t)
+	w, noticed, stop := soaked(t, ways()[0])
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
