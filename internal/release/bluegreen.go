@@ -96,8 +96,11 @@ func (b *BlueGreen) agree(s State) error {
 	if len(s.Led) < 2 {
 		return nil
 	}
-	return fault.New(fault.Refused, "cannot deploy %s: some of its users are led to its %s version and some to its %s one", b.Name, s.Led[0], s.Led[1]).
-		WithHint("see which of them is good, and give it to the selectors of all Services of %s: %s=%s or %s", b.Name, colour.Label, s.Led[0], s.Led[1])
+	refused := fault.New(fault.Refused, "cannot deploy %s: some of its users are led to its %s version and some to its %s one", b.Name, s.Led[0], s.Led[1])
+	if b.Front != nil {
+		return refused.WithHint("see which of them is good, and have the selectors of all Services of %s (%s=%s or %s) and what leads its users from outside lead there", b.Name, colour.Label, s.Led[0], s.Led[1])
+	}
+	return refused.WithHint("see which of them is good, and give it to the selectors of all Services of %s: %s=%s or %s", b.Name, colour.Label, s.Led[0], s.Led[1])
 }
 
 // Switch leads the users to the next version, those from outside first, and returns when no endpoint of the Services is of another one. It

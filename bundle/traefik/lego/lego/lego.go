@@ -45,34 +45,41 @@ func CreateCertPool([]string, bool) (*x509.CertPool, error) { return nil, errors
 
 type challenges struct{}
 
+// SetDNS01Provider is not supported.
 func (challenges) SetDNS01Provider(challenge.Provider, ...dns01.ChallengeOption) error {
 	return errors.ErrUnsupported
 }
 
+// SetHTTP01Provider is not supported.
 func (challenges) SetHTTP01Provider(challenge.Provider, ...http01.ChallengeOption) error {
 	return errors.ErrUnsupported
 }
 
+// SetTLSALPN01Provider is not supported.
 func (challenges) SetTLSALPN01Provider(challenge.Provider, ...tlsalpn01.ChallengeOption) error {
 	return errors.ErrUnsupported
 }
 
 type certificates struct{}
 
+// Obtain is not supported.
 func (certificates) Obtain(context.Context, certificate.ObtainRequest) (*certificate.Resource, error) {
 	return nil, errors.ErrUnsupported
 }
 
+// Renew is not supported.
 func (certificates) Renew(context.Context, certificate.Resource, *certificate.RenewOptions) (*certificate.Resource, error) {
 	return nil, errors.ErrUnsupported
 }
 
 type registrations struct{}
 
+// Register is not supported.
 func (registrations) Register(context.Context, registration.RegisterOptions) (*acme.ExtendedAccount, error) {
 	return nil, errors.ErrUnsupported
 }
 
+// RegisterWithExternalAccountBinding is not supported.
 func (registrations) RegisterWithExternalAccountBinding(context.Context, registration.RegisterEABOptions) (*acme.ExtendedAccount, error) {
 	return nil, errors.ErrUnsupported
 }
