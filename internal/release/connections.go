@@ -83,8 +83,9 @@ func (b *BlueGreen) connected(ctx context.Context, pod corev1.Pod, ports map[int
 		if table, err = b.Cluster.Output(ctx, pod.Namespace, pod.Name, container.Name, "cat", "/proc/net/tcp"); err != nil {
 			continue
 		}
-		if more, err = b.Cluster.Output(ctx, pod.Namespace, pod.Name, container.Name, "cat", "/proc/net/tcp6"); err != nil {
-			more = nil // the kernel has no IPv6
+		more, err = b.Cluster.Output(ctx, pod.Namespace, pod.Name, container.Name, "cat", "/proc/net/tcp6")
+		if err != nil && !strings.Contains(strings.ToLower(err.Error()), "no such file") { // as a kernel without IPv6 has none
+			continue
 		}
 		return established(table, ports) + established(more, ports), nil
 	}
