@@ -71,7 +71,8 @@ func ways() []way {
 // soaking is the demo's platform with web as blueGreen, drained as said, and little patience.
 func soaking(drain string) []edit {
 	return []edit{
-		blueGreenWeb, retireAtOnce, {"services.yaml", "drain: 8s", drain},
+		blueGreenWeb, retireAtOnce,
+		{"services.yaml", "drain: 8s", drain},
 		{"services.yaml", "needs: [orders]\n  kustomize: ./services/web/kustomize", "timeout: 25s\n  needs: [orders]\n  kustomize: ./services/web/kustomize"},
 		{"services.yaml", drain + "\n  timeout: 3m", drain},
 	}
