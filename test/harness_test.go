@@ -225,7 +225,7 @@ func (w *world) users(rate int) (g *load.Generator, stop func() load.Report) {
 
 // shares are the shares of the generations, as the edge says; none while it does not answer.
 func (w *world) shares() map[string]int {
-	router, err := caddy.New(caddy.Options{Admin: edge.Admin(w.state), Listen: w.listen})
+	router, err := caddy.New(caddy.Options{Admin: edge.Admin(w.state), Listen: w.listen, Edge: true})
 	if err != nil {
 		return nil
 	}

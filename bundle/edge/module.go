@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/crossfade-dev/crossfade/bundle/edge/brief"
 	"github.com/crossfade-dev/crossfade/bundle/edge/hold"
 )
 
@@ -19,6 +20,7 @@ const network = "hold"
 func register() {
 	caddy.RegisterNetwork(network, listen)
 	caddy.RegisterModule(new(wrapper))
+	caddy.RegisterModule(new(brief.Transport))
 }
 
 // listen is a caddy.ListenerFunc.

@@ -48,7 +48,7 @@ func (t *Toolbox) router(r spec.Router) (traffic.Router, error) {
 	case r.Caddy != nil && r.Caddy.Admin != "":
 		return caddy.New(caddy.Options{Admin: r.Caddy.Admin, Listen: r.Caddy.Listen})
 	case r.Caddy != nil:
-		return caddy.New(caddy.Options{Admin: edge.Admin(t.StateDir), Listen: r.Caddy.Listen})
+		return caddy.New(caddy.Options{Admin: edge.Admin(t.StateDir), Listen: r.Caddy.Listen, Edge: true})
 	default:
 		return nil, fault.New(fault.Invalid, "router %s is of no known kind", r.Name).WithHint("set caddy")
 	}

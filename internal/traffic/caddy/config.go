@@ -94,13 +94,14 @@ type passiveConfig struct {
 }
 
 type transportConfig struct {
-	Protocol    string          `json:"protocol"`
-	DialTimeout string          `json:"dial_timeout"`
-	KeepAlive   keepAliveConfig `json:"keep_alive"`
+	Protocol    string           `json:"protocol"`
+	DialTimeout string           `json:"dial_timeout"`
+	KeepAlive   *keepAliveConfig `json:"keep_alive,omitempty"`
 }
 
 type keepAliveConfig struct {
 	Enabled bool `json:"enabled"`
+	MaxIdle int  `json:"max_idle_conns_per_host"`
 }
 
 const (
@@ -124,8 +125,8 @@ const (
 // id is the name under which Caddy finds the route of a host.
 func id(host string) string { return "crossfade:" + host }
 
-// routeOf renders a route, which is valid and normal.
-func routeOf(r traffic.Route) routeConfig {
+// routeOf renders a route, which is valid and normal, for the transport that a Caddy has.
+func routeOf(r traffic.Route, t transportConfig) routeConfig {
 	hosts := []string{r.Host}
 	if r.PreLiveHost != "" {
 		hosts = append(hosts, r.PreLiveHost)
@@ -135,7 +136,7 @@ func routeOf(r traffic.Route) routeConfig {
 	from := 0
 	for _, s := range r.Sides {
 		sub.Routes = append(sub.Routes, routeConfig{
-			ID: id(r.Host) + ":" + s.Generation, Match: matchers(r, s, from), Handle: []handlerConfig{side(r, s)}, Terminal: true,
+			ID: id(r.Host) + ":" + s.Generation, Match: matchers(r, s, from), Handle: []handlerConfig{side(r, s, t)}, Terminal: true,
 		})
 		from += s.Weight
 	}
@@ -196,7 +197,7 @@ func weight(expression string) int {
 }
 
 // side renders the handler of one side.
-func side(r traffic.Route, s traffic.Side) handlerConfig {
+func side(r traffic.Route, s traffic.Side, t transportConfig) handlerConfig {
 	others := fallback(r, s)
 	balancing := &balancingConfig{
 		Policy: policyConfig{"round_robin"}, Duration: tryDuration.String(), Interval: tryInterval.String(),
@@ -205,7 +206,7 @@ func side(r traffic.Route, s traffic.Side) handlerConfig {
 		balancing.Retries = len(s.Endpoints) + maxFails
 	}
 	proxy := handlerConfig{
-		Handler: "reverse_proxy", Balancing: balancing, Transport: transport(), CloseDelay: closeDelay.String(),
+		Handler: "reverse_proxy", Balancing: balancing, Transport: &t, CloseDelay: closeDelay.String(),
 		HealthChecks: &healthConfig{Active: active(r), Passive: passiveConfig{failDuration.String(), maxFails}},
 	}
 	for _, e := range s.Endpoints {
@@ -216,7 +217,7 @@ func side(r traffic.Route, s traffic.Side) handlerConfig {
 	}}}
 	if len(others) > 0 {
 		sub.Errors = &errorsConfig{Routes: []routeConfig{
-			{Match: []matchConfig{{Host: []string{r.Host}, Expression: notSent}}, Handle: []handlerConfig{instead(others)}, Terminal: true},
+			{Match: []matchConfig{{Host: []string{r.Host}, Expression: notSent}}, Handle: []handlerConfig{instead(others, t)}, Terminal: true},
 			{Handle: []handlerConfig{{Handler: "error", Error: "{http.error.message}", Status: "{http.error.status_code}"}}},
 		}}
 	}
@@ -242,9 +243,9 @@ func fallback(r traffic.Route, s traffic.Side) []upstreamConfig {
 	return others
 }
 
-func instead(others []upstreamConfig) handlerConfig {
+func instead(others []upstreamConfig, t transportConfig) handlerConfig {
 	return handlerConfig{
-		Handler: "reverse_proxy", Upstreams: others, Transport: transport(), CloseDelay: closeDelay.String(),
+		Handler: "reverse_proxy", Upstreams: others, Transport: &t, CloseDelay: closeDelay.String(),
 		Balancing: &balancingConfig{
 			Policy: policyConfig{"round_robin"}, Duration: tryDuration.String(), Interval: tryInterval.String(),
 		},
@@ -252,10 +253,15 @@ func instead(others []upstreamConfig) handlerConfig {
 	}
 }
 
-// transport has no keep-alive: a Service behind a node port then chooses a pod for each request, so that pods that are
-// leaving get no more of them, and no request meets a connection that its pod is just closing.
-func transport() *transportConfig {
-	return &transportConfig{Protocol: "http", DialTimeout: dialTimeout.String()}
+// transport leaves it to the Service behind a node port to choose a pod anew, so that pods that are leaving get no more requests, and
+// no request that cannot be repeated meets a connection that its pod is just closing. The edge keeps connections for a second,
+// for what can be repeated (package brief of its bundle). In any other Caddy a request has a connection of its own, which Caddy
+// closes: where the pod's side did, it would collect them in TIME_WAIT, and turn new ones down that look like them.
+func transport(edge bool) transportConfig {
+	if edge {
+		return transportConfig{Protocol: "brief", DialTimeout: dialTimeout.String()}
+	}
+	return transportConfig{Protocol: "http", DialTimeout: dialTimeout.String(), KeepAlive: &keepAliveConfig{Enabled: true, MaxIdle: -1}}
 }
 
 func active(r traffic.Route) *activeConfig {

@@ -39,7 +39,7 @@ func startEdge(t *testing.T) (*caddy.Router, edge.Status) {
 
 func newRouter(t *testing.T, admin, listen string) *caddy.Router {
 	t.Helper()
-	router, err := caddy.New(caddy.Options{Admin: admin, Listen: listen})
+	router, err := caddy.New(caddy.Options{Admin: admin, Listen: listen, Edge: true})
 	if err != nil {
 		t.Fatal(err)
 	}

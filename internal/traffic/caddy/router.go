@@ -30,6 +30,7 @@ type Options struct {
 	Admin  string // where its admin API answers: http://HOST:PORT or unix//FILE, as Caddy writes it
 	Listen string // the listener that shall carry the routes, as the configuration names it, such as :8080
 	Entry  string // the URL at which users reach that listener; "" to derive it from Listen
+	Edge   bool   // it is crossfade-edge, which has a transport of its own for endpoints of Kubernetes
 }
 
 // Router is a traffic.Router. It keeps nothing but where its Caddy is.
@@ -122,7 +123,7 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 		return err
 	}
 	var want any
-	if err := convert(routeOf(route), &want); err != nil {
+	if err := convert(routeOf(route, transport(r.options.Edge)), &want); err != nil {
 		return r.failure("write the route of", route.Host, err)
 	}
 	err = r.change(ctx, func(c *config) (bool, error) {

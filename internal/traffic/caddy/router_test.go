@@ -203,7 +203,7 @@ func TestPlaceOfARoute(t *testing.T) {
 				t.Fatal(err)
 			}
 			var want any
-			if err := convert(routeOf(route), &want); err != nil {
+			if err := convert(routeOf(route, transport(false)), &want); err != nil {
 				t.Fatal(err)
 			}
 			raw, err := json.Marshal(want)
@@ -252,7 +252,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := json.MarshalIndent(routeOf(route), "", "  ")
+	got, err := json.MarshalIndent(routeOf(route, transport(false)), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestEveryRouteIsReadBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := parse(routeOf(route))
+		got, err := parse(routeOf(route, transport(false)))
 		if err != nil {
 			t.Fatal(err)
 		}
