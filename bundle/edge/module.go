@@ -21,6 +21,7 @@ func register() {
 	caddy.RegisterNetwork(network, listen)
 	caddy.RegisterModule(new(wrapper))
 	caddy.RegisterModule(new(brief.Transport))
+	caddy.RegisterModule(brief.Admin{})
 }
 
 // listen is a caddy.ListenerFunc.

@@ -71,7 +71,7 @@ func Fault(err error) *fault.Error {
 func applicationFault(a *temporal.ApplicationError) *fault.Error {
 	f := fault.New(fault.Failed, "%s", a.Message())
 	switch code := fault.Code(a.Type()); code {
-	case fault.Failed, fault.Unavailable, fault.Invalid, fault.Refused, fault.Locked, fault.Interrupted:
+	case fault.Failed, fault.Unavailable, fault.Invalid, fault.Refused, fault.Undecided, fault.Locked, fault.Interrupted:
 		f.Code = code
 	}
 	var hint string

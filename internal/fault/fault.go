@@ -18,6 +18,7 @@ const (
 	Invalid     Code = "invalid"     // 2: bad usage or configuration
 	Trouble     Code = "trouble"     // 2: what was to be compared could not be
 	Refused     Code = "refused"     // 3: a check or a gate said no
+	Undecided   Code = "undecided"   // 3: a gate could not tell
 	Locked      Code = "locked"      // 4: frozen, or locked by another run
 	Interrupted Code = "interrupted" // 5: stopped before the end; the same command resumes
 )

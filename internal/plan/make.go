@@ -214,8 +214,21 @@ func withShiftDefaults(s spec.Shift, live string) spec.Shift {
 	}
 	s.HandOver, s.Drain = spec.Duration(s.HandOver.Or(handOver)), spec.Duration(s.Drain.Or(drain))
 	s.Checks = withDefaults(s.Checks)
+	if s.Analysis != nil {
+		a := *s.Analysis
+		a.Requests = cmp.Or(a.Requests, enough)
+		if len(a.Rules) == 0 {
+			a.Rules = slices.Clone(rules)
+		}
+		s.Analysis = &a
+	}
 	return s
 }
+
+// What an analysis asks for unless it is set.
+const enough = 100
+
+var rules = []string{"new.errorRate <= old.errorRate + 0.003", "new.p90 <= 1.2 * old.p90 + 0.001"}
 
 // withDefaults returns the checks with every timeout, method and status written out.
 func withDefaults(checks []spec.Check) []spec.Check {

@@ -157,11 +157,19 @@ func watched(p *Plan) string {
 	text := ", watched" + during(p.Shift.Interval)
 	switch {
 	case len(p.Shift.Checks) > 0:
-		return text + " by " + count(len(p.Shift.Checks), "check")
+		return text + " by " + count(len(p.Shift.Checks), "check") + analysed(p)
 	case p.Shift.Interval > 0:
-		return text
+		return text + analysed(p)
 	}
 	return ""
+}
+
+// analysed says that the routers' figures are compared, where there is another generation to compare with.
+func analysed(p *Plan) string {
+	if p.Shift.Analysis == nil || p.Previous == "" {
+		return ""
+	}
+	return ", and compared by " + count(len(p.Shift.Analysis.Rules), "rule")
 }
 
 func during(d spec.Duration) string {

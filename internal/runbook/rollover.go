@@ -197,13 +197,18 @@ func (r *run) gate(ctx workflow.Context) error {
 }
 
 // shift gives the new generation its share of the users step by step. Each step is read back from the router and watched
-// before the next; a check that does not hold ends the shift, and the users are moved back.
+// before the next; a check or a rule that does not hold ends the shift, and the users are moved back. Where there was not enough
+// traffic to tell, a person does.
 func (r *run) shift(ctx workflow.Context) error {
 	if len(r.plan.Routes) == 0 {
 		return nil
 	}
 	for _, share := range r.plan.Shift.Steps {
-		if err := r.weigh(ctx, fmt.Sprintf("shift/%d", share), share); err != nil {
+		err := r.weigh(ctx, fmt.Sprintf("shift/%d", share), share)
+		if err != nil && faultOf(err).Code == fault.Undecided {
+			err = r.await(ctx, reason(err)+"; approve to go on, or switch back")
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -165,7 +165,7 @@ func TestRollover(t *testing.T) {
 	back := []string{"switch-back", "switch-back/hand-over", "switch-back/settle"}
 	gone := []string{"retire/quarantine", "retire/delete"}
 	by := func(name string) Command { return Command{Name: name, By: "me@here"} }
-	no := fault.New(fault.Refused, "the check said no")
+	no, undecided := fault.New(fault.Refused, "the check said no"), fault.New(fault.Undecided, "not enough traffic to tell")
 	tests := map[string]struct {
 		reason string
 		script script
@@ -196,6 +196,18 @@ func TestRollover(t *testing.T) {
 			script: script{fail: map[string]error{"shift/100": no}},
 			want:   slices.Concat(build, cross[:2], back, []string{"follow ends"}),
 			state:  record.SwitchedBack,
+		},
+		"TooLittleTraffic": {
+			reason: "a person says whether the shift goes on",
+			script: script{fail: map[string]error{"shift/10": undecided}, commands: map[string]Command{"approve": by(Approve)}},
+			want:   slices.Concat(build, cross[:1], []string{"approve", "approve ends"}, cross[1:], []string{"soak ends"}, gone),
+			state:  record.Done,
+		},
+		"TooLittleTrafficForOne": {
+			reason: "or moves the users back, to try again later",
+			script: script{fail: map[string]error{"shift/10": undecided}, commands: map[string]Command{"approve": by(SwitchBack), "approve#2": by(Approve)}},
+			want:   slices.Concat(build, cross[:1], []string{"approve"}, back, []string{"approve", "approve ends"}, cross, []string{"soak ends"}, gone),
+			state:  record.Done,
 		},
 		"SwitchBackAndForward": {
 			reason: "a switch-back in the soak waits for an approval, and then everything is crossed again",

@@ -171,9 +171,13 @@ func (r *run) await(ctx workflow.Context, why string) error {
 	return r.awaitOf(ctx, step.Waiting{Why: why})
 }
 
-// awaitOf is await, with all that can be said of what is to be approved.
+// awaitOf is await, with all that can be said of what is to be approved. The commands that end the phase around it end it, too.
 func (r *run) awaitOf(ctx workflow.Context, w step.Waiting) error {
-	return r.unless(ctx, []string{Abort}, func(ctx workflow.Context) error {
+	ends := r.accepts
+	if len(ends) == 0 {
+		ends = []string{Abort}
+	}
+	return r.unless(ctx, ends, func(ctx workflow.Context) error {
 		r.approve, r.waiting = false, true
 		defer func() { r.waiting = false }()
 		w.Step = r.next("approve")

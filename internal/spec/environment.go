@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossfade-dev/crossfade/internal/spec/rule"
 	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
@@ -305,4 +306,17 @@ func (e environment) routed(at place, list []Check) {
 
 func (e environment) shift() {
 	e.at.to("shift", "steps").shares(e.spec.Shift.Steps)
+	a := e.spec.Shift.Analysis
+	if a == nil {
+		return
+	}
+	at := e.at.to("shift", "analysis")
+	if e.spec.Shift.Interval == 0 {
+		at.Problem("it needs shift.interval, the time in which there are requests to compare")
+	}
+	for i, text := range a.Rules {
+		if _, err := rule.Parse(text); err != nil {
+			at.to("rules", i).Problem("%v", err)
+		}
+	}
 }

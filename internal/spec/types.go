@@ -352,8 +352,18 @@ type Shift struct {
 	Steps    []int    `json:"steps,omitempty"`   // shares of the new generation in percent, ascending, the last 100; [100] unless set
 	Interval Duration `json:"interval,omitzero"` // how long each step is watched
 	Checks   []Check  `json:"checks,omitempty"`  // must hold throughout each step; one that does not moves the users back
-	HandOver Duration `json:"handOver,omitzero"` // bound on the wait for Jobs and singletons of the old generation to end; past it the users are moved back; 10m unless set
-	Drain    Duration `json:"drain,omitzero"`    // bound on the wait for requests under way in the old generation; 30s unless set
+	// Analysis compares how the users of both generations are served; a rule that does not hold moves them back.
+	Analysis *Analysis `json:"analysis,omitempty"`
+	HandOver Duration  `json:"handOver,omitzero"` // bound on the wait for Jobs and singletons of the old generation to end; past it the users are moved back; 10m unless set
+	Drain    Duration  `json:"drain,omitzero"`    // bound on the wait for requests under way in the old generation; 30s unless set
+}
+
+// Analysis compares, throughout each step, how the router sees the users of the new generation served with how it sees those of the old one.
+type Analysis struct {
+	// Rules are conditions (CEL) over new and old: requests, errorRate (from 0 to 1), p50, p90 and p99 (in seconds, until the head of the answer). Unless set:
+	// new.errorRate <= old.errorRate + 0.003, and new.p90 <= 1.2 * old.p90 + 0.001.
+	Rules    []string `json:"rules,omitempty"`
+	Requests int      `json:"requests,omitempty" jsonschema:"minimum=1"` // to each generation that it takes to tell; 100 unless set
 }
 
 // Retire says what becomes of the old generation.

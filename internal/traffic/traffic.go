@@ -45,6 +45,8 @@ type Observed struct {
 type Counters struct {
 	InFlight  int64 `json:"inFlight"`  // requests and streams under way
 	Unhealthy int   `json:"unhealthy"` // endpoints that the router does not send to
+	// Served is what became of the requests for the live host; nil where the router cannot tell by generation.
+	Served *Served `json:"served,omitempty"`
 }
 
 // Router carries the routes of one entry point. What it says is what is live: nothing else remembers weights.

@@ -88,16 +88,24 @@ func (t *Transport) Cleanup() error {
 	return nil
 }
 
-// RoundTrip sends a request to the endpoint that Caddy has chosen for it.
+// RoundTrip sends a request to the endpoint that Caddy has chosen for it, and counts what becomes of it.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.base.SetScheme(r)
+	sent := time.Now()
+	answer, err := t.fit(r).RoundTrip(r)
+	observe(r, sent, answer, err)
+	return answer, err
+}
+
+// fit returns the transport for a request.
+func (t *Transport) fit(r *http.Request) *http.Transport {
 	switch {
 	case httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade"):
-		return t.tied.RoundTrip(r)
+		return t.tied
 	case repeatable(r):
-		return t.current().RoundTrip(r)
+		return t.current()
 	}
-	return t.own.RoundTrip(r)
+	return t.own
 }
 
 // repeatable reports whether net/http sends the request again when the endpoint closes the connection before it answers.

@@ -72,8 +72,8 @@ func (t *Toolbox) HoldGate(ctx context.Context, id ID) error {
 	})
 }
 
-// watch asks checks again and again for a length of time. One that does not hold ends it, with what it said.
-func (j *job) watch(ctx context.Context, checks []spec.Check, target check.Target, d time.Duration) error {
+// watch asks checks, and what else there is to ask, again and again for a length of time. One that does not hold ends it, with what it said.
+func (j *job) watch(ctx context.Context, checks []spec.Check, target check.Target, d time.Duration, also ...func(context.Context) error) error {
 	end := time.NewTimer(d)
 	defer end.Stop()
 	again := time.NewTicker(watchEvery)
@@ -81,6 +81,11 @@ func (j *job) watch(ctx context.Context, checks []spec.Check, target check.Targe
 	for {
 		for _, c := range checks {
 			if _, err := check.Once(ctx, c, target); err != nil {
+				return err
+			}
+		}
+		for _, ask := range also {
+			if err := ask(ctx); err != nil {
 				return err
 			}
 		}

@@ -42,7 +42,9 @@ func (t *Toolbox) Weigh(ctx context.Context, w Weight) error {
 			return err
 		}
 		target.Route = j.entry(live)
-		return j.watch(ctx, append(j.entryChecks(), j.plan.Shift.Checks...), target, j.plan.Shift.Interval.Or(0))
+		return j.analyse(ctx, func(ctx context.Context, ask func(context.Context) error) error {
+			return j.watch(ctx, append(j.entryChecks(), j.plan.Shift.Checks...), target, j.plan.Shift.Interval.Or(0), ask)
+		})
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
@@ -40,18 +41,62 @@ func (r *Router) counts(ctx context.Context, route traffic.Route) (map[string]tr
 			down[address] = true
 		}
 	}
+	served, err := r.served(ctx, route.Host)
+	if err != nil {
+		return nil, err
+	}
 	counts := make(map[string]traffic.Counters, len(route.Sides))
 	for _, s := range route.Sides {
 		var c traffic.Counters
+		if served != nil {
+			c.Served = new(traffic.Served)
+		}
 		for _, e := range s.Endpoints {
 			c.InFlight += requests[e]
 			if down[e] {
 				c.Unhealthy++
 			}
+			if served != nil {
+				*c.Served = c.Served.Plus(served[e])
+			}
 		}
 		counts[s.Generation] = c
 	}
 	return counts, nil
+}
+
+// served is what the edge has counted for a host, by endpoint; nil for any other Caddy, which does not count by endpoint.
+func (r *Router) served(ctx context.Context, host string) (map[string]traffic.Served, error) {
+	if !r.options.Edge {
+		return nil, nil //nolint:nilnil // documented
+	}
+	raw, _, err := r.call(ctx, http.MethodGet, "/brief/counts", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	var counts []struct { // Count of package brief of the edge bundle
+		Host, Endpoint     string
+		Requests, Failures int64
+		Latency            []struct {
+			Seconds  float64
+			Requests int64
+		}
+	}
+	if err := json.Unmarshal(raw, &counts); err != nil {
+		return nil, err
+	}
+	served := map[string]traffic.Served{}
+	for _, c := range counts {
+		if c.Host != strings.ToLower(host) {
+			continue
+		}
+		s := traffic.Served{Requests: c.Requests, Failures: c.Failures}
+		for _, b := range c.Latency {
+			s.Latency = append(s.Latency, traffic.Bucket{UpTo: time.Duration(b.Seconds * float64(time.Second)), Requests: b.Requests})
+		}
+		served[c.Endpoint] = s
+	}
+	return served, nil
 }
 
 // healthGauge is how Caddy's metrics tell the state of an upstream: NAME{upstream="ADDRESS"} 0 or 1.
