@@ -235,12 +235,12 @@ func TestDeploysKilled(t *testing.T) {
 				after = 5 * time.Minute
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), after)
-			err := w.command(ctx, "deploy", service+"@"+tag, environment).Run()
+			out, err := w.command(ctx, "deploy", service+"@"+tag, environment).CombinedOutput()
 			killed := ctx.Err() != nil
 			cancel()
 			if !killed {
 				if err != nil {
-					t.Fatalf("%s@%s after %d kills: %v", service, tag, kills, err)
+					t.Fatalf("%s@%s after %d kills: %v\n%s", service, tag, kills, err, out)
 				}
 				break
 			}

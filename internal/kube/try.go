@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -34,7 +35,11 @@ func (c *Cluster) Try(ctx context.Context, objs []*unstructured.Unstructured) er
 	for i, err := range failed {
 		var status *apierrors.StatusError
 		if errors.As(err, &status) && (apierrors.IsInvalid(status) || apierror.Unreadable(status)) {
-			return fault.New(fault.Invalid, "the cluster %s would not take %s: %s", c.access.Context, ident.Of(objs[i]), apierror.Reason(status)).
+			why := apierror.Reason(status)
+			if apierror.Unreadable(status) {
+				why = cmp.Or(noQuantity("", objs[i].Object), why)
+			}
+			return fault.New(fault.Invalid, "the cluster %s would not take %s: %s", c.access.Context, ident.Of(objs[i]), why).
 				WithHint("%s", wayOut(status.Error()))
 		}
 	}

@@ -52,7 +52,7 @@ func TestTry(t *testing.T) {
 		"Selector":  {reason: "a selector stays", old: "app: web}", new: "app: web, tier: front}", says: "apps/Deployment shop/web", hints: "a roll-over"},
 		"Immutable": {reason: "what is immutable stays", old: `"1"`, new: `"2"`, says: "ConfigMap shop/fixed", hints: "another name"},
 		"Wrong":     {reason: "a value that means nothing", old: "port: 80,", new: "port: 80000,", says: "80000", hints: "put the manifest right"},
-		"Unread":    {reason: "and one that cannot be read", old: "image: web:1", new: "image: web:1, resources: {requests: {cpu: 50 minutes}}", says: "quantities must match", hints: "put the manifest right"},
+		"Unread":    {reason: "and one that cannot be read", old: "image: web:1", new: "image: web:1, resources: {requests: {cpu: 50 minutes}}", says: `spec.template.spec.containers[0].resources.requests.cpu: "50 minutes" is no quantity`, hints: "put the manifest right"},
 		"Nowhere":   {reason: "the namespace may come with what is applied", old: "shop", new: "later"},
 		"Unknown":   {reason: "and so may a kind", old: "v1\nkind: ConfigMap", new: "later.example.com/v1\nkind: Gift"},
 	} {

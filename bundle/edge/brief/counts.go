@@ -60,11 +60,11 @@ var counters sync.Map // counted to *counter
 // observe counts a request that was sent at a time.
 func observe(r *http.Request, sent time.Time, answer *http.Response, err error) {
 	info, known := reverseproxy.GetDialInfo(r.Context())
-	original, ofUser := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request) // health checks have none
+	_, ofUser := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request) // health checks have none
 	if !known || !ofUser || err != nil && r.Context().Err() != nil {
 		return
 	}
-	of := counted{name(original.Host), info.Address}
+	of := counted{name(r.Host), info.Address}
 	c, found := counters.Load(of)
 	if !found {
 		c, _ = counters.LoadOrStore(of, &counter{latency: map[int]int64{}})
