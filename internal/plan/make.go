@@ -228,7 +228,7 @@ func withShiftDefaults(s spec.Shift, live string) spec.Shift {
 // What an analysis asks for unless it is set.
 const enough = 100
 
-var rules = []string{"new.errorRate <= old.errorRate + 0.003", "new.p90 <= 1.2 * old.p90 + 0.001"}
+var rules = []string{"new.errorRate <= old.errorRate + 0.003", "new.p90 <= 1.15 * old.p90 + 0.001"}
 
 // withDefaults returns the checks with every timeout, method and status written out.
 func withDefaults(checks []spec.Check) []spec.Check {

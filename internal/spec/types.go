@@ -361,7 +361,7 @@ type Shift struct {
 // Analysis compares, throughout each step, how the router sees the users of the new generation served with how it sees those of the old one.
 type Analysis struct {
 	// Rules are conditions (CEL) over new and old: requests, errorRate (from 0 to 1), p50, p90 and p99 (in seconds, until the head of the answer). Unless set:
-	// new.errorRate <= old.errorRate + 0.003, and new.p90 <= 1.2 * old.p90 + 0.001.
+	// new.errorRate <= old.errorRate + 0.003, and new.p90 <= 1.15 * old.p90 + 0.001.
 	Rules    []string `json:"rules,omitempty"`
 	Requests int      `json:"requests,omitempty" jsonschema:"minimum=1"` // to each generation that it takes to tell; 100 unless set
 }

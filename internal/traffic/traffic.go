@@ -29,7 +29,8 @@ type Side struct {
 
 // Health is an active check of each endpoint by the router, whatever the weight of its side. An endpoint that fails gets nothing
 // while others of its side pass; a side none of whose endpoints passes is stood in for by the other sides with a weight, and
-// by them only.
+// by them only. Where there is none, a router may send to the endpoints all the same: a check that fails everywhere says more of
+// itself, or of the load, than of the endpoints.
 type Health struct {
 	Path     string        `json:"path"`     // "" for no active check; else a GET to be answered with a status of 2xx
 	Interval time.Duration `json:"interval"` // 0 for the router's default

@@ -60,7 +60,7 @@ var counters sync.Map // counted to *counter
 // observe counts a request that was sent at a time.
 func observe(r *http.Request, sent time.Time, answer *http.Response, err error) {
 	info, known := reverseproxy.GetDialInfo(r.Context())
-	_, ofUser := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request) // health checks have none
+	ofUser := r.Context().Value(caddyhttp.VarsCtxKey) != nil // health checks have none
 	if !known || !ofUser || err != nil && r.Context().Err() != nil {
 		return
 	}

@@ -31,7 +31,7 @@ func TestObserve(t *testing.T) {
 	}
 	user := func(host string) *http.Request {
 		r := httptest.NewRequest(http.MethodGet, "http://"+host+"/", nil)
-		return dial(r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, http.Request{})))
+		return dial(r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{})))
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()

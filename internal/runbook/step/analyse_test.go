@@ -24,7 +24,7 @@ import (
 // compared is an analysis by both usual rules.
 func compared(p *plan.Plan) {
 	p.Shift.Interval = spec.Duration(20 * time.Millisecond)
-	p.Shift.Analysis = &spec.Analysis{Rules: []string{"new.errorRate <= old.errorRate + 0.003", "new.p90 <= 1.2 * old.p90 + 0.001"}, Requests: 100}
+	p.Shift.Analysis = &spec.Analysis{Rules: []string{"new.errorRate <= old.errorRate + 0.003", "new.p90 <= 1.15 * old.p90 + 0.001"}, Requests: 100}
 }
 
 // answered are requests of which some failed, and which took a time each.
@@ -46,7 +46,7 @@ func TestAnalyse(t *testing.T) {
 	}{
 		"Good":   {"as good as the old generation", good, 0, "", ""},
 		"Fails":  {"every tenth fails", rates{shop: {"old": answered(1000, 1, 20*time.Millisecond), "new": answered(60, 6, 20*time.Millisecond)}}, 0, fault.Refused, "new.errorRate <= old.errorRate + 0.003 does not hold: new has 10.00 % errors"},
-		"Slower": {"a third slower", rates{shop: {"old": answered(1000, 0, 20*time.Millisecond), "new": answered(60, 0, 27*time.Millisecond)}}, 0, fault.Refused, "new.p90 <= 1.2 * old.p90 + 0.001 does not hold: new has 0.00 % errors, p50 27ms"},
+		"Slower": {"a third slower", rates{shop: {"old": answered(1000, 0, 20*time.Millisecond), "new": answered(60, 0, 27*time.Millisecond)}}, 0, fault.Refused, "new.p90 <= 1.15 * old.p90 + 0.001 does not hold: new has 0.00 % errors, p50 27ms"},
 		"OneOfTwo": {
 			"a route that fails is not made good by another one with more traffic",
 			rates{shop: {"old": answered(1000, 0, 20*time.Millisecond), "new": answered(60, 6, 20*time.Millisecond)}, api: {"old": answered(100000, 0, 20*time.Millisecond), "new": answered(100000, 0, 20*time.Millisecond)}},
@@ -136,7 +136,7 @@ func TestAnalyseForReal(t *testing.T) {
 		says   string
 	}{
 		"as good":     {func(t *testing.T) []string { return []string{generation(t, "new", takes, 0)} }, false, ""},
-		"30 % slower": {func(t *testing.T) []string { return []string{generation(t, "new", takes*13/10, 0)} }, true, "new.p90"},
+		"30 % slower": {func(t *testing.T) []string { return []string{generation(t, "new", takes*13/10, 0)} }, true, "new.p50"},
 		"1 % fails":   {func(t *testing.T) []string { return []string{generation(t, "new", takes, 100)} }, true, "new.errorRate"},
 		"1 endpoint of 3 is": {func(t *testing.T) []string {
 			return []string{generation(t, "new", takes, 0), generation(t, "new", takes, 0), generation(t, "new", takes, 1)}
@@ -151,7 +151,7 @@ func TestAnalyseForReal(t *testing.T) {
 			ok(t, err)
 			ended := make(chan load.Report, 1)
 			go func() { ended <- g.Run(t.Context()) }()
-			waitFor(t, "users are there", func() bool { return g.Report().Requests.Sent > 3000 })
+			waitFor(t, "users are there", func() bool { return g.Report().Requests.Sent > 5000 })
 			caught := error(nil)
 			var took time.Duration
 			step := ""
@@ -209,7 +209,8 @@ func realEdge(t *testing.T) (*bench, *caddy.Router) {
 	ok(t, err)
 	b := newBench(t, func(p *plan.Plan) {
 		compared(p)
-		p.Shift.Interval = spec.Duration(8 * time.Second)
+		p.Shift.Interval = spec.Duration(5 * time.Second)
+		p.Shift.Analysis.Rules[1] = "new.p50 <= 1.15 * old.p50 + 0.001" // what else the machine does moves the slowest tenth
 		p.Routes = p.Routes[:1]
 	})
 	b.makeRouter = func(spec.Router) (traffic.Router, error) { return router, nil }

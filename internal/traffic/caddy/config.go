@@ -21,7 +21,8 @@ import (
 //	    crossfade:HOST:GENERATION
 //	      vars           the generation's name, also there for access logs
 //	      reverse_proxy  the endpoints of the side, watched and used in turn
-//	      errors         the other sides with a share, for requests that could not be sent to any of these endpoints
+//	      errors         the other sides with a share, or the same endpoints without their checks, for requests that could not
+//	                     be sent to any of these
 
 type routeConfig struct {
 	ID       string          `json:"@id,omitempty"`
@@ -127,10 +128,6 @@ func id(host string) string { return "crossfade:" + host }
 
 // routeOf renders a route, which is valid and normal, for the transport that a Caddy has.
 func routeOf(r traffic.Route, t transportConfig) routeConfig {
-	hosts := []string{r.Host}
-	if r.PreLiveHost != "" {
-		hosts = append(hosts, r.PreLiveHost)
-	}
 	nobody := handlerConfig{Handler: "static_response", Status: "503", Body: "no generation serves this host\n"}
 	sub := handlerConfig{Handler: "subroute"}
 	from := 0
@@ -142,7 +139,7 @@ func routeOf(r traffic.Route, t transportConfig) routeConfig {
 	}
 	sub.Routes = append(sub.Routes, routeConfig{Handle: []handlerConfig{nobody}})
 	return routeConfig{
-		ID: id(r.Host), Match: []matchConfig{{Host: hosts}}, Terminal: true,
+		ID: id(r.Host), Match: []matchConfig{{Host: hosts(r)}}, Terminal: true,
 		Handle: []handlerConfig{{Handler: "vars", Drain: r.Drain.String()}, sub},
 	}
 }
@@ -198,12 +195,9 @@ func weight(expression string) int {
 
 // side renders the handler of one side.
 func side(r traffic.Route, s traffic.Side, t transportConfig) handlerConfig {
-	others := fallback(r, s)
 	balancing := &balancingConfig{
 		Policy: policyConfig{"round_robin"}, Duration: tryDuration.String(), Interval: tryInterval.String(),
-	}
-	if len(others) > 0 { // another side answers sooner than this one comes back
-		balancing.Retries = len(s.Endpoints) + maxFails
+		Retries: len(s.Endpoints) + maxFails, // what stands in answers sooner than these endpoints come back
 	}
 	proxy := handlerConfig{
 		Handler: "reverse_proxy", Balancing: balancing, Transport: &t, CloseDelay: closeDelay.String(),
@@ -215,13 +209,43 @@ func side(r traffic.Route, s traffic.Side, t transportConfig) handlerConfig {
 	sub := handlerConfig{Handler: "subroute", Routes: []routeConfig{{
 		Handle: []handlerConfig{{Handler: "vars", Generation: s.Generation}, proxy},
 	}}}
-	if len(others) > 0 {
-		sub.Errors = &errorsConfig{Routes: []routeConfig{
-			{Match: []matchConfig{{Host: []string{r.Host}, Expression: notSent}}, Handle: []handlerConfig{instead(others, t)}, Terminal: true},
-			{Handle: []handlerConfig{{Handler: "error", Error: "{http.error.message}", Status: "{http.error.status_code}"}}},
-		}}
-	}
+	sub.Errors = &errorsConfig{Routes: append(standIns(r, s, t), routeConfig{
+		Handle: []handlerConfig{{Handler: "error", Error: "{http.error.message}", Status: "{http.error.status_code}"}},
+	})}
 	return sub
+}
+
+// standIns are the routes of requests that could not be sent to any endpoint of a side: to the other sides with a share, or else to the same
+// endpoints without their checks.
+func standIns(r traffic.Route, s traffic.Side, t transportConfig) []routeConfig {
+	var all []routeConfig
+	failed := func(hosts []string, upstreams []upstreamConfig) {
+		if len(upstreams) > 0 {
+			all = append(all, routeConfig{Match: []matchConfig{{Host: hosts, Expression: notSent}}, Handle: []handlerConfig{instead(upstreams, t)}, Terminal: true})
+		}
+	}
+	failed([]string{r.Host}, fallback(r, s))
+	failed(hosts(r), unwatched(s))
+	return all
+}
+
+// hosts are both names of a route, the second one only if it has one.
+func hosts(r traffic.Route) []string {
+	if r.PreLiveHost == "" {
+		return []string{r.Host}
+	}
+	return []string{r.Host, r.PreLiveHost}
+}
+
+// unwatched are the endpoints of a side as they stand in: without their checks. A check that fails everywhere says more of itself, or of the
+// load, than of the endpoints; those that are really gone refuse the connection.
+func unwatched(s traffic.Side) []upstreamConfig {
+	var all []upstreamConfig
+	for _, e := range s.Endpoints {
+		// The network's name makes it another upstream for Caddy, which else would report the state of both as one.
+		all = append(all, upstreamConfig{"tcp/" + e})
+	}
+	return all
 }
 
 // notSent holds for requests of which no byte reached an endpoint: none was healthy, or none took the connection. They can
@@ -235,10 +259,7 @@ func fallback(r traffic.Route, s traffic.Side) []upstreamConfig {
 		if s.Weight == 0 || o.Weight == 0 || o.Generation == s.Generation {
 			continue
 		}
-		for _, e := range o.Endpoints {
-			// The network's name makes it another upstream for Caddy, which else would report the state of both as one.
-			others = append(others, upstreamConfig{"tcp/" + e})
-		}
+		others = append(others, unwatched(o)...)
 	}
 	return others
 }

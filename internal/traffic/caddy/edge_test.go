@@ -6,11 +6,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/edge"
+	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
 	"github.com/crossfade-dev/crossfade/internal/traffic/conformance"
 )
@@ -54,6 +58,58 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// TestEveryCheckFails has the only endpoint fail its checks, as all of them do on a machine with too much to do: its users are answered.
+func TestEveryCheckFails(t *testing.T) {
+	router, _ := startEdge(t)
+	var failing atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" {
+			failing.Add(1)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(s.Close)
+	route := traffic.Route{
+		Host: "shop.example.com", PreLiveHost: "next.example.com", PreLive: "g1", Health: traffic.Health{Path: "/healthz", Interval: 50 * time.Millisecond},
+		Sides: []traffic.Side{{Generation: "g1", Endpoints: []string{strings.TrimPrefix(s.URL, "http://")}, Weight: 100}},
+	}
+	if err := router.Apply(t.Context(), route); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for tick := time.NewTicker(10 * time.Millisecond); failing.Load() < 5; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("the endpoint is not asked")
+		}
+	}
+	for _, host := range []string{"shop.example.com", "next.example.com"} {
+		begun := time.Now()
+		if status := ask(t, router, host); status != http.StatusOK || time.Since(begun) > 2*time.Second {
+			t.Errorf("%s answers with %d after %v, want 200 at once", host, status, time.Since(begun))
+		}
+	}
+	s.Close()
+	if status := ask(t, router, "shop.example.com"); status < http.StatusInternalServerError {
+		t.Errorf("an endpoint that is gone answers with %d", status)
+	}
+}
+
+// ask sends one request for a host, and returns the status of its answer.
+func ask(t *testing.T, router *caddy.Router, host string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, router.Entry(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.StatusCode
 }
 
 // admin calls the admin endpoint of an edge.

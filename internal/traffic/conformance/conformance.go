@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/load"
@@ -32,6 +33,7 @@ func Run(t *testing.T, start func(t *testing.T) Peer) {
 		"nothing is sent twice":      testOnce,
 		"stopped between two calls":  testStopped,
 		"in flight is counted":       testInFlight,
+		"what is served is counted":  testServed,
 		"removed":                    testRemove,
 		"a router that is not there": testAway,
 		"others are left alone":      testForeign,
@@ -287,7 +289,7 @@ func testStopped(t *testing.T, p Peer) {
 func testInFlight(t *testing.T, p Peer) {
 	g1, g2 := newBackend(t, "g1"), newBackend(t, "g2")
 	apply(t, p.Router, route(side("g1", 0, g1), side("g2", 100, g2)))
-	if diff := cmp.Diff(map[string]traffic.Counters{"g1": {}, "g2": {}}, observe(t, p.Router).Counts); diff != "" {
+	if diff := cmp.Diff(map[string]traffic.Counters{"g1": {}, "g2": {}}, observe(t, p.Router).Counts, cmpopts.IgnoreFields(traffic.Counters{}, "Served")); diff != "" {
 		t.Errorf("at rest (-want +got):\n%s", diff)
 	}
 	run(t, p.Router, load.Options{Rate: 100, Count: 7, Kinds: []load.Kind{{Name: "long", Path: "/long"}}}, func(*load.Generator) {
@@ -296,6 +298,35 @@ func testInFlight(t *testing.T, p Peer) {
 		})
 	})
 	until(t, 5*time.Second, "none is in flight", func() bool { return observe(t, p.Router).Counts["g2"].InFlight == 0 })
+}
+
+// testServed has one side fail every fourth request, and wants both counted, by a router that counts.
+func testServed(t *testing.T, p Peer) {
+	good, failing := newBackend(t, "g1"), newBackend(t, "g2")
+	inner := failing.server.Config.Handler
+	failing.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" && failing.got.Load()%4 == 3 {
+			failing.got.Add(1)
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		inner.ServeHTTP(w, r)
+	})
+	apply(t, p.Router, route(side("g1", 50, good), side("g2", 50, failing)))
+	before := observe(t, p.Router).Counts
+	if before["g1"].Served == nil {
+		t.Skip("this router does not count requests by generation")
+	}
+	got1, got2 := good.got.Load(), failing.got.Load()
+	report := run(t, p.Router, load.Options{Rate: 200, Count: 400, Kinds: []load.Kind{{Name: "order", Method: http.MethodPost, Path: "/", Body: `{}`}}}, nil)
+	after := observe(t, p.Router).Counts
+	g1, g2 := after["g1"].Served.Since(*before["g1"].Served), after["g2"].Served.Since(*before["g2"].Served)
+	if g1.Requests != good.got.Load()-got1 || g2.Requests != failing.got.Load()-got2 || g1.Failures != 0 || g2.Failures != report.Requests.Failed || g2.Failures == 0 {
+		t.Errorf("counted %+v and %+v; %d and %d were sent, and %d failed", g1, g2, good.got.Load()-got1, failing.got.Load()-got2, report.Requests.Failed)
+	}
+	if p90 := g1.Quantile(0.9); p90 <= 0 || p90 > time.Second || g1.Answered() != g1.Requests {
+		t.Errorf("90 %% of %d answers took %v", g1.Answered(), p90)
+	}
 }
 
 func testRemove(t *testing.T, p Peer) {
