@@ -157,6 +157,20 @@ func TestChecksSayNo(t *testing.T) {
 		w.still(t, live)
 	})
 	unharmed(t, stop())
+	w.replace("production.yaml", "path: /, contains: Not there}", "path: /}")
+	t.Run("Analysis", func(t *testing.T) { w.slow(t, live) })
+}
+
+// slow rolls over to a generation with too little CPU, which every check takes for good: how the users are served tells.
+func (w *world) slow(t *testing.T, live string) {
+	w.replace("services/web/kustomize/deployment.yaml", "cpu: 50m, memory: 24Mi}\n            limits: {", "cpu: 10m, memory: 24Mi}\n            limits: {cpu: 20m, ")
+	w.replace("production.yaml", "steps: [5, 25, 50, 100]\n    interval: 2s", "steps: [20, 100]\n    interval: 15s\n    analysis: {rules: [new.p90 <= 2.0 * old.p90 + 0.02]}")
+	w.users(100)
+	o := w.run("rollover", environment)
+	if o.status != 3 || !strings.Contains(o.stderr, "new.p90 <= 2.0 * old.p90 + 0.02 does not hold: new has") || !strings.Contains(o.stderr, "all users are on "+live) {
+		t.Errorf("exit %d, want 3, the figures, and a way back:\n%s", o.status, o.stderr)
+	}
+	w.still(t, live)
 }
 
 // still wants the users to be where they were.
