@@ -1,0 +1,442 @@
+package haproxy_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/load"
+	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/conformance"
+	"github.com/crossfade-dev/crossfade/internal/traffic/haproxy"
+	"github.com/crossfade-dev/crossfade/internal/traffic/haproxy/haproxytest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// others is configuration of somebody else, beside ours.
+const others = `
+    use_backend blog if { req.hdr(host) -m str blog.example.com }
+
+backend blog
+    mode http
+    timeout connect 1s
+    timeout server 1m
+    server one 127.0.0.1:1 weight 7 disabled
+`
+
+func TestConformance(t *testing.T) {
+	conformance.Run(t, func(t *testing.T) conformance.Peer {
+		h := haproxytest.Start(t, others)
+		h.Ask(t, "add map "+h.File("crossfade.map")+" other.example.com theirs")
+		away, err := haproxy.New(haproxy.Options{Socket: h.File("none.sock"), Entry: "http://" + h.Address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conformance.Peer{Router: h.Router(t), Foreign: func() string { return foreign(t, h) }, Away: away}
+	})
+}
+
+// foreign returns the entries of the map and the servers that the suite's route has no part in.
+func foreign(t *testing.T, h *haproxytest.HAProxy) string {
+	t.Helper()
+	var rest []string
+	for line := range strings.Lines(h.Ask(t, "show map "+h.File("crossfade.map"))) {
+		fields := strings.Fields(line)
+		if len(fields) > 1 && fields[1] != conformance.Host && fields[1] != conformance.PreLiveHost && !strings.Contains(line, conformance.Host) {
+			rest = append(rest, strings.Join(fields[1:], " "))
+		}
+	}
+	for line := range strings.Lines(h.Ask(t, "show servers state")) {
+		if fields := strings.Fields(line); len(fields) > 10 && !strings.HasPrefix(fields[1], "crossfade-") {
+			rest = append(rest, strings.Join(append(fields[:9], fields[10:]...), " ")) // the tenth is a time
+		}
+	}
+	return strings.Join(rest, "\n")
+}
+
+// wire is before the socket of an HAProxy: it keeps what is said, and breaks when it is told to.
+type wire struct {
+	*haproxy.Router
+	mu    sync.Mutex
+	said  []string
+	left  int  // calls until it breaks; below 0 for never
+	after bool // it breaks after HAProxy has done what it was told, not before
+}
+
+func newWire(t *testing.T, h *haproxytest.HAProxy) *wire {
+	t.Helper()
+	l, err := net.Listen("unix", h.File("wire.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	w := &wire{left: -1}
+	if w.Router, err = haproxy.New(haproxy.Options{Socket: h.File("wire.sock"), Entry: "http://" + h.Address}); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			w.serve(conn, h.Socket())
+		}
+	}()
+	return w
+}
+
+func (w *wire) serve(conn net.Conn, socket string) {
+	defer conn.Close()
+	line, _ := bufio.NewReader(conn).ReadString('\n')
+	w.mu.Lock()
+	breaks := w.left == 0
+	if !breaks {
+		w.left--
+	}
+	w.said = append(w.said, line)
+	w.mu.Unlock()
+	if breaks && !w.after {
+		return
+	}
+	to, err := net.Dial("unix", socket)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	_, _ = io.WriteString(to, line)
+	answer, _ := io.ReadAll(to)
+	if !breaks {
+		_, _ = conn.Write(answer)
+	}
+}
+
+// changes are the commands that were not questions since the last time.
+func (w *wire) changes() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []string
+	for _, line := range w.said {
+		if !strings.HasPrefix(line, "show ") {
+			all = append(all, strings.TrimSpace(line))
+		}
+	}
+	w.said = nil
+	return all
+}
+
+// breakAt lets it break at a call from now on, the first of which is 0.
+func (w *wire) breakAt(call int, after bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left, w.after = call, after
+}
+
+// generation answers with a name, at an address of loopback. /slow sends something every 20 ms until the end of the test or of the request.
+func generation(t *testing.T, name, network, address string) (string, *httptest.Server) {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Generation", name)
+		for tick := time.NewTicker(20 * time.Millisecond); r.URL.Path == "/slow"; {
+			_, _ = io.WriteString(w, "more\n")
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-tick.C:
+			case <-ended:
+				return
+			case <-r.Context().Done():
+				return
+			}
+		}
+		_, _ = io.Copy(w, r.Body)
+	}))
+	s.Listener.Close()
+	s.Listener = l
+	s.Start()
+	t.Cleanup(func() { close(ended); s.Close() })
+	return l.Addr().String(), s
+}
+
+func two(t *testing.T, weight int) (traffic.Route, func(weight int) traffic.Route) {
+	t.Helper()
+	a, _ := generation(t, "g1", "tcp", "127.0.0.1:0")
+	b, _ := generation(t, "g1", "tcp", "127.0.0.1:0")
+	c, _ := generation(t, "g2", "tcp", "127.0.0.1:0")
+	route := func(weight int) traffic.Route {
+		return traffic.Route{
+			Host: conformance.Host, PreLiveHost: conformance.PreLiveHost, PreLive: "g2", Health: traffic.Health{Path: "/", Interval: 200 * time.Millisecond},
+			Sides: []traffic.Side{{Generation: "g1", Endpoints: []string{a, b}, Weight: 100 - weight}, {Generation: "g2", Endpoints: []string{c}, Weight: weight}},
+		}
+	}
+	return route(weight), route
+}
+
+// users put a load on an HAProxy until stop is called, which says what became of it; more waits until so many requests more were sent.
+func users(t *testing.T, h *haproxytest.HAProxy) (stop func() load.Report, more func(int64)) {
+	t.Helper()
+	g, err := load.New(load.Options{Entry: "http://" + h.Address, Host: conformance.Host, Rate: 500, Duration: time.Hour, Kinds: []load.Kind{
+		{Name: "get", Path: "/", Share: 45},
+		{Name: "order", Method: http.MethodPost, Path: "/", Body: `{"item":1}`, Share: 45},
+		{Name: "new", Path: "/", Share: 10, NewConnection: true},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan load.Report, 1)
+	go func() { done <- g.Run(t.Context()) }()
+	more = func(n int64) {
+		t.Helper()
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		deadline := time.Now().Add(time.Minute)
+		for sent := g.Report().Requests.Sent; g.Report().Requests.Sent < sent+n; <-tick.C {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d requests do not go on", n)
+			}
+		}
+	}
+	return func() load.Report { g.Stop(); return <-done }, more
+}
+
+func (w *wire) must(t *testing.T, route traffic.Route) *traffic.Observed {
+	t.Helper()
+	if err := w.Apply(t.Context(), route); err != nil {
+		t.Fatal(err)
+	}
+	seen, err := w.Observe(t.Context(), route.Host)
+	if err != nil || seen == nil {
+		t.Fatalf("%+v, %v", seen, err)
+	}
+	if diff := cmp.Diff(route, seen.Route); diff != "" {
+		t.Fatalf("(-applied +observed):\n%s", diff)
+	}
+	return seen
+}
+
+// TestBrokenAtEveryCall breaks the socket at each call of a shift in turn, under load: no request fails, the next Apply completes, and one
+// more only asks.
+func TestBrokenAtEveryCall(t *testing.T) {
+	h := haproxytest.Start(t, "")
+	w := newWire(t, h)
+	first, route := two(t, 0)
+	w.must(t, first)
+	stop, more := users(t, h)
+	weight, broken := 0, 0
+	for _, after := range []bool{false, true} {
+		for call := 0; ; call++ {
+			weight = []int{100, 30, 0}[call%3]
+			w.breakAt(call, after)
+			err := w.Apply(t.Context(), route(weight))
+			w.breakAt(-1, false)
+			if err == nil {
+				break
+			}
+			broken++
+			if fault.CodeOf(err) != fault.Unavailable {
+				t.Fatalf("broken at call %d: %v, want an error of code unavailable", call, err)
+			}
+			more(20)
+			w.must(t, route(weight))
+			more(20)
+		}
+	}
+	w.changes()
+	w.must(t, route(weight))
+	if done := w.changes(); len(done) > 0 {
+		t.Errorf("what is as it should be is changed: %v", done)
+	}
+	report := stop()
+	t.Logf("%d requests, %d failed while %d calls broke", report.Requests.Sent, report.Requests.Failed, broken)
+	if report.Requests.Failed > 0 || broken < 20 {
+		t.Errorf("%d requests failed, %d calls broke: %v", report.Requests.Failed, broken, report.Failures)
+	}
+}
+
+// TestReload saves the routes as the documentation says, and reloads HAProxy under load. Without saving, the route is gone, which is observed,
+// and Apply puts it back.
+func TestReload(t *testing.T) {
+	h := haproxytest.Start(t, "")
+	w := newWire(t, h)
+	route, _ := two(t, 30)
+	before := w.must(t, route)
+	stop, more := users(t, h)
+	for range 2 {
+		if out, err := exec.Command("sh", h.File("crossfade-save")).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		h.Reload(t)
+		more(300)
+	}
+	after, err := w.Observe(t.Context(), route.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before.Route, after.Route); diff != "" {
+		t.Errorf("after a reload (-before +after):\n%s", diff)
+	}
+	w.changes()
+	w.must(t, route)
+	if done := w.changes(); len(done) > 0 {
+		t.Errorf("what was saved is not what is wanted: %v", done)
+	}
+	report := stop()
+	t.Logf("%d requests, %d failed, during two reloads: %v", report.Requests.Sent, report.Requests.Failed, report.Requests.ByGeneration)
+	if report.Requests.Failed > 0 {
+		t.Errorf("requests failed: %v", report.Failures)
+	}
+	if err := w.Remove(t.Context(), route.Host); err != nil {
+		t.Errorf("what was saved cannot be removed: %v", err)
+	}
+	w.must(t, route)
+	h.Write(t, "crossfade.map", "")
+	h.Reload(t)
+	if seen, err := w.Observe(t.Context(), route.Host); err != nil || seen != nil {
+		t.Errorf("after a reload without saving: %+v, %v; want no route", seen, err)
+	}
+	w.must(t, route)
+}
+
+// TestOperator has somebody else use the socket, too.
+func TestOperator(t *testing.T) {
+	h := haproxytest.Start(t, "")
+	w := newWire(t, h)
+	first, route := two(t, 0)
+	w.must(t, first)
+	server := "crossfade-1/g1:" + first.Sides[0].Endpoints[0]
+	h.Ask(t, "set server "+server+" state drain")
+	for _, weight := range []int{0, 50, 0} {
+		if seen := w.must(t, route(weight)); seen.Counts["g1"].Unhealthy != 1 {
+			t.Errorf("%+v, want the endpoint that is drained by hand to stay, and to count", seen.Counts)
+		}
+	}
+	h.Ask(t, "set map "+h.File("crossfade.map")+" "+first.Host+" 100|crossfade-1")
+	err := w.Apply(t.Context(), first)
+	if fault.CodeOf(err) != fault.Failed || !strings.Contains(err.Error(), "changed by other hands") || !strings.Contains(fault.HintOf(err), "del map") {
+		t.Errorf("%v (%s), want an entry that somebody else has changed not to be overwritten", err, fault.HintOf(err))
+	}
+	h.Ask(t, "del map "+h.File("crossfade.map")+" "+first.Host)
+	w.must(t, first)
+}
+
+// TestLeftOver takes a route away under a request, and puts another in its place. The request goes on, and what it needs is cleared away later.
+func TestLeftOver(t *testing.T) {
+	h := haproxytest.Start(t, "")
+	w := newWire(t, h)
+	route, _ := two(t, 100)
+	w.must(t, route)
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+h.Address+"/slow", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = route.Host
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil || res.Header.Get("X-Generation") != "g2" {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	defer res.Body.Close()
+	if err := w.Remove(t.Context(), route.Host); err != nil {
+		t.Fatal(err)
+	}
+	if left := h.Ask(t, "show map "+h.File("crossfade.map")); strings.Count(left, "\n0x") > 0 || !strings.Contains(left, "|g2|") {
+		t.Errorf("left: %s, want the backend with the request alone", left)
+	}
+	route.Health.Interval = time.Second // it needs other backends
+	if seen := w.must(t, route); seen.Counts["g2"].InFlight != 1 {
+		t.Errorf("%+v, want the request that is under way", seen.Counts)
+	}
+	end()
+	deadline := time.Now().Add(10 * time.Second)
+	for seen := w.must(t, route); seen.Counts["g2"].InFlight > 0; seen = w.must(t, route) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v after the request has ended", seen.Counts)
+		}
+	}
+	w.must(t, route)
+	if left := h.Ask(t, "show map "+h.File("crossfade.map")); strings.Contains(left, "|200ms|") {
+		t.Errorf("left: %s", left)
+	}
+}
+
+// TestConfigurationThatLacks says what is missing.
+func TestConfigurationThatLacks(t *testing.T) {
+	for name, tc := range map[string]struct {
+		file, old, now string
+		says           string
+	}{
+		"the map":      {"haproxy.cfg", ",map(ROOT/crossfade.map)", "", "no map crossfade.map"},
+		"the backends": {"crossfade.cfg", "backend crossfade-", "backend other-", "no backends crossfade-1"},
+		"some of them": {"crossfade.cfg", "backend crossfade-3", "backend other-3", "1 more are needed"},
+		"balance":      {"crossfade.cfg", "balance roundrobin", "balance source", "the balance source"},
+		"the level":    {"haproxy.cfg", "level admin", "level operator", "does not allow"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := haproxytest.Start(t, "")
+			h.Stop(t)
+			for _, file := range []string{"haproxy.cfg", "crossfade.cfg"} {
+				raw, err := os.ReadFile(h.File(file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				text := string(raw)
+				if file == tc.file {
+					text = strings.ReplaceAll(text, strings.ReplaceAll(tc.old, "ROOT", h.Root), tc.now)
+				}
+				if name == "the map" && file == "crossfade.cfg" {
+					text = text[:strings.Index(text, "    http-check send")] + text[strings.Index(text, "    http-check expect"):]
+				}
+				if name == "some of them" && file == "crossfade.cfg" {
+					text = text[:strings.Index(text, "backend crossfade-4")]
+				}
+				h.Write(t, file, text)
+			}
+			h.Run(t)
+			route, _ := two(t, 50)
+			err := h.Router(t).Apply(t.Context(), route)
+			if fault.CodeOf(err) != fault.Invalid || fault.HintOf(err) == "" || !strings.Contains(err.Error(), tc.says) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%v (%s), want one line of code invalid that says %q, with a hint", err, fault.HintOf(err), tc.says)
+			}
+		})
+	}
+}
+
+// TestAddresses reaches an endpoint by IPv6, and one without a check.
+func TestAddresses(t *testing.T) {
+	h := haproxytest.Start(t, "")
+	w := newWire(t, h)
+	six, _ := generation(t, "g1", "tcp6", "[::1]:0")
+	w.must(t, traffic.Route{Host: conformance.Host, Sides: []traffic.Side{{Generation: "g1", Endpoints: []string{six}, Weight: 100}}})
+	stop, more := users(t, h)
+	w.must(t, traffic.Route{
+		Host: conformance.Host, Sides: []traffic.Side{{Generation: "g1", Endpoints: []string{six}, Weight: 100}},
+		Health: traffic.Health{Path: "/", Interval: time.Second},
+	})
+	if out, err := exec.Command("sh", h.File("crossfade-save")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h.Reload(t)
+	more(100)
+	if report := stop(); report.Requests.Failed > 0 || report.Requests.ByGeneration["g1"] == 0 {
+		t.Errorf("%+v: %v", report.Requests, report.Failures)
+	}
+}

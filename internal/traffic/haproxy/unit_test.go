@@ -1,0 +1,364 @@
+package haproxy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/traffic"
+)
+
+func shop(weight int) traffic.Route {
+	return traffic.Route{
+		Host: "shop.example.com", PreLiveHost: "next.example.com", PreLive: "g2", Drain: time.Minute,
+		Sides: []traffic.Side{
+			{Generation: "g1", Endpoints: []string{"10.0.0.1:80", "10.0.0.2:80"}, Weight: 100 - weight},
+			{Generation: "g2", Endpoints: []string{"[fd00::1]:80"}, Weight: weight},
+		},
+		Health: traffic.Health{Path: "/healthz?a=1&b=2|3", Interval: 1500 * time.Millisecond},
+	}
+}
+
+// TestEntry shows what the entry of a route looks like, for people who read it with show map.
+func TestEntry(t *testing.T) {
+	l := layout{route: shop(25), slots: map[string]string{"g1": "crossfade-1", "g2": "crossfade-2"}}
+	got, err := l.value()
+	want := `75|crossfade-1|100|crossfade-2|||||{"host":"shop.example.com","preLiveHost":"next.example.com","path":"/healthz?a=1&b=2|3",` +
+		`"interval":"1.5s","drain":"1m0s","sides":[{"generation":"g1","slot":"crossfade-1","endpoints":["10.0.0.1:80","10.0.0.2:80"]},` +
+		`{"generation":"g2","slot":"crossfade-2","endpoints":["[fd00::1]:80"]}]}`
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v, -want +got\n%s", err, diff)
+	}
+}
+
+func TestForgedEntries(t *testing.T) {
+	for _, value := range []string{
+		"", "theirs", "100|crossfade-1|shop.example.com", "100|crossfade-1|||||||", "100|crossfade-1|||||||7",
+		`90|crossfade-1|||||||{"sides":[{"generation":"g1","slot":"crossfade-1"}]}`,
+		`50|crossfade-1|50|crossfade-1|||||{"sides":[{"generation":"g1","slot":"crossfade-1"}]}`,
+		`x|crossfade-1|||||||{"sides":[{"generation":"g1","slot":"crossfade-1"}]}`,
+		`100|elsewhere|||||||{"sides":[{"generation":"g1","slot":"crossfade-1"}]}`,
+		`100|crossfade-1|||||||{"drain":"long","sides":[{"generation":"g1","slot":"crossfade-1"}]}`,
+	} {
+		s := &state{table: "m", entries: []entry{{"#1", "shop.example.com", value}}}
+		if _, err := s.observe("shop.example.com"); fault.CodeOf(err) != fault.Failed || fault.HintOf(err) == "" || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: observed: %v, want an error of one line with a hint", value, err)
+		}
+		if commands, err := s.toward(shop(5)); err == nil {
+			t.Errorf("%q is overwritten: %v", value, commands)
+		}
+	}
+}
+
+func TestEveryRouteIsReadBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := traffic.Route{Host: "shop.example.com", Drain: time.Duration(rapid.IntRange(0, 3600).Draw(t, "drain")) * time.Second}
+		l := layout{slots: map[string]string{}}
+		left, n := 100, rapid.IntRange(1, maxShares).Draw(t, "sides")
+		for i := range n {
+			w := rapid.IntRange(0, left).Draw(t, "weight")
+			if i == n-1 {
+				w = left
+			}
+			left -= w
+			g := fmt.Sprint("g", i)
+			want.Sides = append(want.Sides, traffic.Side{Generation: g, Endpoints: []string{fmt.Sprintf("10.0.0.%d:80", i)}, Weight: w})
+			l.slots[g] = fmt.Sprint("crossfade-", i)
+		}
+		if rapid.Bool().Draw(t, "nobody") {
+			for i := range want.Sides {
+				want.Sides[i].Weight = 0
+			}
+		}
+		if rapid.Bool().Draw(t, "health") {
+			want.Health = traffic.Health{Path: "/a|b", Interval: time.Second}
+		}
+		l.route = want
+		value, err := l.value()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := parse(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got.route); diff != "" {
+			t.Fatalf("read back (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestInvalidForHAProxy(t *testing.T) {
+	for name, spoil := range map[string]func(*traffic.Route){
+		"host with a port":      func(r *traffic.Route) { r.Host = "shop.example.com:80" },
+		"host with a command":   func(r *traffic.Route) { r.Host = "a;show env" },
+		"pre-live with a space": func(r *traffic.Route) { r.PreLiveHost = "a b" },
+		"path with a command":   func(r *traffic.Route) { r.Health.Path = "/;shutdown" },
+		"path with a space":     func(r *traffic.Route) { r.Health.Path = "/a b" },
+		"path with a line":      func(r *traffic.Route) { r.Health.Path = "/a\nb" },
+		"path with a backslash": func(r *traffic.Route) { r.Health.Path = `/a\b` },
+		"no path":               func(r *traffic.Route) { r.Health.Path = "healthz" },
+		"generation":            func(r *traffic.Route) { r.Sides[0].Generation = "g|1" },
+		"named endpoint":        func(r *traffic.Route) { r.Sides[0].Endpoints[1] = "lb.example.com:80" },
+		"no port":               func(r *traffic.Route) { r.Sides[0].Endpoints[1] = "10.0.0.1" },
+		"interval":              func(r *traffic.Route) { r.Health.Interval = time.Microsecond },
+		"five shares": func(r *traffic.Route) {
+			r.PreLive, r.Sides = "", nil
+			for i := range 5 {
+				r.Sides = append(r.Sides, traffic.Side{Generation: fmt.Sprint("g", i), Endpoints: []string{"10.0.0.1:80"}, Weight: 20})
+			}
+		},
+	} {
+		r := shop(5)
+		spoil(&r)
+		if _, err := normal(r); fault.CodeOf(err) != fault.Invalid || fault.HintOf(err) == "" || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want an error of code invalid in one line, with a hint", name, err)
+		}
+	}
+	if _, err := normal(shop(5)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNew(t *testing.T) {
+	for _, o := range []Options{
+		{Socket: "", Entry: "http://a"},
+		{Socket: "run/x.sock", Entry: "http://a"},
+		{Socket: "/run/x.sock", Entry: "10.0.0.5:80"},
+		{Socket: "/run/x.sock", Entry: ""},
+	} {
+		if _, err := New(o); fault.CodeOf(err) != fault.Invalid || fault.HintOf(err) == "" {
+			t.Errorf("%+v: %v, want an error of code invalid with a hint", o, err)
+		}
+	}
+}
+
+// fake is an HAProxy without users: what its commands do to the state. Checks pass.
+type fake struct {
+	*state
+	backups map[string]bool
+	refs    int
+}
+
+func newFake(slots int) *fake {
+	f := &fake{state: &state{table: "m", servers: map[string]map[string]server{}}, backups: map[string]bool{}}
+	for i := range slots {
+		slot := fmt.Sprint(slotPrefix, i+1)
+		f.slots = append(f.slots, slot)
+		f.servers[slot] = map[string]server{}
+	}
+	return f
+}
+
+func (f *fake) do(t *rapid.T, line string) {
+	for command := range strings.SplitSeq(line, "; ") {
+		f.one(t, strings.Fields(command))
+	}
+}
+
+func (f *fake) one(t *rapid.T, w []string) {
+	switch verb := w[0] + " " + w[1]; verb {
+	case "add map":
+		f.refs++
+		f.entries = append(f.entries, entry{fmt.Sprint("#", f.refs), w[3], w[4]})
+	case "set map":
+		for i, e := range f.entries {
+			if e.key == w[3] {
+				f.entries[i].value = w[4]
+			}
+		}
+	case "del map":
+		rest := f.entries[:0:0]
+		for _, e := range f.entries {
+			if e.key != w[3] && e.ref != w[3] {
+				rest = append(rest, e)
+			}
+		}
+		f.entries = rest
+	case "enable health":
+	case "add server", "set server", "del server":
+		slot, name, _ := strings.Cut(w[2], "/")
+		f.server(t, verb, slot, name, w)
+	default:
+		t.Fatalf("no such command: %v", w)
+	}
+}
+
+func (f *fake) server(t *rapid.T, verb, slot, name string, w []string) {
+	is, there := f.servers[slot][name]
+	if there == (verb == "add server") {
+		t.Fatalf("%v is refused: it is there: %v", w, there)
+	}
+	line := strings.Join(w, " ")
+	switch {
+	case verb == "del server":
+		if is.status != "MAINT" || is.sessions > 0 {
+			t.Fatalf("%v is refused: %+v", w, is)
+		}
+		delete(f.servers[slot], name)
+		return
+	case verb == "add server":
+		is = server{status: "MAINT"}
+		_, _ = fmt.Sscan(line[strings.LastIndex(line, " ")+1:], &is.weight)
+		f.backups[slot+"/"+name] = strings.Contains(line, " backup ")
+	case w[3] == "weight":
+		_, _ = fmt.Sscan(w[4], &is.weight)
+	case w[4] == "ready":
+		is.status = "UP"
+	default:
+		is.status = strings.ToUpper(w[4])
+	}
+	f.servers[slot][name] = is
+}
+
+// answered says which generations a request for a host can be answered by: that of the dice first, then who stands in.
+func (f *fake) answered(host string, dice int) (own, standIns map[string]bool) {
+	own, standIns = map[string]bool{}, map[string]bool{}
+	value, _ := f.value(host)
+	fields := strings.Split(value, separator)
+	for i := 0; i+1 < len(fields) && i < 2*maxShares; i += 2 {
+		bound := -1
+		_, _ = fmt.Sscan(fields[i], &bound)
+		if bound-dice <= 0 {
+			continue
+		}
+		for name, is := range f.servers[fields[i+1]] {
+			if is.status != "UP" {
+				continue
+			}
+			if f.backups[fields[i+1]+"/"+name] {
+				standIns[generationOf(name)] = true
+			} else {
+				own[generationOf(name)] = true
+			}
+		}
+		break
+	}
+	return own, standIns
+}
+
+// TestAnyOrderOfRoutes applies routes one after the other, each stopped after any number of commands, with requests under way
+// here and there. Users are answered all the time, by sides of the old or the new route; each route is in force in the end,
+// exactly, and a second time nothing is done.
+func TestAnyOrderOfRoutes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := newFake(12)
+		draw := func() traffic.Route {
+			w := rapid.SampledFrom([]int{0, 5, 50, 100}).Draw(t, "weight")
+			r := shop(w)
+			r.Health.Interval = rapid.SampledFrom([]time.Duration{time.Second, 2 * time.Second}).Draw(t, "interval")
+			r.Sides[1].Endpoints = [][]string{{"10.0.1.1:80"}, {"10.0.1.2:80", "10.0.1.1:80"}, {"10.0.1.2:80"}}[rapid.IntRange(0, 2).Draw(t, "endpoints")]
+			if rapid.Bool().Draw(t, "no pre-live") {
+				r.PreLive, r.PreLiveHost = "", ""
+			}
+			return r
+		}
+		old := draw()
+		for f.step(t, old, old) {
+		}
+		for range rapid.IntRange(1, 5).Draw(t, "routes") {
+			route := draw()
+			for range rapid.IntRange(0, 20).Draw(t, "stopped after") {
+				if !f.step(t, old, route) {
+					break
+				}
+			}
+			stopped := route
+			route = draw()
+			for i := 0; f.step(t, old, stopped, route); i++ {
+				if i > 200 {
+					t.Fatal("it never ends")
+				}
+			}
+			seen, err := f.observe(route.Host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(route, seen.Route); diff != "" {
+				t.Fatalf("(-applied +observed):\n%s", diff)
+			}
+			f.settled(t, route)
+			old = route
+		}
+		for i := 0; ; i++ {
+			commands := f.without(old.Host)
+			if len(commands) == 0 {
+				break
+			}
+			for _, c := range commands {
+				f.do(t, c)
+			}
+		}
+		if len(f.entries) > 0 {
+			t.Fatalf("left after it was removed: %v", f.entries)
+		}
+	})
+}
+
+// step carries out the first of the commands that are next, and reports whether there was one. Meanwhile users are answered by a
+// side with a share in one of the routes, the last of which is aimed at.
+func (f *fake) step(t *rapid.T, routes ...traffic.Route) bool {
+	commands, err := f.toward(routes[len(routes)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(commands) == 0 {
+		return false
+	}
+	for _, c := range commands[:rapid.IntRange(1, len(commands)).Draw(t, "carried out")] {
+		_, before := f.value(routes[0].Host)
+		f.do(t, c)
+		if !before {
+			continue
+		}
+		own, _ := f.answered(routes[0].Host, rapid.IntRange(0, 99).Draw(t, "dice"))
+		if len(own) != 1 {
+			t.Fatalf("after %s, users are answered by %v", c, own)
+		}
+		for g := range own {
+			share := false
+			for _, r := range routes {
+				for _, s := range r.Sides {
+					share = share || s.Generation == g && s.Weight > 0
+				}
+			}
+			if !share {
+				t.Fatalf("after %s, users are answered by %s, which has no share", c, g)
+			}
+		}
+	}
+	return true
+}
+
+// settled wants every dice to lead to the right side, and those with a share to stand in for each other.
+func (f *fake) settled(t *rapid.T, r traffic.Route) {
+	for dice := range 100 {
+		side, other := r.Sides[0], r.Sides[1]
+		if dice >= side.Weight {
+			side, other = other, side
+		}
+		own, standIns := f.answered(r.Host, dice)
+		wantStandIns := map[string]bool{}
+		if other.Weight > 0 {
+			wantStandIns[other.Generation] = true
+		}
+		if diff := cmp.Diff(map[string]bool{side.Generation: true}, own); diff != "" {
+			t.Fatalf("dice %d (-want +got):\n%s", dice, diff)
+		}
+		if diff := cmp.Diff(wantStandIns, standIns); diff != "" {
+			t.Fatalf("dice %d, those who stand in (-want +got):\n%s", dice, diff)
+		}
+	}
+	if r.PreLive == "" {
+		return
+	}
+	own, standIns := f.answered(r.PreLiveHost, 99)
+	if !own[r.PreLive] || len(own) != 1 || len(standIns) != 0 {
+		t.Fatalf("the pre-live name is answered by %v, then %v", own, standIns)
+	}
+}
