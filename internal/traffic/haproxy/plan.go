@@ -84,11 +84,11 @@ func standIns(r traffic.Route, generation string) map[string]need {
 // toward returns the commands that bring an HAProxy nearer to a route, and none when it carries it. They are safe to be stopped
 // at any place: only the last of them moves users, and what is left over is cleared away after that.
 func (s *state) toward(route traffic.Route) ([]string, error) {
-	now, err := s.current(route.Host)
-	if err != nil {
+	if err := s.free(route); err != nil {
 		return nil, err
 	}
-	if err := s.free(route); err != nil {
+	now, err := s.current(route.Host)
+	if err != nil {
 		return nil, err
 	}
 	want, claims := s.choose(route, now)
@@ -110,6 +110,9 @@ func (s *state) toward(route traffic.Route) ([]string, error) {
 
 // free says whether the names of a route are nobody else's.
 func (s *state) free(r traffic.Route) error {
+	if _, owner, ok := s.preLiveOf(r.Host); ok {
+		return fault.New(fault.Invalid, "its map %s has the name as the pre-live name of %s", s.table, owner).WithHint("give one of the routes another name")
+	}
 	value, taken := s.value(r.PreLiveHost)
 	if _, owner, ok := parsePreLive(value); taken && (!ok || owner != r.Host) {
 		return fault.New(fault.Invalid, "the pre-live name %s is taken: its map %s leads it to %s", r.PreLiveHost, s.table, value).

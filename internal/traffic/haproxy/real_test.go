@@ -3,12 +3,14 @@ package haproxy_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -337,6 +339,72 @@ func TestOperator(t *testing.T) {
 	w.must(t, first)
 }
 
+// TestBackFromTheDead gives a share to a side that is dead, and takes it away again at once. Requests that were on their way there are answered.
+func TestBackFromTheDead(t *testing.T) {
+	h := haproxytest.Start(t, "")
+	w := newWire(t, h)
+	a, _ := generation(t, "g1", "tcp", "127.0.0.1:0")
+	b, dead := generation(t, "g2", "tcp", "127.0.0.1:0")
+	route := func(weight int) traffic.Route {
+		return traffic.Route{
+			Host: conformance.Host, Health: traffic.Health{Path: "/", Interval: time.Second},
+			Sides: []traffic.Side{{Generation: "g1", Endpoints: []string{a}, Weight: 100 - weight}, {Generation: "g2", Endpoints: []string{b}, Weight: weight}},
+		}
+	}
+	w.must(t, route(0))
+	dead.Listener.Close()
+	stop, more := users(t, h)
+	for range 3 {
+		w.must(t, route(50)) // nobody knows yet that it is dead
+		more(50)
+		w.must(t, route(0))
+		more(500)
+	}
+	if report := stop(); report.Requests.Failed > 0 {
+		t.Errorf("%+v: %v", report.Requests, report.Failures)
+	}
+	if stat := h.Ask(t, "show stat -1 2 -1"); !redispatched.MatchString(stat) {
+		t.Errorf("no request was on its way to the dead side:\n%s", stat)
+	}
+}
+
+// redispatched matches the statistics of a backend in which requests were sent to another server in the end: the 17th field.
+var redispatched = regexp.MustCompile(`(?m)^crossfade-\d,BACKEND,(?:[^,]*,){14}[1-9]`)
+
+// TestManyAtOnce applies routes of several hosts at the same time, again and again.
+func TestManyAtOnce(t *testing.T) {
+	h := haproxytest.Start(t, "")
+	_, route := two(t, 0)
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			r := h.Router(t)
+			for weight := range 20 {
+				want := route(weight)
+				want.Host, want.PreLive, want.PreLiveHost = fmt.Sprintf("shop%d.example.com", i), "", ""
+				if err := r.Apply(t.Context(), want); err != nil {
+					t.Error(err)
+					return
+				}
+				seen, err := r.Observe(t.Context(), want.Host)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if diff := cmp.Diff(want, seen.Route); diff != "" {
+					t.Errorf("(-applied +observed):\n%s", diff)
+				}
+				if weight%5 == 4 {
+					if err := r.Remove(t.Context(), want.Host); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 // TestLeftOver takes a route away under a request, and puts another in its place. The request goes on, and what it needs is cleared away later.
 func TestLeftOver(t *testing.T) {
 	h := haproxytest.Start(t, "")
@@ -420,10 +488,19 @@ func TestConfigurationThatLacks(t *testing.T) {
 	}
 }
 
-// TestAddresses reaches an endpoint by IPv6, and one without a check.
+// TestAddresses reaches an endpoint by IPv6, without a check and with one, and the socket by TCP.
 func TestAddresses(t *testing.T) {
-	h := haproxytest.Start(t, "")
-	w := newWire(t, h)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	h := haproxytest.Start(t, "\nglobal\n    stats socket "+l.Addr().String()+" level admin\n")
+	r, err := haproxy.New(haproxy.Options{Socket: l.Addr().String(), Entry: "http://" + h.Address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{Router: r}
 	six, _ := generation(t, "g1", "tcp6", "[::1]:0")
 	w.must(t, traffic.Route{Host: conformance.Host, Sides: []traffic.Side{{Generation: "g1", Endpoints: []string{six}, Weight: 100}}})
 	stop, more := users(t, h)

@@ -1,7 +1,11 @@
 package haproxy
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"maps"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +139,165 @@ func TestNew(t *testing.T) {
 		if _, err := New(o); fault.CodeOf(err) != fault.Invalid || fault.HintOf(err) == "" {
 			t.Errorf("%+v: %v, want an error of code invalid with a hint", o, err)
 		}
+	}
+}
+
+func TestStandIns(t *testing.T) {
+	r := traffic.Route{Sides: []traffic.Side{
+		{Generation: "g1", Endpoints: []string{"a:1"}, Weight: 20}, {Generation: "g2", Endpoints: []string{"b:1", "b:2"}, Weight: 60},
+		{Generation: "g3", Endpoints: []string{"c:1"}, Weight: 20}, {Generation: "g4", Endpoints: []string{"d:1"}},
+	}}
+	want := map[string]need{
+		"g2:b:1": {"b:1", true, 256}, "g2:b:2": {"b:2", true, 256}, "g3:c:1": {"c:1", true, 171},
+	}
+	if diff := cmp.Diff(want, standIns(r, "g1"), cmp.AllowUnexported(need{})); diff != "" {
+		t.Errorf("in the proportion 60 to 20, over three endpoints (-want +got):\n%s", diff)
+	}
+}
+
+// TestPreLiveNameTaken has the name belong to another route, and to somebody else.
+func TestPreLiveNameTaken(t *testing.T) {
+	for _, value := range []string{"100|crossfade-7|blog.example.com", "theirs"} {
+		f := newFake(8)
+		f.entries = []entry{{"#1", "next.example.com", value}}
+		if commands, err := f.toward(shop(5)); fault.CodeOf(err) != fault.Invalid || fault.HintOf(err) == "" {
+			t.Errorf("%v, %v: want an error of code invalid with a hint", commands, err)
+		}
+	}
+}
+
+// TestLiveNameTaken has the name belong to another route as its pre-live name.
+func TestLiveNameTaken(t *testing.T) {
+	f := newFake(8)
+	f.entries = []entry{{"#1", "shop.example.com", "100|crossfade-7|blog.example.com"}}
+	if commands, err := f.toward(shop(5)); fault.CodeOf(err) != fault.Invalid || fault.HintOf(err) == "" {
+		t.Errorf("%v, %v: want an error of code invalid with a hint", commands, err)
+	}
+}
+
+// TestClaimedTwice has two routes claim the same slots, which nobody but the map decides: the first is in force, the second gives way.
+func TestClaimedTwice(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := newFake(12)
+		mine, theirs := shop(50), shop(50)
+		theirs.Host, theirs.PreLiveHost = "blog.example.com", "next.blog.example.com"
+		first, err := f.toward(mine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := f.toward(theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for len(first)+len(second) > 0 {
+			if len(second) == 0 || len(first) > 0 && rapid.Bool().Draw(t, "first") {
+				f.do(t, first[0])
+				first = first[1:]
+				continue
+			}
+			f.do(t, second[0])
+			second = second[1:]
+		}
+		for _, r := range []traffic.Route{mine, theirs, mine, theirs} {
+			for f.step(t, r) {
+			}
+		}
+		for _, r := range []traffic.Route{mine, theirs} {
+			f.settled(t, r)
+		}
+		keys := map[string]bool{}
+		for _, e := range f.entries {
+			if keys[e.key] {
+				t.Fatalf("%s is there twice: %v", e.key, f.entries)
+			}
+			keys[e.key] = true
+		}
+	})
+}
+
+// answering is an HAProxy that gives the same answers to the same questions, and one to all else.
+func answering(t *testing.T, answers map[string]string, other string) *Router {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			line, _ := bufio.NewReader(conn).ReadString('\n')
+			answer, known := answers[strings.TrimSpace(line)]
+			if !known {
+				answer = other
+			}
+			_, _ = io.WriteString(conn, answer)
+			conn.Close()
+		}
+	}()
+	r, err := New(Options{Socket: l.Addr().String(), Entry: "http://a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestAnswers(t *testing.T) {
+	const (
+		files = "# id (file) description\n0 (/etc/haproxy/crossfade.map) pattern loaded from file\n1 (/etc/haproxy/theirs.map) pattern\n\n"
+		stats = "# pxname,svname,scur,status,mode,algo,uweight,\ncrossfade-1,BACKEND,0,UP,http,roundrobin,0,\ncrossfade-2,BACKEND,0,UP,http,roundrobin,0,\n" +
+			"crossfade-3,BACKEND,0,UP,http,roundrobin,0,\n\n"
+	)
+	good := map[string]string{"show map": files, "show map /etc/haproxy/crossfade.map": "\n", "show stat -1 6 -1": stats}
+	for name, tc := range map[string]struct {
+		question, answer, other string
+		code                    fault.Code
+		says                    string
+	}{
+		"refused":      {other: "Out of memory.\n\n", code: fault.Unavailable, says: `"add map": refused: Out of memory.`},
+		"no effect":    {other: "\n", code: fault.Unavailable, says: "its state does not become what it should"},
+		"two maps":     {question: "show map", answer: files + "2 (/srv/crossfade.map) pattern\n", code: fault.Invalid, says: "two maps"},
+		"no answer":    {question: "show map", code: fault.Unavailable, says: "unexpected EOF"},
+		"not admin":    {other: "Permission denied\n\n", code: fault.Invalid, says: "does not allow"},
+		"old":          {question: "show stat -1 6 -1", answer: "Unknown command.\n", code: fault.Invalid, says: "no backends"},
+		"no number":    {question: "show stat -1 6 -1", answer: stats + "crossfade-1,g1:a:1,x,UP,,,1,\n", code: fault.Failed, says: "sessions of crossfade-1/g1:a:1"},
+		"no weight":    {question: "show stat -1 6 -1", answer: stats + "crossfade-1,g1:a:1,0,UP,,,x,\n", code: fault.Failed, says: "weight of crossfade-1/g1:a:1"},
+		"not the mode": {question: "show stat -1 6 -1", answer: strings.Replace(stats, "http", "tcp", 1), code: fault.Invalid, says: "mode tcp"},
+	} {
+		answers := replaced(good, tc.question, tc.answer)
+		err := answering(t, answers, tc.other).Apply(t.Context(), shop(5))
+		if fault.CodeOf(err) != tc.code || fault.HintOf(err) == "" || !strings.Contains(fmt.Sprint(err), tc.says) || strings.Contains(fmt.Sprint(err), "\n") {
+			t.Errorf("%s: %v (%s), want one line of code %s that says %q, with a hint", name, err, fault.CodeOf(err), tc.code, tc.says)
+		}
+	}
+}
+
+// replaced is a map with one entry replaced.
+func replaced(m map[string]string, key, value string) map[string]string {
+	m = maps.Clone(m)
+	if key != "" {
+		m[key] = value
+	}
+	return m
+}
+
+// TestTooLong has more endpoints than a command can name.
+func TestTooLong(t *testing.T) {
+	r := shop(5)
+	for i := range 1200 {
+		r.Sides[0].Endpoints = append(r.Sides[0].Endpoints, fmt.Sprintf("10.1.%d.%d:30080", i/200, i%200))
+	}
+	l := layout{route: r, slots: map[string]string{}}
+	value, err := l.value()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = (&Router{}).command(t.Context(), "add map m "+value)
+	if fault.CodeOf(err) != fault.Invalid || fault.HintOf(err) == "" {
+		t.Errorf("%v, want an error of code invalid with a hint", err)
 	}
 }
 
