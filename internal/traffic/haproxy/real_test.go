@@ -193,6 +193,33 @@ func TestOperator(t *testing.T) {
 	w.must(t, first)
 }
 
+// TestNames asks for hosts in every form that a client may use, and by the names that the map has for its own use.
+func TestNames(t *testing.T) {
+	h := haproxytest.Start(t, "")
+	w := newWire(t, h)
+	route, _ := two(t, 100)
+	w.must(t, route)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for host, want := range map[string]string{
+		"shop.example.com": "g2", "Shop.Example.COM:8080": "g2", "next.shop.example.com": "g2",
+		"crossfade-1": "", "crossfade-2": "", "crossfade-3": "", "": "", "example.com": "", "-": "", "0": "",
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.Address+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if got := res.Header.Get("X-Generation"); got != want || want == "" && res.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%q is answered with %d by %q, want %q", host, res.StatusCode, got, want)
+		}
+	}
+}
+
 // TestBackFromTheDead gives a share to a side that is dead, and takes it away again at once. Requests that were on their way there are answered.
 func TestBackFromTheDead(t *testing.T) {
 	h := haproxytest.Start(t, "")
