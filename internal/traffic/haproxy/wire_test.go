@@ -57,13 +57,13 @@ func (w *wire) serve(conn net.Conn, socket string) {
 	defer conn.Close()
 	line, _ := bufio.NewReader(conn).ReadString('\n')
 	w.mu.Lock()
-	breaks := w.left == 0
+	breaks, after := w.left == 0, w.after
 	if !breaks {
 		w.left--
 	}
 	w.said = append(w.said, line)
 	w.mu.Unlock()
-	if breaks && !w.after {
+	if breaks && !after {
 		return
 	}
 	to, err := net.Dial("unix", socket)
