@@ -1,15 +1,18 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/traffic/haproxy/haproxytest"
 )
 
-// TestHAProxy rolls a whole cluster over behind an HAProxy, under load, which is reloaded once between two roll-overs. No request fails.
+// TestHAProxy rolls a whole cluster over behind an HAProxy that was reloaded before, under load, and is killed again and again on the way. No
+// request fails.
 func TestHAProxy(t *testing.T) {
 	h := haproxytest.Start(t, "")
 	w := newWorld(t, retireAtOnce)
@@ -22,7 +25,19 @@ func TestHAProxy(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	h.Reload(t)
-	w.must("rollover", environment)
+	for kills := 0; ; kills++ {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(5+3*kills)*time.Second)
+		out, err := w.command(ctx, "rollover", environment).CombinedOutput()
+		killed := ctx.Err() != nil
+		cancel()
+		if !killed && (err != nil || kills == 0) {
+			t.Fatalf("after %d kills: %v\n%s", kills, err, out)
+		}
+		if !killed {
+			t.Logf("killed %d times", kills)
+			break
+		}
+	}
 	report := stop()
 	unharmed(t, report)
 	second := w.live()

@@ -22,6 +22,7 @@
 //   - Processes that a reload leaves behind to end their requests are out of reach: InFlight does not count those.
 //   - Endpoints must be addresses: names are not resolved for servers that are added at run time.
 //   - At most four sides of a route can have a share at the same time, as many as the lines of the configuration look at.
+//   - How long requests took is not kept by server: generations cannot be compared by what it counts.
 //   - Streams are never cut, also when the drain of their side is over.
 //   - A request waits for an endpoint while it can be connected to none, but not once all of them have failed their checks.
 package haproxy
