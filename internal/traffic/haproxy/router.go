@@ -13,7 +13,8 @@
 // Everything new is prepared before the entry of the route changes, and what is left over is cleared away after it: a request
 // finds the old route or the new one.
 //
-// What an operator does to a server in service by the same socket (drain, maint, its weight) stays, and counts as unhealthy.
+// What an operator does to a server in service by the same socket (drain, maint, its weight) stays; out of service, it counts as
+// unhealthy.
 //
 // What HAProxy cannot do:
 //
