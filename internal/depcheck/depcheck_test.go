@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"spec", "cluster", "record", "load", "engine"},
 	{"plan", "kube", "edge", "traffic"},
 	{"render", "kube/endpoint", "kube/workload", "history"},
-	{"objects", "cluster/existing", "cluster/local", "traffic/caddy", "promotion"},
+	{"objects", "cluster/existing", "cluster/local", "traffic/caddy", "traffic/haproxy", "promotion"},
 	{"check", "release"},
 	{"runbook/step"},
 	{"runbook"},

@@ -213,7 +213,7 @@ func shape() strict.Shape {
 	return strict.Shape{
 		Envelope: []string{"apiVersion", "kind"},
 		Choices: map[string][]string{
-			"Router":      {"caddy"},
+			"Router":      {"caddy", "haproxy"},
 			"Unit":        {"files", "kustomize", "helm"},
 			"ServiceSpec": {"files", "kustomize", "helm"},
 			"Front":       {"httpRoute", "nginx"},

@@ -38,8 +38,9 @@ type PlatformSpec struct {
 
 // Router is an entry point that carries routes. Exactly one kind of router is set.
 type Router struct {
-	Name  string       `json:"name"`            // a DNS label
-	Caddy *CaddyRouter `json:"caddy,omitempty"` // a Caddy server
+	Name    string         `json:"name"`              // a DNS label
+	Caddy   *CaddyRouter   `json:"caddy,omitempty"`   // a Caddy server
+	HAProxy *HAProxyRouter `json:"haproxy,omitempty"` // an HAProxy, with a few lines in its configuration
 }
 
 // CaddyRouter is a Caddy server, steered through its admin API.
@@ -49,6 +50,15 @@ type CaddyRouter struct {
 	Admin string `json:"admin,omitempty"`
 	// Listen is the address at which Caddy serves the routes, for example "127.0.0.1:8080" or ":80".
 	Listen string `json:"listen"`
+}
+
+// HAProxyRouter is an HAProxy of version 2.6 or later, steered through its runtime API. Its configuration has the lines that the
+// page about traffic shows.
+type HAProxyRouter struct {
+	// Socket is the address of its stats socket of level admin: "/path" or "host:port".
+	Socket string `json:"socket"`
+	// Entry is the URL at which users reach it, for example "http://10.0.0.5" or "https://127.0.0.1:8443".
+	Entry string `json:"entry"`
 }
 
 // Foundation is long-lived infrastructure that outlives generations.

@@ -104,6 +104,12 @@ func (v *validator) routing(at place, p *Platform) {
 			listening.add(at.to("listen"), "routers that listen at", r.Caddy.Listen)
 			at.to("admin").admin(r.Caddy.Admin)
 		}
+		if r.HAProxy != nil {
+			at := at.to("haproxy")
+			at.to("socket").socket(r.HAProxy.Socket)
+			listening.add(at.to("socket"), "routers steered through", r.HAProxy.Socket)
+			at.to("entry").entry(r.HAProxy.Entry)
+		}
 	}
 }
 
@@ -138,6 +144,28 @@ func (p place) admin(text string) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		p.Problem(`%s is neither "unix//path" nor "http://host:port"`, strict.Quote(text))
+	}
+}
+
+// socket checks the address of HAProxy's stats socket.
+func (p place) socket(text string) {
+	if text == "" || strings.HasPrefix(text, "/") {
+		return
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" || !validPort(port) {
+		p.Problem(`%s is neither "/path" nor "host:port"`, strict.Quote(text))
+	}
+}
+
+// entry checks the URL at which a router answers.
+func (p place) entry(text string) {
+	if text == "" {
+		return
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+		p.Problem(`%s is neither "http://host:port" nor "https://host:port"`, strict.Quote(text))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/spec"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
+	"github.com/crossfade-dev/crossfade/internal/traffic/haproxy"
 )
 
 // provider is the one list of cluster providers.
@@ -49,8 +50,10 @@ func (t *Toolbox) router(r spec.Router) (traffic.Router, error) {
 		return caddy.New(caddy.Options{Admin: r.Caddy.Admin, Listen: r.Caddy.Listen})
 	case r.Caddy != nil:
 		return caddy.New(caddy.Options{Admin: edge.Admin(t.StateDir), Listen: r.Caddy.Listen, Edge: true})
+	case r.HAProxy != nil:
+		return haproxy.New(haproxy.Options{Socket: r.HAProxy.Socket, Entry: r.HAProxy.Entry})
 	default:
-		return nil, fault.New(fault.Invalid, "router %s is of no known kind", r.Name).WithHint("set caddy")
+		return nil, fault.New(fault.Invalid, "router %s is of no known kind", r.Name).WithHint("set caddy or haproxy")
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -275,37 +274,4 @@ func oneLine(raw []byte) string {
 }
 
 // normal checks a route and fills in what it leaves to us, so that what is read back is equal to it.
-func normal(r traffic.Route) (traffic.Route, error) {
-	problem := func(format string, args ...any) (traffic.Route, error) {
-		return r, fault.New(fault.Invalid, "cannot use the route of %q: %s", r.Host, fmt.Sprintf(format, args...))
-	}
-	if r.Host == "" || len(r.Sides) == 0 {
-		return problem("it needs a host and at least one side")
-	}
-	if r.Host == r.PreLiveHost {
-		return problem("its live and its pre-live host are the same")
-	}
-	r.Sides = slices.Clone(r.Sides)
-	slices.SortFunc(r.Sides, func(a, b traffic.Side) int { return strings.Compare(a.Generation, b.Generation) })
-	total, preLive := 0, r.PreLive == ""
-	for i, s := range r.Sides {
-		if s.Generation == "" || i > 0 && s.Generation == r.Sides[i-1].Generation {
-			return problem("the generation %q is there twice, or has no name", s.Generation)
-		}
-		if s.Weight < 0 || s.Weight > 0 && len(s.Endpoints) == 0 {
-			return problem("generation %s has the weight %d and %d endpoints", s.Generation, s.Weight, len(s.Endpoints))
-		}
-		total += s.Weight
-		preLive = preLive || r.PreLive == s.Generation
-	}
-	if total != 0 && total != 100 {
-		return problem("its weights add up to %d, not to 100", total)
-	}
-	if !preLive {
-		return problem("its pre-live generation %s is none of its sides", r.PreLive)
-	}
-	if r.Health.Path != "" && r.Health.Interval == 0 {
-		r.Health.Interval = defaultInterval
-	}
-	return r, nil
-}
+func normal(r traffic.Route) (traffic.Route, error) { return r.Normal(defaultInterval) }
