@@ -104,6 +104,9 @@ func (v *validator) routing(at place, p *Platform) {
 			listening.add(at.to("listen"), "routers that listen at", r.Caddy.Listen)
 			at.to("admin").admin(r.Caddy.Admin)
 		}
+		if r.DNS != nil {
+			at.to("dns").dnsRouter(r.DNS)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -142,38 +143,67 @@ func (t *Toolbox) Drain(ctx context.Context, id ID) error {
 		if err != nil {
 			return err
 		}
-		j.done, j.data = fmt.Sprintf("%s answers nothing any more", j.plan.Previous), map[string]int64{"inFlight": left}
-		if left > 0 {
-			j.done = fmt.Sprintf("%d requests to %s went on past the bound", left, j.plan.Previous)
+		j.done, j.data = fmt.Sprintf("%s answers nothing any more", j.plan.Previous), map[string]int64{"inFlight": left.requests}
+		if left.requests > 0 {
+			j.done = fmt.Sprintf("%d requests to %s went on past the bound", left.requests, j.plan.Previous)
+		}
+		if len(left.leading) > 0 {
+			j.done = fmt.Sprintf("past the bound, %s may still get users from: %s", j.plan.Previous, strings.Join(left.leading, "; "))
 		}
 		return nil
 	})
 }
 
-// idle waits until a generation has no request under way on any route, for at most the given time, and returns how many it
-// has then.
-func (j *job) idle(ctx context.Context, generation string, limit time.Duration) (int64, error) {
+// remains is what a generation still answers, or may.
+type remains struct {
+	requests int64    // under way
+	leading  []string // who may lead users to it, where the router does not know of requests
+}
+
+func (r remains) none() bool { return r.requests == 0 && len(r.leading) == 0 }
+
+// lookPause is how long one waits to look again at what others keep of the answers that lead to a generation.
+const lookPause = time.Second
+
+// idle waits until a generation has no request under way on any route, for at most the given time, and returns what it still
+// answers then.
+func (j *job) idle(ctx context.Context, generation string, limit time.Duration) (remains, error) {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
-	for {
-		var left int64
-		err := j.eachRoute(ctx, func(_ context.Context, _ traffic.Router, _ plan.Route, seen *traffic.Observed) error {
-			if seen != nil {
-				left += seen.Counts[generation].InFlight
-			}
-			return nil
-		})
-		if err != nil || left == 0 {
+	for last := false; ; {
+		left, err := j.remains(ctx, generation)
+		if err != nil || left.none() || last {
 			return left, err
+		}
+		if len(left.leading) > 0 {
+			again.Reset(lookPause)
 		}
 		select {
 		case <-ctx.Done():
 			return left, ctx.Err()
 		case <-deadline.C:
-			return left, nil
+			last = true
 		case <-again.C:
 		}
 	}
+}
+
+// remains asks the routers what a generation still answers, over all routes.
+func (j *job) remains(ctx context.Context, generation string) (remains, error) {
+	var left remains
+	err := j.eachRoute(ctx, func(ctx context.Context, router traffic.Router, r plan.Route, seen *traffic.Observed) error {
+		if seen != nil {
+			left.requests += seen.Counts[generation].InFlight
+		}
+		cached, ok := router.(traffic.Cached)
+		if !ok {
+			return nil
+		}
+		who, err := cached.Leading(ctx, r.Host, generation)
+		left.leading = append(left.leading, who...)
+		return err
+	})
+	return left, err
 }
