@@ -45,22 +45,27 @@ type session struct {
 	stop   func() bool
 }
 
-// open connects to the primary, and sees that it serves the zone.
+// open connects to the primary.
 func (r *Router) open(ctx context.Context) (*session, error) {
 	conn, err := (&net.Dialer{Timeout: callLimit}).DialContext(ctx, "tcp", r.options.Server)
 	if err != nil {
 		return nil, away(err)
 	}
-	s := &session{router: r, conn: conn, stop: context.AfterFunc(ctx, func() { conn.Close() })}
-	soa, err := s.ask(ctx, r.zone, wire.TypeSOA)
-	if err == nil && len(soa) == 0 {
-		err = fault.New(fault.Invalid, "it has no zone %s", r.options.Zone).WithHint("correct the zone or the server of the router")
-	}
+	return &session{router: r, conn: conn, stop: context.AfterFunc(ctx, func() { conn.Close() })}, nil
+}
+
+// serial is that of the zone, which changes whenever the zone does. A zone that the server does not have is an error of code fault.Invalid.
+func (s *session) serial(ctx context.Context) (uint32, error) {
+	rrs, err := s.ask(ctx, s.router.zone, wire.TypeSOA)
 	if err != nil {
-		s.close()
-		return nil, err
+		return 0, err
 	}
-	return s, nil
+	for _, rr := range rrs {
+		if soa, ok := rr.(*wire.SOA); ok {
+			return soa.Serial, nil
+		}
+	}
+	return 0, fault.New(fault.Invalid, "it has no zone %s", s.router.options.Zone).WithHint("correct the zone or the server of the router")
 }
 
 func (s *session) close() {

@@ -171,6 +171,27 @@ func TestMeanwhile(t *testing.T) {
 	refused(t, "observe", err, fault.Failed, "somebody else changed where it leads")
 }
 
+// TestWhileRead has another process move the users while the route is read: it is seen as it was or as it is, not half of each.
+func TestWhileRead(t *testing.T) {
+	t.Parallel()
+	b := startBind(t, "")
+	other := router(t, b.options())
+	apply(t, other, two("g1"))
+	x := startBetween(t, b)
+	o := b.options()
+	o.Server = x.address
+	x.watch(func(m, answer *wire.Msg) bool {
+		if answer == nil && m.Question[0].Name == host+"." {
+			x.seen = nil
+			apply(t, other, two("g2"))
+		}
+		return true
+	})
+	if diff := cmp.Diff(two("g2"), observe(t, router(t, o)).Route); diff != "" {
+		t.Errorf("observed (-applied +observed):\n%s", diff)
+	}
+}
+
 // TestTwo has two processes apply the same route at a time: both come to the same end.
 func TestTwo(t *testing.T) {
 	t.Parallel()

@@ -220,6 +220,8 @@ func (r *Router) within(leads []string, s *state, generation string) bool {
 
 // query asks by UDP, and by TCP for an answer that is too long for it.
 func query(ctx context.Context, address string, m *wire.Msg) (*wire.Msg, error) {
+	const size = 1232 // that is not cut in pieces on the way (DNS flag day 2020)
+	m.SetEdns0(size, false)
 	client := wire.Client{Timeout: callLimit}
 	answer, _, err := client.ExchangeContext(ctx, m, address)
 	if err == nil && answer.Truncated {

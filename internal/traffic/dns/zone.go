@@ -84,8 +84,27 @@ func (r *Router) change(ctx context.Context, want *state, edit func(now, want *s
 	return nil, r.failure("change", want.host, fault.New(fault.Unavailable, "%w, %d times", errCollision, maxCollisions).WithHint("see what else writes to the zone"))
 }
 
-// read reads what the zone has at the names of a route, and at those that it shall have.
+// read reads what the zone has at the names of a route, and at those that it shall have: all of it at one serial of the zone.
 func (s *session) read(ctx context.Context, want *state) (*state, found, error) {
+	for range maxCollisions {
+		before, err := s.serial(ctx)
+		if err != nil {
+			return nil, found{}, err
+		}
+		now, seen, failed := s.readOnce(ctx, want)
+		if fault.Retryable(failed) {
+			return nil, seen, failed
+		}
+		if after, err := s.serial(ctx); err != nil {
+			return nil, seen, err
+		} else if before == after {
+			return now, seen, failed
+		}
+	}
+	return nil, found{}, fault.New(fault.Unavailable, "the zone changes all the time").WithHint("see what else writes to the zone")
+}
+
+func (s *session) readOnce(ctx context.Context, want *state) (*state, found, error) {
 	seen := found{records: records{}, owners: map[string][]string{}}
 	now := &state{host: want.host, sides: map[string][]string{}}
 	note, err := s.ask(ctx, stateLabel+want.host, wire.TypeTXT)
@@ -98,6 +117,9 @@ func (s *session) read(ctx context.Context, want *state) (*state, found, error) 
 			return nil, seen, err
 		}
 		seen.noted = true
+	}
+	if !seen.noted && len(want.sides) == 0 {
+		return now, seen, nil
 	}
 	names := []string{want.host, want.preLiveHost, now.preLiveHost}
 	for _, generations := range []map[string][]string{now.sides, want.sides} {
