@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -287,9 +286,17 @@ func observe(t *testing.T, r *Router) *traffic.Observed {
 // leads returns where a name of the zone leads, all the way: names and addresses.
 func (b *bind) leads(t *testing.T, name string) string {
 	t.Helper()
+	if _, err := b.query(name, wire.TypeA); err != nil {
+		t.Fatal(err)
+	}
+	return b.answers(name)
+}
+
+// answers is leads for other goroutines than a test's; "" where there is no answer.
+func (b *bind) answers(name string) string {
 	answer, err := b.query(name, wire.TypeA)
 	if err != nil {
-		t.Fatal(err)
+		return ""
 	}
 	var to []string
 	for _, rr := range answer.Answer {
@@ -318,17 +325,23 @@ func refused(t *testing.T, reason string, err error, code fault.Code, says ...st
 }
 
 // until waits for a condition to hold.
-func until(t testing.TB, limit time.Duration, what string, holds func() bool) {
+func until(t testing.TB, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	for !holds() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not within %v: %s", limit, what)
-		case <-time.After(20 * time.Millisecond):
+	if !holds(limit, condition) {
+		t.Fatalf("not within %v: %s", limit, what)
+	}
+}
+
+// holds waits for a condition, and reports whether it came to hold.
+func holds(limit time.Duration, condition func() bool) bool {
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(limit); !condition(); <-again.C {
+		if time.Now().After(deadline) {
+			return false
 		}
 	}
+	return true
 }
 
 func freeAddress(t *testing.T) string {

@@ -43,9 +43,7 @@ func TestTTL(t *testing.T) {
 	lowered := time.Now()
 	moved := make(chan time.Time)
 	go func() {
-		for b.leads(t, host) != "10.0.2.1 shop.g2.example.com" && time.Since(start) < time.Minute {
-			time.Sleep(10 * time.Millisecond)
-		}
+		holds(time.Minute, func() bool { return b.answers(host) == "10.0.2.1 shop.g2.example.com" })
 		moved <- time.Now()
 	}()
 	apply(t, r, two("g2"))
@@ -75,6 +73,25 @@ func TestTTL(t *testing.T) {
 	}
 	if apply(t, r, two("g1")); b.ttl(t, host) != 1 {
 		t.Errorf("the TTL is %d before the next move, want it lowered again", b.ttl(t, host))
+	}
+}
+
+// TestLeavesLast: a resolver that keeps where the live name led asks for that intermediate name, so it stays until no resolver does.
+func TestLeavesLast(t *testing.T) {
+	t.Parallel()
+	b := startBind(t, "")
+	r := router(t, b.options())
+	apply(t, r, two("g1"))
+	stayed := make(chan time.Duration)
+	go func() {
+		holds(time.Minute, func() bool { return !strings.Contains(b.answers(host), "shop.g1") })
+		moved := time.Now()
+		holds(time.Minute, func() bool { return b.answers("shop.g1.example.com") == "" })
+		stayed <- time.Since(moved)
+	}()
+	apply(t, r, traffic.Route{Host: host, Sides: []traffic.Side{side("g2", 100, "10.0.2.1")}})
+	if d := <-stayed; d < time.Second {
+		t.Errorf("the name of the old generation stayed %v after the users left, want the TTL waited out", d)
 	}
 }
 
