@@ -4,13 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,220 +14,24 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	program      = "/usr/sbin/named"
-	startTimeout = 30 * time.Second
-	zone         = "example.com"
-	host         = "shop.example.com"
-	preLiveHost  = "next.shop.example.com"
-	secret       = "c2VjcmV0LW9mLWNyb3NzZmFkZS0wMTIzNDU2Nzg5MDE="
-	otherSecret  = "b3RoZXItc2VjcmV0LTAxMjM0NTY3ODkwMTIzNDU2Nzg="
+	zone        = bindtest.Zone
+	host        = "shop.example.com"
+	preLiveHost = "next.shop.example.com"
+	secret      = bindtest.Secret
+	otherSecret = bindtest.ReaderSecret
 )
 
-// keys are the one that may update the zone, and one that may not.
-const keys = `key "crossfade" { algorithm hmac-sha256; secret "` + secret + `"; };
-key "reader" { algorithm hmac-sha256; secret "` + otherSecret + `"; };
-`
-
-// zoneFile is the zone as others have made it. Its negative answers are kept for a second.
-const zoneFile = `$TTL 60
-@      IN SOA ns1.example.com. admin.example.com. 1 60 60 3600 1
-@      IN NS ns1.example.com.
-ns1    IN A 127.0.0.1
-www    IN A 10.9.9.9
-mail   IN MX 10 www.example.com.
-`
-
-// bind is a BIND that runs for a test.
-type bind struct {
-	address string // HOST:PORT
-	root    string
-	running *exec.Cmd
-}
-
-// startBind starts a BIND with what a test adds to its zone. It skips the test with -short, and when BIND is not installed, except in CI, where
-// that is an error.
-func startBind(t *testing.T, more string) *bind {
-	t.Helper()
-	b := &bind{address: freeAddress(t), root: t.TempDir()}
-	b.primary(t, more, "")
-	return b
-}
-
-// primary runs it as the primary of the zone; notify is a server that it tells of changes, as BIND writes it.
-func (b *bind) primary(t *testing.T, more, notify string) {
-	t.Helper()
-	b.write(t, "example.com.zone", zoneFile+more)
-	b.run(t, fmt.Sprintf(`zone "example.com" {
-  type primary; file "example.com.zone"; allow-update { key crossfade; }; allow-transfer { any; }; notify-delay 0; also-notify { %s };
-};`, notify))
-}
-
-// secondary runs it as a copy of another.
-func (b *bind) secondary(t *testing.T, of *bind) {
-	t.Helper()
-	b.run(t, fmt.Sprintf(`zone "example.com" { type secondary; primaries { %s }; };`, asBind(of.address)))
-}
-
-// asBind is an address as BIND writes it.
-func asBind(address string) string {
-	ip, port, _ := net.SplitHostPort(address)
-	return ip + " port " + port + ";"
-}
-
-// run starts BIND with some zones, and waits until it answers for ours.
-func (b *bind) run(t *testing.T, zones string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("needs BIND")
-	}
-	if _, err := os.Stat(program); err != nil && os.Getenv("CI") == "" {
-		t.Skipf("needs Debian's bind9: %v", err)
-	}
-	ip, port, err := net.SplitHostPort(b.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.write(t, "named.conf", keys+fmt.Sprintf(`options {
-  directory "%[1]s"; pid-file "%[1]s/named.pid"; session-keyfile "%[1]s/session.key";
-  listen-on port %[3]s { %[2]s; }; listen-on-v6 { none; };
-  recursion no; dnssec-validation no; notify explicit; max-journal-size 1M;
-};
-controls { };
-%[4]s
-`, b.root, ip, port, zones))
-	log, err := os.Create(b.file("log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	b.running = exec.Command(program, "-g", "-n", "1", "-c", b.file("named.conf"))
-	b.running.Stdout, b.running.Stderr = log, log
-	b.running.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := b.running.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.stop)
-	t.Cleanup(func() {
-		if t.Failed() {
-			raw, _ := os.ReadFile(b.file("log"))
-			t.Logf("%s", raw)
-		}
-	})
-	until(t, startTimeout, "BIND answers", func() bool {
-		soa, err := b.query(zone, wire.TypeSOA)
-		return err == nil && len(soa.Answer) == 1
-	})
-}
-
-// stop ends it, if it runs.
-func (b *bind) stop() {
-	if b.running == nil {
-		return
-	}
-	_ = syscall.Kill(-b.running.Process.Pid, syscall.SIGKILL)
-	_ = b.running.Wait() // it was killed
-	b.running = nil
-}
-
-func (b *bind) file(name string) string { return filepath.Join(b.root, name) }
-
-func (b *bind) write(t *testing.T, name, content string) {
-	t.Helper()
-	if err := os.WriteFile(b.file(name), []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// query asks it, as anybody does.
-func (b *bind) query(name string, kind uint16) (*wire.Msg, error) {
-	client := wire.Client{Timeout: time.Second}
-	answer, _, err := client.Exchange(new(wire.Msg).SetQuestion(wire.Fqdn(name), kind), b.address)
-	return answer, err
-}
-
-// serial is that of the zone, which changes with every update that has an effect.
-func (b *bind) serial(t *testing.T) uint32 {
-	t.Helper()
-	answer, err := b.query(zone, wire.TypeSOA)
-	if err != nil || len(answer.Answer) != 1 {
-		t.Fatalf("no SOA: %v %v", answer, err)
-	}
-	return answer.Answer[0].(*wire.SOA).Serial
-}
-
-// all are the records of the zone but its SOA, a line each.
-func (b *bind) all(t *testing.T) []string {
-	t.Helper()
-	envelopes, err := new(wire.Transfer).In(new(wire.Msg).SetAxfr(wire.Fqdn(zone)), b.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lines []string
-	for e := range envelopes {
-		if e.Error != nil {
-			t.Fatal(e.Error)
-		}
-		for _, rr := range e.RR {
-			if rr.Header().Rrtype != wire.TypeSOA {
-				lines = append(lines, strings.Join(strings.Fields(rr.String()), " "))
-			}
-		}
-	}
-	slices.Sort(lines)
-	return lines
-}
-
-// change has somebody else change the zone: text is records to add, those with the TTL 0 take sets of records away.
-func (b *bind) change(t testing.TB, lines ...string) {
-	t.Helper()
-	m := new(wire.Msg).SetUpdate(wire.Fqdn(zone))
-	for _, line := range lines {
-		rr, err := wire.NewRR(line)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if rr.Header().Ttl == 0 {
-			m.RemoveRRset([]wire.RR{rr})
-		} else {
-			m.Insert([]wire.RR{rr})
-		}
-	}
-	b.send(t, m)
-}
-
-// send sends an update.
-func (b *bind) send(t testing.TB, m *wire.Msg) {
-	t.Helper()
-	m.SetTsig("crossfade.", wire.HmacSHA256, 300, time.Now().Unix())
-	client := wire.Client{Net: "tcp", TsigSecret: map[string]string{"crossfade.": secret}}
-	answer, _, err := client.Exchange(m, b.address)
-	if err != nil || answer.Rcode != wire.RcodeSuccess {
-		t.Fatalf("cannot change the zone: %v %v", answer, err)
-	}
-}
-
-// remove has somebody else take one record out of the zone.
-func (b *bind) remove(t *testing.T, line string) {
-	t.Helper()
-	rr, err := wire.NewRR(line)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := new(wire.Msg).SetUpdate(wire.Fqdn(zone))
-	m.Remove([]wire.RR{rr})
-	b.send(t, m)
-}
-
 // options are those of a router that leads by a BIND, with the shortest TTL there is.
-func (b *bind) options() Options {
+func options(b *bindtest.Server) Options {
 	return Options{
-		Zone: zone, Server: b.address, Owner: "crossfade-shop", Key: Key{Name: "crossfade", Algorithm: "hmac-sha256", Secret: secret},
-		TTL: time.Second, Wait: 10 * time.Second, Authorities: []string{b.address},
+		Zone: zone, Server: b.Address, Owner: "crossfade-shop", Key: Key{Name: "crossfade", Algorithm: "hmac-sha256", Secret: secret},
+		TTL: time.Second, Wait: 10 * time.Second, Authorities: []string{b.Address},
 	}
 }
 
@@ -283,29 +82,6 @@ func observe(t *testing.T, r *Router) *traffic.Observed {
 	return seen
 }
 
-// leads returns where a name of the zone leads, all the way: names and addresses.
-func (b *bind) leads(t *testing.T, name string) string {
-	t.Helper()
-	if _, err := b.query(name, wire.TypeA); err != nil {
-		t.Fatal(err)
-	}
-	return b.answers(name)
-}
-
-// answers is leads for other goroutines than a test's; "" where there is no answer.
-func (b *bind) answers(name string) string {
-	answer, err := b.query(name, wire.TypeA)
-	if err != nil {
-		return ""
-	}
-	var to []string
-	for _, rr := range answer.Answer {
-		to = append(to, plain(target(rr)))
-	}
-	slices.Sort(to)
-	return strings.Join(to, " ")
-}
-
 // refused wants an error of a code, of one line, with a hint, that says something and no secret.
 func refused(t *testing.T, reason string, err error, code fault.Code, says ...string) {
 	t.Helper()
@@ -325,33 +101,11 @@ func refused(t *testing.T, reason string, err error, code fault.Code, says ...st
 }
 
 // until waits for a condition to hold.
-func until(t testing.TB, limit time.Duration, what string, condition func() bool) {
+func until(t *testing.T, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
-	if !holds(limit, condition) {
+	if !bindtest.Holds(limit, condition) {
 		t.Fatalf("not within %v: %s", limit, what)
 	}
-}
-
-// holds waits for a condition, and reports whether it came to hold.
-func holds(limit time.Duration, condition func() bool) bool {
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for deadline := time.Now().Add(limit); !condition(); <-again.C {
-		if time.Now().After(deadline) {
-			return false
-		}
-	}
-	return true
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // between stands between a router and a BIND, and lets a test see every message, and cut the connection.
@@ -362,7 +116,7 @@ type between struct {
 	seen func(m, answer *wire.Msg) bool
 }
 
-func startBetween(t *testing.T, b *bind) *between {
+func startBetween(t *testing.T, b *bindtest.Server) *between {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -377,7 +131,7 @@ func startBetween(t *testing.T, b *bind) *between {
 			if err != nil {
 				return
 			}
-			all.Go(func() { x.carry(c, b.address) })
+			all.Go(func() { x.carry(c, b.Address) })
 		}
 	})
 	return x

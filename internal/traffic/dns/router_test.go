@@ -13,13 +13,14 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
 
 // TestApply: what is applied is observed, and applied again it changes nothing.
 func TestApply(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
-	r := router(t, b.options())
+	b := bindtest.Start(t, "")
+	r := router(t, options(b))
 	if seen := observe(t, r); seen != nil {
 		t.Fatalf("there is a route before there is one: %+v", seen)
 	}
@@ -45,23 +46,23 @@ func TestApply(t *testing.T) {
 			if diff := cmp.Diff(step.route, observe(t, r).Route); diff != "" {
 				t.Fatalf("%s (-applied +observed):\n%s", step.reason, diff)
 			}
-			if i == 1 && b.serial(t) != serial {
+			if i == 1 && b.Serial(t) != serial {
 				t.Errorf("%s: applied again, the zone changed", step.reason)
 			}
-			serial = b.serial(t)
+			serial = b.Serial(t)
 		}
-		if got := b.leads(t, host); got != step.leads {
+		if got := b.Leads(t, host); got != step.leads {
 			t.Errorf("%s: the live name leads to %q, want %q", step.reason, got, step.leads)
 		}
-		if got := b.leads(t, preLiveHost); got != step.next {
+		if got := b.Leads(t, preLiveHost); got != step.next {
 			t.Errorf("%s: the pre-live name leads to %q, want %q", step.reason, got, step.next)
 		}
 	}
 	swapped := two("g2")
 	swapped.Sides[0], swapped.Sides[1], swapped.PreLive = swapped.Sides[1], swapped.Sides[0], "g2"
 	apply(t, r, two("g2"))
-	serial := b.serial(t)
-	if apply(t, r, swapped); b.serial(t) != serial {
+	serial := b.Serial(t)
+	if apply(t, r, swapped); b.Serial(t) != serial {
 		t.Errorf("the order of sides means something")
 	}
 }
@@ -69,9 +70,9 @@ func TestApply(t *testing.T) {
 // TestRecords is what a route is in the zone, to the letter, and that nothing else is touched.
 func TestRecords(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
-	before := b.all(t)
-	r := router(t, b.options())
+	b := bindtest.Start(t, "")
+	before := b.All(t)
+	r := router(t, options(b))
 	wanted := two("g1")
 	wanted.Sides[1] = side("g2", 0, "fd00::2")
 	apply(t, r, wanted)
@@ -84,14 +85,14 @@ func TestRecords(t *testing.T) {
 		"shop.g2.example.com. 1 IN AAAA fd00::2", "aaaa-shop.g2.example.com. 1 IN TXT "+owner,
 	)
 	slices.Sort(want)
-	if diff := cmp.Diff(want, b.all(t)); diff != "" {
+	if diff := cmp.Diff(want, b.All(t)); diff != "" {
 		t.Errorf("the zone (-want +got):\n%s", diff)
 	}
 	for range 2 {
 		if err := r.Remove(t.Context(), host); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(before, b.all(t)); diff != "" {
+		if diff := cmp.Diff(before, b.All(t)); diff != "" {
 			t.Errorf("the zone after the route was removed (-before +after):\n%s", diff)
 		}
 		if seen := observe(t, r); seen != nil {
@@ -104,14 +105,14 @@ func TestRecords(t *testing.T) {
 // answer has an address, and of no generation that is not a side.
 func TestNeverNowhere(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "shop 2 IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n")
-	r := router(t, b.options())
+	b := bindtest.Start(t, "shop 2 IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n")
+	r := router(t, options(b))
 	ctx, stop := context.WithCancel(t.Context())
 	asked := make(chan map[string]int)
 	go func() {
 		answers := map[string]int{}
 		for ctx.Err() == nil {
-			answer, err := b.query(host, wire.TypeA)
+			answer, err := b.Query(host, wire.TypeA)
 			switch {
 			case err != nil || answer.Rcode != wire.RcodeSuccess || len(answer.Answer) == 0:
 				answers[fmt.Sprintf("nowhere: %v %v", answer, err)]++
@@ -148,9 +149,9 @@ func TestNeverNowhere(t *testing.T) {
 // route is the old or the new one then, and the next Apply completes it.
 func TestStopped(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
+	b := bindtest.Start(t, "")
 	x := startBetween(t, b)
-	o := b.options()
+	o := options(b)
 	o.Server = x.address
 	r := router(t, o)
 	apply(t, r, two("g1"))
@@ -213,8 +214,8 @@ func liveOf(r traffic.Route) string {
 // TestInvalid: what DNS cannot do is an error before anything is done.
 func TestInvalid(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
-	r := router(t, b.options())
+	b := bindtest.Start(t, "")
+	r := router(t, options(b))
 	of := func(change func(*traffic.Route)) traffic.Route {
 		route := two("g1")
 		change(&route)
@@ -247,7 +248,7 @@ func TestInvalid(t *testing.T) {
 	} {
 		refused(t, reason, r.Apply(t.Context(), tc.route), fault.Invalid, tc.says)
 	}
-	if got := b.serial(t); got != 1 {
+	if got := b.Serial(t); got != 1 {
 		t.Errorf("the zone was changed by routes that are invalid: serial %d", got)
 	}
 	apply(t, r, two("g1"))
@@ -277,8 +278,8 @@ func TestOptions(t *testing.T) {
 // TestLocate: each name answers at an address of its own.
 func TestLocate(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
-	r := router(t, b.options())
+	b := bindtest.Start(t, "")
+	r := router(t, options(b))
 	_, err := r.Locate(t.Context(), host, host)
 	refused(t, "no route", err, fault.Failed, "it leads to no generation")
 	apply(t, r, two("g1"))

@@ -8,6 +8,7 @@ import (
 	wire "github.com/miekg/dns"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
 
 // TestAnswers: what a server may say that BIND does not say to order. Only what the key signed is believed.
@@ -47,8 +48,8 @@ func TestAnswers(t *testing.T) {
 		server := &wire.Server{Listener: l, Handler: wire.HandlerFunc(tc.answer)}
 		done := make(chan error)
 		go func() { done <- server.ActivateAndServe() }()
-		b := bind{address: l.Addr().String()}
-		_, err = router(t, b.options()).Observe(t.Context(), host)
+		b := &bindtest.Server{Address: l.Addr().String()}
+		_, err = router(t, options(b)).Observe(t.Context(), host)
 		refused(t, tc.reason, err, tc.code, says)
 		l.Close()
 		<-done

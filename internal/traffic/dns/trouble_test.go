@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
 
 // TestOwners: records of others are refused with who owns them, and left as they are; those that were handed over are led.
@@ -46,17 +47,17 @@ func TestOwners(t *testing.T) {
 	for reason, tc := range cases {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()
-			b := startBind(t, tc.zone+"\n")
-			o := b.options()
+			b := bindtest.Start(t, tc.zone+"\n")
+			o := options(b)
 			o.Prefix, o.Suffix = tc.prefix, tc.suffix
 			r := router(t, o)
-			before := b.all(t)
+			before := b.All(t)
 			err := r.Apply(t.Context(), two("g1"))
 			if tc.says == "" {
 				if err != nil {
 					t.Fatalf("%v (%s)", err, fault.HintOf(err))
 				}
-				if got := b.leads(t, host); got != "10.0.1.1 10.0.1.2 shop.g1.example.com" {
+				if got := b.Leads(t, host); got != "10.0.1.1 10.0.1.2 shop.g1.example.com" {
 					t.Errorf("it leads to %s", got)
 				}
 				return
@@ -67,11 +68,11 @@ func TestOwners(t *testing.T) {
 			}
 			refused(t, reason, err, code, tc.says)
 			for _, line := range before {
-				if !strings.Contains(strings.Join(b.all(t), "\n"), line) {
+				if !strings.Contains(strings.Join(b.All(t), "\n"), line) {
 					t.Errorf("%s is gone", line)
 				}
 			}
-			if got := b.leads(t, host); strings.Contains(got, "10.0.1.2") {
+			if got := b.Leads(t, host); strings.Contains(got, "10.0.1.2") {
 				t.Errorf("it leads to %s", got)
 			}
 		})
@@ -81,7 +82,7 @@ func TestOwners(t *testing.T) {
 // TestKeys: keys that are wrong or may not, and zones that are not the server's.
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
+	b := bindtest.Start(t, "")
 	for reason, tc := range map[string]struct {
 		change func(*Options)
 		code   fault.Code
@@ -95,19 +96,19 @@ func TestKeys(t *testing.T) {
 		"not its zone":    {func(o *Options) { o.Zone = "example.net" }, fault.Invalid, "it is not authoritative for example.net (REFUSED)", false},
 		"below a zone":    {func(o *Options) { o.Zone = "shop.example.com" }, fault.Invalid, "it has no zone shop.example.com", false},
 	} {
-		o := b.options()
+		o := options(b)
 		tc.change(&o)
 		r := router(t, o)
 		wanted := two("g1")
 		wanted.Host, wanted.PreLiveHost = "shop."+o.Zone, "next."+o.Zone
-		refused(t, reason+", apply", r.Apply(t.Context(), wanted), tc.code, tc.says, "shop."+o.Zone, b.address)
+		refused(t, reason+", apply", r.Apply(t.Context(), wanted), tc.code, tc.says, "shop."+o.Zone, b.Address)
 		if _, err := r.Observe(t.Context(), wanted.Host); !tc.reads {
 			refused(t, reason+", observe", err, tc.code, tc.says)
 		} else if err != nil {
 			t.Errorf("%s: it may read: %v", reason, err)
 		}
 	}
-	if got := b.serial(t); got != 1 {
+	if got := b.Serial(t); got != 1 {
 		t.Errorf("the zone was changed: serial %d", got)
 	}
 }
@@ -115,28 +116,28 @@ func TestKeys(t *testing.T) {
 // TestDelegated: a name may be in the zone by its name, and belong to another.
 func TestDelegated(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "g1 60 IN NS ns.example.net.\n")
-	refused(t, "delegated", router(t, b.options()).Apply(t.Context(), two("g1")), fault.Invalid, "it is not authoritative for shop.g1.example.com")
+	b := bindtest.Start(t, "g1 60 IN NS ns.example.net.\n")
+	refused(t, "delegated", router(t, options(b)).Apply(t.Context(), two("g1")), fault.Invalid, "it is not authoritative for shop.g1.example.com")
 }
 
 // TestSecondary: a server that copies the zone answers, but takes no updates.
 func TestSecondary(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
-	second := &bind{address: freeAddress(t), root: t.TempDir()}
-	second.secondary(t, b)
-	o := b.options()
-	o.Server = second.address
+	b := bindtest.Start(t, "")
+	second := bindtest.New(t)
+	second.Secondary(t, b)
+	o := options(b)
+	o.Server = second.Address
 	refused(t, "a secondary", router(t, o).Apply(t.Context(), two("g1")), fault.Failed, "it refuses updates of example.com")
 }
 
 // TestAway: a server that is gone is worth asking again.
 func TestAway(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
-	r := router(t, b.options())
+	b := bindtest.Start(t, "")
+	r := router(t, options(b))
 	apply(t, r, two("g1"))
-	b.stop()
+	b.Stop()
 	_, observed := r.Observe(t.Context(), host)
 	_, located := r.Locate(t.Context(), host, host)
 	_, leading := r.Leading(t.Context(), host, "g2")
@@ -150,21 +151,21 @@ func TestAway(t *testing.T) {
 // TestMeanwhile has somebody else change the live name after it was read and before it is written: their change is not overwritten.
 func TestMeanwhile(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
+	b := bindtest.Start(t, "")
 	x := startBetween(t, b)
-	o := b.options()
+	o := options(b)
 	o.Server = x.address
 	r := router(t, o)
 	apply(t, r, two("g1"))
 	x.watch(func(m, answer *wire.Msg) bool {
 		if m.Opcode == wire.OpcodeUpdate && answer == nil {
-			b.change(t, "shop.example.com. 0 IN CNAME .", "shop.example.com. 5 IN CNAME www.example.com.")
+			b.Change(t, "shop.example.com. 0 IN CNAME .", "shop.example.com. 5 IN CNAME www.example.com.")
 			x.seen = nil
 		}
 		return true
 	})
 	refused(t, "apply", r.Apply(t.Context(), two("g2")), fault.Failed, "somebody else changed where it leads")
-	if got := b.leads(t, host); got != "10.9.9.9 www.example.com" {
+	if got := b.Leads(t, host); got != "10.9.9.9 www.example.com" {
 		t.Errorf("it leads to %s, want what the other one wrote", got)
 	}
 	_, err := r.Observe(t.Context(), host)
@@ -174,11 +175,11 @@ func TestMeanwhile(t *testing.T) {
 // TestWhileRead has another process move the users while the route is read: it is seen as it was or as it is, not half of each.
 func TestWhileRead(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
-	other := router(t, b.options())
+	b := bindtest.Start(t, "")
+	other := router(t, options(b))
 	apply(t, other, two("g1"))
 	x := startBetween(t, b)
-	o := b.options()
+	o := options(b)
 	o.Server = x.address
 	x.watch(func(m, answer *wire.Msg) bool {
 		if answer == nil && m.Question[0].Name == host+"." {
@@ -195,11 +196,11 @@ func TestWhileRead(t *testing.T) {
 // TestTwo has two processes apply the same route at a time: both come to the same end.
 func TestTwo(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
+	b := bindtest.Start(t, "")
 	done := make(chan error)
 	for range 2 {
 		go func() {
-			r, err := New(b.options())
+			r, err := New(options(b))
 			if err == nil {
 				err = r.Apply(t.Context(), two("g1"))
 			}
@@ -211,7 +212,7 @@ func TestTwo(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if diff := cmp.Diff(two("g1"), observe(t, router(t, b.options())).Route); diff != "" {
+	if diff := cmp.Diff(two("g1"), observe(t, router(t, options(b))).Route); diff != "" {
 		t.Errorf("observed (-applied +observed):\n%s", diff)
 	}
 }
@@ -219,10 +220,10 @@ func TestTwo(t *testing.T) {
 // TestHosts: routes of one zone do not know each other.
 func TestHosts(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
-	r := router(t, b.options())
+	b := bindtest.Start(t, "")
+	r := router(t, options(b))
 	apply(t, r, two("g1"))
-	before := b.all(t)
+	before := b.All(t)
 	other := traffic.Route{Host: "api.shop.example.com", PreLiveHost: "next.api.shop.example.com", PreLive: "g2", Sides: two("g2").Sides}
 	apply(t, r, other)
 	if seen, err := r.Observe(t.Context(), other.Host); err != nil || cmp.Diff(other, seen.Route) != "" {
@@ -234,7 +235,7 @@ func TestHosts(t *testing.T) {
 	if err := r.Remove(t.Context(), other.Host); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(before, b.all(t)); diff != "" {
+	if diff := cmp.Diff(before, b.All(t)); diff != "" {
 		t.Errorf("the zone (-before +after):\n%s", diff)
 	}
 }

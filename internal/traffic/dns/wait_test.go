@@ -12,38 +12,29 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
-
-// ttl is that of a name's first record, as the server has it.
-func (b *bind) ttl(t *testing.T, name string) uint32 {
-	t.Helper()
-	answer, err := b.query(name, wire.TypeA)
-	if err != nil || len(answer.Answer) == 0 {
-		t.Fatalf("%s: %v %v", name, answer, err)
-	}
-	return answer.Answer[0].Header().Ttl
-}
 
 // TestTTL: the TTL of before is lowered ahead, waited out before the users are moved, and there again when one generation is left.
 func TestTTL(t *testing.T) {
 	t.Parallel()
 	const before = 5 // seconds
-	b := startBind(t, fmt.Sprintf("shop %d IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n", before))
-	r := router(t, b.options())
+	b := bindtest.Start(t, fmt.Sprintf("shop %d IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n", before))
+	r := router(t, options(b))
 	var said []string
 	r.Tell(func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) })
-	if got := b.ttl(t, host); got != before {
+	if got := b.TTL(t, host); got != before {
 		t.Fatalf("the TTL is %d before", got)
 	}
 	start := time.Now()
 	apply(t, r, two("g1"))
-	if took := time.Since(start); took > 3*time.Second || b.ttl(t, host) != 1 {
-		t.Errorf("the TTL is %d after %v, want it lowered at once", b.ttl(t, host), took)
+	if took := time.Since(start); took > 3*time.Second || b.TTL(t, host) != 1 {
+		t.Errorf("the TTL is %d after %v, want it lowered at once", b.TTL(t, host), took)
 	}
 	lowered := time.Now()
 	moved := make(chan time.Time)
 	go func() {
-		holds(time.Minute, func() bool { return b.answers(host) == "10.0.2.1 shop.g2.example.com" })
+		bindtest.Holds(time.Minute, func() bool { return b.Answers(host) == "10.0.2.1 shop.g2.example.com" })
 		moved <- time.Now()
 	}()
 	apply(t, r, two("g2"))
@@ -64,29 +55,29 @@ func TestTTL(t *testing.T) {
 	}
 	alone := traffic.Route{Host: host, Sides: []traffic.Side{two("g1").Sides[0]}}
 	apply(t, r, alone)
-	serial := b.serial(t)
-	if got := b.ttl(t, host); got != before {
+	serial := b.Serial(t)
+	if got := b.TTL(t, host); got != before {
 		t.Errorf("the TTL is %d with one generation left, want that of before", got)
 	}
-	if apply(t, r, alone); b.serial(t) != serial {
+	if apply(t, r, alone); b.Serial(t) != serial {
 		t.Errorf("applied again, the zone changed")
 	}
-	if apply(t, r, two("g1")); b.ttl(t, host) != 1 {
-		t.Errorf("the TTL is %d before the next move, want it lowered again", b.ttl(t, host))
+	if apply(t, r, two("g1")); b.TTL(t, host) != 1 {
+		t.Errorf("the TTL is %d before the next move, want it lowered again", b.TTL(t, host))
 	}
 }
 
 // TestLeavesLast: a resolver that keeps where the live name led asks for that intermediate name, so it stays until no resolver does.
 func TestLeavesLast(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
-	r := router(t, b.options())
+	b := bindtest.Start(t, "")
+	r := router(t, options(b))
 	apply(t, r, two("g1"))
 	stayed := make(chan time.Duration)
 	go func() {
-		holds(time.Minute, func() bool { return !strings.Contains(b.answers(host), "shop.g1") })
+		bindtest.Holds(time.Minute, func() bool { return !strings.Contains(b.Answers(host), "shop.g1") })
 		moved := time.Now()
-		holds(time.Minute, func() bool { return b.answers("shop.g1.example.com") == "" })
+		bindtest.Holds(time.Minute, func() bool { return b.Answers("shop.g1.example.com") == "" })
 		stayed <- time.Since(moved)
 	}()
 	apply(t, r, traffic.Route{Host: host, Sides: []traffic.Side{side("g2", 100, "10.0.2.1")}})
@@ -98,8 +89,8 @@ func TestLeavesLast(t *testing.T) {
 // TestLeading: who may still lead users to a generation that has none.
 func TestLeading(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "")
-	r := router(t, b.options())
+	b := bindtest.Start(t, "")
+	r := router(t, options(b))
 	leading := func(generation string) string {
 		who, err := r.Leading(t.Context(), host, generation)
 		if err != nil {
@@ -135,7 +126,7 @@ type resolver struct {
 	until   map[wire.Question]time.Time
 }
 
-func startResolver(t *testing.T, b *bind, keeps func(time.Duration) time.Duration) *resolver {
+func startResolver(t *testing.T, b *bindtest.Server, keeps func(time.Duration) time.Duration) *resolver {
 	t.Helper()
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -157,13 +148,13 @@ func startResolver(t *testing.T, b *bind, keeps func(time.Duration) time.Duratio
 	return r
 }
 
-func (r *resolver) answer(b *bind, q wire.Question) (*wire.Msg, error) {
+func (r *resolver) answer(b *bindtest.Server, q wire.Question) (*wire.Msg, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Now().Before(r.until[q]) {
 		return r.kept[q], nil
 	}
-	answer, err := b.query(q.Name, q.Qtype)
+	answer, err := b.Query(q.Name, q.Qtype)
 	if err != nil {
 		return nil, err
 	}
@@ -191,13 +182,13 @@ func (r *resolver) leads() string {
 // nobody is ever without an answer.
 func TestResolvers(t *testing.T) {
 	t.Parallel()
-	b := startBind(t, "shop 4 IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n")
+	b := bindtest.Start(t, "shop 4 IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n")
 	obeys := startResolver(t, b, func(ttl time.Duration) time.Duration { return ttl })
 	caps := startResolver(t, b, func(ttl time.Duration) time.Duration { return min(ttl, 500*time.Millisecond) })
 	keeps := 7 * time.Second
 	ignores := startResolver(t, b, func(time.Duration) time.Duration { return keeps })
 	all := []*resolver{obeys, caps, ignores}
-	o := b.options()
+	o := options(b)
 	for _, r := range all {
 		o.Resolvers = append(o.Resolvers, r.address)
 	}
@@ -255,25 +246,25 @@ func TestResolvers(t *testing.T) {
 // TestNameServers: the servers of the zone's NS records must answer what is new, which may take them a while.
 func TestNameServers(t *testing.T) {
 	t.Parallel()
-	second := &bind{address: freeAddress(t), root: t.TempDir()}
-	b := &bind{address: freeAddress(t), root: t.TempDir()}
-	b.primary(t, "ns2 60 IN A 127.0.0.1\n", asBind(second.address))
-	b.change(t, "example.com. 60 IN NS ns2.example.com.")
-	b.remove(t, "example.com. 0 IN NS ns1.example.com.")
-	second.secondary(t, b)
-	o := b.options()
+	second := bindtest.New(t)
+	b := bindtest.New(t)
+	b.Primary(t, "ns2 60 IN A 127.0.0.1\n", second)
+	b.Change(t, "example.com. 60 IN NS ns2.example.com.")
+	b.Remove(t, "example.com. 0 IN NS ns1.example.com.")
+	second.Secondary(t, b)
+	o := options(b)
 	o.Authorities = nil
 	r := router(t, o)
-	_, r.port, _ = net.SplitHostPort(second.address)
+	_, r.port, _ = net.SplitHostPort(second.Address)
 	for _, live := range []string{"g1", "g2"} {
 		apply(t, r, two(live))
-		if got, want := second.leads(t, host), b.leads(t, host); got != want {
+		if got, want := second.Leads(t, host), b.Leads(t, host); got != want {
 			t.Errorf("it is in force, and the second server leads to %s, not %s", got, want)
 		}
 	}
-	second.stop()
+	second.Stop()
 	r.options.Wait = time.Second
 	refused(t, "one is gone", r.Apply(t.Context(), two("g1")), fault.Failed, "server ns2.example.com (127.0.0.1) does not answer")
-	b.change(t, "example.com. 60 IN NS ns.example.invalid.")
+	b.Change(t, "example.com. 60 IN NS ns.example.invalid.")
 	refused(t, "one has no address", r.Apply(t.Context(), two("g1")), fault.Unavailable, "there is no address of its name server ns.example.invalid")
 }
