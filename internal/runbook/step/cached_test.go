@@ -20,6 +20,14 @@ type cached struct {
 	times   int      // how often it is asked until nobody does; 0 for always
 	asked   int
 	say     func(format string, args ...any)
+	applies func(traffic.Route) error // in place of Apply; nil for that of the memory
+}
+
+func (c *cached) Apply(ctx context.Context, r traffic.Route) error {
+	if c.applies != nil {
+		return c.applies(r)
+	}
+	return c.memory.Apply(ctx, r)
 }
 
 func (c *cached) Leading(_ context.Context, host, generation string) ([]string, error) {
@@ -58,6 +66,38 @@ func TestLedByCaches(t *testing.T) {
 	c.times = 2 // one for each route
 	ok(t, b.Quarantine(t.Context(), ID{Run: "r1", Name: "retire/quarantine", Time: 1}))
 	same(t, "it leaves once nobody leads to it", gone(), b.router.weights())
+}
+
+// TestStragglers: those that do not follow end a shift, and not the way back.
+func TestStragglers(t *testing.T) {
+	lags := fault.New(fault.Failed, "resolver 10.0.0.53:53 still answers")
+	for reason, tc := range map[string]struct {
+		share int
+		err   error
+		moved bool // the router has moved the users
+		code  fault.Code
+		says  string
+	}{
+		"forth":                       {100, lags, true, fault.Failed, "still answers"},
+		"back":                        {0, lags, true, "", ""},
+		"back, and nothing was moved": {0, lags, false, fault.Failed, "still answers"},
+		"back, and refused":           {0, fault.New(fault.Refused, "it belongs to another").WithHint("ask them"), false, fault.Refused, "it belongs to another"},
+	} {
+		b, c := newCached(t)
+		b.verify(t)
+		b.put(t, 100-tc.share)
+		c.applies = func(r traffic.Route) error {
+			if tc.moved {
+				ok(t, b.router.Apply(t.Context(), r))
+			}
+			return tc.err
+		}
+		err := b.Weigh(t.Context(), Weight{Step: ID{Run: "r1", Name: "shift", Time: 1}, Share: tc.share})
+		wantRefusal(t, reason, err, tc.code, tc.says)
+		if story := strings.Join(b.story(t), "\n"); tc.code == "" && !strings.Contains(story, "progress shift: resolver 10.0.0.53:53 still answers") {
+			t.Errorf("%s: nobody is told:\n%s", reason, story)
+		}
+	}
 }
 
 // TestLocated: where names answer at addresses of their own, each is asked there; and what a router waits for is told.

@@ -68,8 +68,9 @@ func (j *job) weigh(ctx context.Context, router traffic.Router, r plan.Route, se
 	for i := range route.Sides {
 		route.Sides[i].Weight = shareOf(j.plan, route.Sides[i].Generation, share)
 	}
-	if err := router.Apply(ctx, route); err != nil {
-		return err
+	applied := router.Apply(ctx, route)
+	if applied != nil && !j.straggling(router, share, applied) {
+		return applied
 	}
 	now, err := router.Observe(ctx, r.Host)
 	if err != nil {
@@ -78,10 +79,24 @@ func (j *job) weigh(ctx context.Context, router traffic.Router, r plan.Route, se
 	for _, g := range []string{j.plan.Generation, j.plan.Previous} {
 		side, known := sideOf(now, g)
 		if want := shareOf(j.plan, g, share); g != "" && (!known || side.Weight != want) {
+			if applied != nil {
+				return applied
+			}
 			return fault.New(fault.Failed, "%s: the router gives %s a share of %d %%, not the %d %% asked for", r.Host, g, side.Weight, want)
 		}
 	}
 	return nil
+}
+
+// straggling reports whether an error is but that others do not follow on the way back, and tells it. What they keep leads to the
+// new generation, which still stands; the old one gets everybody else, and what goes with them.
+func (j *job) straggling(router traffic.Router, share int, err error) bool {
+	_, cached := router.(traffic.Cached)
+	if !cached || share > 0 || fault.CodeOf(err) != fault.Failed {
+		return false
+	}
+	j.say("%v", err)
+	return true
 }
 
 // shareOf is a generation's share when the new one of the plan has the given one.

@@ -115,25 +115,39 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 	if err != nil {
 		return err
 	}
-	now, err := r.change(ctx, want, r.added)
+	voices, err := r.voices(ctx)
 	if err != nil {
-		return err
+		return r.failure("see who answers", want.host, err)
 	}
-	if now.live != want.live {
-		if !now.leads(want.live) {
-			if err := r.outlast(ctx, now); err != nil {
-				return err
-			}
-		}
-		if now, err = r.change(ctx, want, r.moved); err != nil {
-			return err
-		}
+	now, err := r.change(ctx, want, r.added)
+	if err == nil {
+		now, err = r.followed(ctx, now, voices)
 	}
-	if err := r.inForce(ctx, now); err != nil {
+	if err == nil && now.live != want.live {
+		now, err = r.move(ctx, now, want, voices)
+	}
+	if err == nil {
+		err = r.inForce(ctx, now, voices)
+	}
+	if err != nil {
 		return err
 	}
 	_, err = r.change(ctx, want, r.dropped)
 	return err
+}
+
+// move leads the live name to the wanted generation, once what resolvers keep of it by a longer TTL has run out.
+func (r *Router) move(ctx context.Context, now, want *state, voices []voice) (*state, error) {
+	if !now.leads(want.live) {
+		if err := r.outlast(ctx, now); err != nil {
+			return nil, err
+		}
+	}
+	now, err := r.change(ctx, want, r.moved)
+	if err != nil {
+		return nil, err
+	}
+	return r.followed(ctx, now, voices)
 }
 
 // Remove takes the names of a host's route out of the zone, the live one included.

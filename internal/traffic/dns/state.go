@@ -252,6 +252,18 @@ func (s *state) leads(generation string) bool {
 	return s.live == generation || s.live == "" && len(s.others.at(s.host)) > 0
 }
 
+// keptSince is a state whose TTLs have not run out and count from a moment.
+func (s *state) keptSince(moment time.Time) *state {
+	next := s.clone()
+	if s.lowered > moment.Unix() {
+		next.lowered = max(s.lowered, moment.Unix()+1+int64(s.rest))
+	}
+	if s.moved > moment.Unix() {
+		next.moved = max(s.moved, moment.Unix()+1+int64(s.ttl))
+	}
+	return next
+}
+
 // later is when a TTL of seconds that began now has run out.
 func later(seconds uint32) int64 { return time.Now().Unix() + 1 + int64(seconds) }
 

@@ -35,13 +35,26 @@ func (r *Router) outlast(ctx context.Context, s *state) error {
 	})
 }
 
+// followed waits until every authoritative server has what the primary has. Where one took a while, resolvers got what is old from it
+// until now, and keep it from now on.
+func (r *Router) followed(ctx context.Context, s *state, voices []voice) (*state, error) {
+	servers := slices.DeleteFunc(slices.Clone(voices), func(v voice) bool { return v.resolves })
+	deadline, lagged := time.Now().Add(r.options.Wait), false
+	err := r.beats(ctx, s, func() ([]string, error) {
+		late := r.late(ctx, s, servers)
+		lagged = lagged || len(late) > 0
+		return late, r.overdue(ctx, s, late, deadline)
+	})
+	if err != nil || !lagged {
+		return s, err
+	}
+	since := time.Now()
+	return r.change(ctx, s, func(now, _ *state) (*state, error) { return now.keptSince(since), nil })
+}
+
 // inForce waits until what resolvers keep of where the live name led before has run out, and every authoritative server and every
 // resolver that is named answers where it leads now. Those that do not within the bound are an error of code fault.Failed.
-func (r *Router) inForce(ctx context.Context, s *state) error {
-	voices, err := r.voices(ctx)
-	if err != nil {
-		return r.failure("see who answers", s.host, err)
-	}
+func (r *Router) inForce(ctx context.Context, s *state, voices []voice) error {
 	moved := time.Unix(s.moved, 0)
 	deadline := time.Now()
 	if moved.After(deadline) {
@@ -50,15 +63,21 @@ func (r *Router) inForce(ctx context.Context, s *state) error {
 	deadline = deadline.Add(r.options.Wait)
 	return r.beats(ctx, s, func() ([]string, error) {
 		late := r.late(ctx, s, voices)
-		if len(late) > 0 && time.Now().After(deadline) && ctx.Err() == nil {
-			return nil, fault.New(fault.Failed, "cannot lead all users of %s to %s: %s", plain(s.host), s.live, strings.Join(late, "; ")).
-				WithHint("the zone is changed; see why these do not follow, or allow them more time: wait, now %v past the TTL", r.options.Wait)
-		}
+		err := r.overdue(ctx, s, late, deadline)
 		if time.Now().Before(moved) {
 			late = append(late, "what resolvers keep by the TTL lasts until "+clock(moved))
 		}
-		return late, nil
+		return late, err
 	})
+}
+
+// overdue is the error of those that are late after the deadline.
+func (r *Router) overdue(ctx context.Context, s *state, late []string, deadline time.Time) error {
+	if len(late) == 0 || time.Now().Before(deadline) || ctx.Err() != nil {
+		return nil
+	}
+	return fault.New(fault.Failed, "cannot lead all users of %s to %s: %s", plain(s.host), s.live, strings.Join(late, "; ")).
+		WithHint("the zone is changed; see why these do not follow, or allow them more time: wait, now %v past the TTL", r.options.Wait)
 }
 
 // clock is a moment for people.
@@ -175,12 +194,15 @@ func (r *Router) hear(ctx context.Context, v voice, name string, s *state, gener
 		if err != nil {
 			return "does not answer", false
 		}
-		leads := leadsIn(answer, name)
+		leads, ttl := leadsIn(answer, name)
 		if len(leads) == 0 {
 			return fmt.Sprintf("answers %s nowhere (%s)", plain(name), wire.RcodeToString[answer.Rcode]), false
 		}
 		if !r.within(leads, s, generation) {
 			return fmt.Sprintf("still answers %s by %s", plain(name), strings.Join(leads, ", ")), false
+		}
+		if !v.resolves && name == s.host && ttl != s.ttl {
+			return fmt.Sprintf("still answers %s with a TTL of %d seconds", plain(name), ttl), false
 		}
 	}
 	return "answers it", true
@@ -199,16 +221,15 @@ func (s *state) kinds(generation string) []uint16 {
 	return slices.Sorted(maps.Keys(kinds))
 }
 
-// leadsIn is where an answer leads a name: to another name, or to addresses.
-func leadsIn(answer *wire.Msg, name string) []string {
-	var leads []string
+// leadsIn is where an answer leads a name, to another name or to addresses, and its TTL in seconds.
+func leadsIn(answer *wire.Msg, name string) (leads []string, ttl uint32) {
 	for _, rr := range answer.Answer {
 		if canonical(rr.Header().Name) == name && slices.Contains(routable, rr.Header().Rrtype) {
-			leads = append(leads, plain(target(rr)))
+			leads, ttl = append(leads, plain(target(rr))), rr.Header().Ttl
 		}
 	}
 	slices.Sort(leads)
-	return leads
+	return leads, ttl
 }
 
 // within reports whether an answer leads to a generation: by its intermediate name, or to addresses that are all its own.

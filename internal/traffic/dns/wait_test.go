@@ -243,6 +243,37 @@ func TestResolvers(t *testing.T) {
 	}
 }
 
+// TestLaggard: a server that is late hands out what is old, with its whole TTL, until it follows. The TTL is waited out from then on.
+func TestLaggard(t *testing.T) {
+	t.Parallel()
+	b := bindtest.Start(t, "shop 4 IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n")
+	slow := startResolver(t, b, func(time.Duration) time.Duration { return 2500 * time.Millisecond }) // asks another that seldom
+	o := options(b)
+	o.TTL, o.Authorities = 2*time.Second, []string{b.Address, slow.address}
+	r := router(t, o)
+	slow.leads()
+	apply(t, r, two("g1"))
+	if got := (&bindtest.Server{Address: slow.address}).TTL(t, host); got != 2 {
+		t.Errorf("the last server answers with a TTL of %d seconds, want it lowered there, too", got)
+	}
+	followed := make(chan time.Time)
+	go func() {
+		bindtest.Holds(time.Minute, func() bool { return b.Answers(host) != "" && slow.leads() == "10.0.2.1" })
+		followed <- time.Now()
+	}()
+	apply(t, r, two("g2"))
+	if d := time.Since(<-followed); d < 2*time.Second {
+		t.Errorf("it was in force %v after the last server followed, want the TTL waited out since", d)
+	}
+	o.Wait = time.Second
+	slow.mu.Lock()
+	slow.keeps = func(time.Duration) time.Duration { return time.Hour }
+	slow.until = map[wire.Question]time.Time{}
+	slow.mu.Unlock()
+	slow.leads()
+	refused(t, "one does not follow", router(t, o).Apply(t.Context(), two("g1")), fault.Failed, "server "+slow.address+" still answers shop.example.com by shop.g2.example.com")
+}
+
 // TestNameServers: the servers of the zone's NS records must answer what is new, which may take them a while.
 func TestNameServers(t *testing.T) {
 	t.Parallel()

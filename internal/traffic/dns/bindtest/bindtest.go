@@ -21,7 +21,8 @@ const (
 	startTimeout = 30 * time.Second
 )
 
-// What every server has: a zone, the key crossfade that may update it, and the key reader that may not, with hmac-sha256.
+// What every server has: a zone, the key crossfade that may update it as the documentation says, and the key reader that may not. They are for
+// hmac-sha256.
 const (
 	Zone         = "example.com"
 	Key          = "crossfade"
@@ -32,6 +33,7 @@ const (
 
 // keys are those of the configuration.
 const keys = `key "` + Key + `" { algorithm hmac-sha256; secret "` + Secret + `"; };
+key "admin" { algorithm hmac-sha256; secret "` + Secret + `"; };
 key "` + Reader + `" { algorithm hmac-sha256; secret "` + ReaderSecret + `"; };
 `
 
@@ -80,7 +82,7 @@ func (b *Server) Primary(t *testing.T, more string, secondary *Server) {
 	}
 	b.write(t, "example.com.zone", zoneFile+more)
 	b.run(t, fmt.Sprintf(`zone "example.com" {
-  type primary; file "example.com.zone"; allow-update { key crossfade; }; allow-transfer { any; }; notify-delay 0; also-notify { %s };
+  type primary; file "example.com.zone"; update-policy { grant crossfade zonesub CNAME A AAAA TXT; grant admin zonesub ANY; }; allow-transfer { any; }; notify-delay 0; also-notify { %s };
 };`, notify))
 }
 
@@ -222,8 +224,8 @@ func (b *Server) Change(t testing.TB, lines ...string) {
 // send sends an update.
 func (b *Server) send(t testing.TB, m *wire.Msg) {
 	t.Helper()
-	m.SetTsig(Key+".", wire.HmacSHA256, 300, time.Now().Unix())
-	client := wire.Client{Net: "tcp", TsigSecret: map[string]string{Key + ".": Secret}}
+	m.SetTsig("admin.", wire.HmacSHA256, 300, time.Now().Unix())
+	client := wire.Client{Net: "tcp", TsigSecret: map[string]string{"admin.": Secret}}
 	answer, _, err := client.Exchange(m, b.Address)
 	if err != nil || answer.Rcode != wire.RcodeSuccess {
 		t.Fatalf("cannot change the zone: %v %v", answer, err)
