@@ -115,19 +115,15 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 	if err != nil {
 		return err
 	}
-	voices, err := r.voices(ctx)
-	if err != nil {
-		return r.failure("see who answers", want.host, err)
-	}
 	now, err := r.change(ctx, want, r.added)
-	if err == nil {
-		now, err = r.followed(ctx, now, voices)
+	if err == nil && time.Unix(now.lowered, 0).After(time.Now()) {
+		now, err = r.followed(ctx, now)
 	}
 	if err == nil && now.live != want.live {
-		now, err = r.move(ctx, now, want, voices)
+		now, err = r.move(ctx, now, want)
 	}
 	if err == nil {
-		err = r.inForce(ctx, now, voices)
+		err = r.inForce(ctx, now)
 	}
 	if err != nil {
 		return err
@@ -137,7 +133,7 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 }
 
 // move leads the live name to the wanted generation, once what resolvers keep of it by a longer TTL has run out.
-func (r *Router) move(ctx context.Context, now, want *state, voices []voice) (*state, error) {
+func (r *Router) move(ctx context.Context, now, want *state) (*state, error) {
 	if !now.leads(want.live) {
 		if err := r.outlast(ctx, now); err != nil {
 			return nil, err
@@ -147,7 +143,7 @@ func (r *Router) move(ctx context.Context, now, want *state, voices []voice) (*s
 	if err != nil {
 		return nil, err
 	}
-	return r.followed(ctx, now, voices)
+	return r.followed(ctx, now)
 }
 
 // Remove takes the names of a host's route out of the zone, the live one included.

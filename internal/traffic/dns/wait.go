@@ -37,10 +37,14 @@ func (r *Router) outlast(ctx context.Context, s *state) error {
 
 // followed waits until every authoritative server has what the primary has. Where one took a while, resolvers got what is old from it
 // until now, and keep it from now on.
-func (r *Router) followed(ctx context.Context, s *state, voices []voice) (*state, error) {
-	servers := slices.DeleteFunc(slices.Clone(voices), func(v voice) bool { return v.resolves })
+func (r *Router) followed(ctx context.Context, s *state) (*state, error) {
+	servers, err := r.voices(ctx)
+	if err != nil {
+		return nil, r.failure("see who answers", s.host, err)
+	}
+	servers = slices.DeleteFunc(servers, func(v voice) bool { return v.resolves })
 	deadline, lagged := time.Now().Add(r.options.Wait), false
-	err := r.beats(ctx, s, func() ([]string, error) {
+	err = r.beats(ctx, s, func() ([]string, error) {
 		late := r.late(ctx, s, servers)
 		lagged = lagged || len(late) > 0
 		return late, r.overdue(ctx, s, late, deadline)
@@ -54,7 +58,11 @@ func (r *Router) followed(ctx context.Context, s *state, voices []voice) (*state
 
 // inForce waits until what resolvers keep of where the live name led before has run out, and every authoritative server and every
 // resolver that is named answers where it leads now. Those that do not within the bound are an error of code fault.Failed.
-func (r *Router) inForce(ctx context.Context, s *state, voices []voice) error {
+func (r *Router) inForce(ctx context.Context, s *state) error {
+	voices, err := r.voices(ctx)
+	if err != nil {
+		return r.failure("see who answers", s.host, err)
+	}
 	moved := time.Unix(s.moved, 0)
 	deadline := time.Now()
 	if moved.After(deadline) {

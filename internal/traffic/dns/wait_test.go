@@ -296,6 +296,9 @@ func TestNameServers(t *testing.T) {
 	second.Stop()
 	r.options.Wait = time.Second
 	refused(t, "one is gone", r.Apply(t.Context(), two("g1")), fault.Failed, "server ns2.example.com (127.0.0.1) does not answer")
+	if got := b.Leads(t, host); !strings.Contains(got, "shop.g1.example.com") {
+		t.Errorf("a server that is gone kept the users where they were: %s", got)
+	}
 	b.Change(t, "example.com. 60 IN NS ns.example.invalid.")
 	refused(t, "one has no address", r.Apply(t.Context(), two("g1")), fault.Unavailable, "there is no address of its name server ns.example.invalid")
 }
