@@ -28,6 +28,7 @@ func (e environment) validate() {
 	e.placed()
 	e.nginx()
 	e.routes()
+	e.byDNS()
 	e.checks()
 	e.shift()
 	e.promotion()

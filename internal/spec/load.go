@@ -213,7 +213,8 @@ func shape() strict.Shape {
 	return strict.Shape{
 		Envelope: []string{"apiVersion", "kind"},
 		Choices: map[string][]string{
-			"Router":      {"caddy", "haproxy"},
+			"Router":      {"caddy", "dns", "haproxy"},
+			"TSIG":        {"secretFile", "secretEnv"},
 			"Unit":        {"files", "kustomize", "helm"},
 			"ServiceSpec": {"files", "kustomize", "helm"},
 			"Front":       {"httpRoute", "nginx"},

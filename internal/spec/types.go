@@ -40,6 +40,7 @@ type PlatformSpec struct {
 type Router struct {
 	Name    string         `json:"name"`              // a DNS label
 	Caddy   *CaddyRouter   `json:"caddy,omitempty"`   // a Caddy server
+	DNS     *DNSRouter     `json:"dns,omitempty"`     // a DNS zone
 	HAProxy *HAProxyRouter `json:"haproxy,omitempty"` // an HAProxy, with a few lines in its configuration
 }
 
@@ -53,12 +54,36 @@ type CaddyRouter struct {
 }
 
 // HAProxyRouter is an HAProxy of version 2.6 or later, steered through its runtime API. Its configuration has the lines that the
-// page about traffic shows.
+// page docs/concepts/haproxy.md shows.
 type HAProxyRouter struct {
 	// Socket is the address of its stats socket of level admin: "/path" or "host:port".
 	Socket string `json:"socket"`
 	// Entry is the URL at which users reach it, for example "http://10.0.0.5" or "https://127.0.0.1:8443".
 	Entry string `json:"entry"`
+}
+
+// DNSRouter is a DNS zone, changed by signed dynamic updates (RFC 2136). Its routes move all users at once: their shift has the steps [100].
+type DNSRouter struct {
+	Zone   string `json:"zone"`   // such as example.com; the names of its routes are below it
+	Server string `json:"server"` // its primary, which takes updates: host or host:port
+	// Owner tells our records from others', in the registry of external-dns; nobody else who writes to the zone has the same.
+	Owner string   `json:"owner"`
+	TSIG  TSIG     `json:"tsig"`          // the key that signs the updates
+	TTL   Duration `json:"ttl,omitzero"`  // of the live name while users may be moved; 30s unless set
+	Wait  Duration `json:"wait,omitzero"` // how long servers and resolvers may go on with an old answer after its TTL; past it the users are moved back; 1m unless set
+	// Authorities are the servers that must answer what is new, each host or host:port; those of the zone's NS records unless set.
+	Authorities []string `json:"authorities,omitempty"`
+	Resolvers   []string `json:"resolvers,omitempty"` // those that users ask, which must answer what is new, too; each host or host:port
+	TXTPrefix   string   `json:"txtPrefix,omitempty"` // --txt-prefix of the external-dns that writes to the zone
+	TXTSuffix   string   `json:"txtSuffix,omitempty"` // --txt-suffix of the external-dns that writes to the zone
+}
+
+// TSIG is a key that signs DNS messages (RFC 8945). Its secret, in base64, is in a file or an environment variable.
+type TSIG struct {
+	Name       string `json:"name"`                                                                                                                // of the key, as on the server
+	Algorithm  string `json:"algorithm,omitempty" jsonschema:"enum=hmac-sha1,enum=hmac-sha224,enum=hmac-sha256,enum=hmac-sha384,enum=hmac-sha512"` // hmac-sha256 unless set
+	SecretFile string `json:"secretFile,omitempty"`                                                                                                // the file with the secret
+	SecretEnv  string `json:"secretEnv,omitempty"`                                                                                                 // the environment variable with the secret
 }
 
 // Foundation is long-lived infrastructure that outlives generations.

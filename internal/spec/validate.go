@@ -110,6 +110,9 @@ func (v *validator) routing(at place, p *Platform) {
 			listening.add(at.to("socket"), "routers steered through", r.HAProxy.Socket)
 			at.to("entry").entry(r.HAProxy.Entry)
 		}
+		if r.DNS != nil {
+			at.to("dns").dnsRouter(r.DNS)
+		}
 	}
 }
 

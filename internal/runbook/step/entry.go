@@ -33,10 +33,15 @@ func (j *job) entry(s side) func(host string) (url, name string, err error) {
 		if err != nil {
 			return "", "", err
 		}
+		name := r.PreLive
 		if s == live {
-			return router.Entry(), r.Host, nil
+			name = r.Host
 		}
-		return router.Entry(), r.PreLive, nil
+		if l, ok := router.(traffic.Locator); ok {
+			url, err := l.Locate(j.ctx, r.Host, name)
+			return url, name, err
+		}
+		return router.Entry(), name, nil
 	}
 }
 

@@ -1,7 +1,11 @@
 package step
 
 import (
+	"cmp"
 	"context"
+	"os"
+	"strings"
+	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/cluster/existing"
@@ -12,6 +16,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/spec"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 	"github.com/crossfade-dev/crossfade/internal/traffic/haproxy"
 )
 
@@ -50,11 +55,58 @@ func (t *Toolbox) router(r spec.Router) (traffic.Router, error) {
 		return caddy.New(caddy.Options{Admin: r.Caddy.Admin, Listen: r.Caddy.Listen})
 	case r.Caddy != nil:
 		return caddy.New(caddy.Options{Admin: edge.Admin(t.StateDir), Listen: r.Caddy.Listen, Edge: true})
+	case r.DNS != nil:
+		return zone(*r.DNS)
 	case r.HAProxy != nil:
 		return haproxy.New(haproxy.Options{Socket: r.HAProxy.Socket, Entry: r.HAProxy.Entry})
 	default:
-		return nil, fault.New(fault.Invalid, "router %s is of no known kind", r.Name).WithHint("set caddy or haproxy")
+		return nil, fault.New(fault.Invalid, "router %s is of no known kind", r.Name).WithHint("set caddy, dns or haproxy")
 	}
+}
+
+// router is a router that says what it waits for in the events of the step.
+func (j *job) router(r spec.Router) (traffic.Router, error) {
+	router, err := j.Toolbox.router(r)
+	if teller, ok := router.(traffic.Teller); ok {
+		teller.Tell(j.say)
+	}
+	return router, err
+}
+
+// zone is the router of a DNS zone.
+func zone(d spec.DNSRouter) (traffic.Router, error) {
+	secret, err := secretOf(d.TSIG)
+	if err != nil {
+		return nil, err
+	}
+	o := dns.Options{
+		Zone: d.Zone, Server: spec.ServerAddress(d.Server), Owner: d.Owner, TTL: d.TTL.Or(30 * time.Second), Wait: d.Wait.Or(time.Minute),
+		Key: dns.Key{Name: d.TSIG.Name, Algorithm: cmp.Or(d.TSIG.Algorithm, "hmac-sha256"), Secret: secret}, Prefix: d.TXTPrefix, Suffix: d.TXTSuffix,
+	}
+	for _, server := range d.Authorities {
+		o.Authorities = append(o.Authorities, spec.ServerAddress(server))
+	}
+	for _, server := range d.Resolvers {
+		o.Resolvers = append(o.Resolvers, spec.ServerAddress(server))
+	}
+	return dns.New(o)
+}
+
+// secretOf reads the secret of a key from where the configuration says it is.
+func secretOf(key spec.TSIG) (string, error) {
+	if key.SecretEnv != "" {
+		secret := os.Getenv(key.SecretEnv)
+		if secret == "" {
+			return "", fault.New(fault.Invalid, "cannot sign by the TSIG key %s: the environment variable %s is not set", key.Name, key.SecretEnv).
+				WithHint("set it to the key's secret, in base64, where crossfade runs")
+		}
+		return strings.TrimSpace(secret), nil
+	}
+	raw, err := os.ReadFile(key.SecretFile)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "cannot sign by the TSIG key %s: %w", key.Name, err).WithHint("put the key's secret there, in base64, where crossfade runs")
+	}
+	return strings.TrimSpace(string(raw)), nil
 }
 
 // openRouter starts a router that is ours to start; it runs on when this process ends.

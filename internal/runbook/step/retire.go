@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/cluster"
@@ -22,8 +23,11 @@ func (t *Toolbox) Quarantine(ctx context.Context, id ID) error {
 		}
 		if left, err := j.idle(ctx, old, j.plan.Shift.Drain.Or(30*time.Second)); err != nil {
 			return err
-		} else if left > 0 {
-			return fault.New(fault.Refused, "%s still answers %d requests", old, left).WithHint("retire it when they are done: crossfade retire %s %s", j.plan.Environment, old)
+		} else if left.requests > 0 {
+			return fault.New(fault.Refused, "%s still answers %d requests", old, left.requests).WithHint("retire it when they are done: crossfade retire %s %s", j.plan.Environment, old)
+		} else if len(left.leading) > 0 {
+			return fault.New(fault.Refused, "%s may still get users from: %s", old, strings.Join(left.leading, "; ")).
+				WithHint("retire it when they no longer lead to it: crossfade retire %s %s", j.plan.Environment, old)
 		}
 		if err := j.leaveRoutes(ctx, old); err != nil {
 			return err

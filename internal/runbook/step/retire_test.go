@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
@@ -208,7 +206,7 @@ func TestIdleAsksAtLeastOnce(t *testing.T) {
 	b.router.busy("shop.example.com", "old", 2)
 	left, err := b.job(t.Context()).idle(t.Context(), "old", time.Nanosecond)
 	ok(t, err)
-	if !cmp.Equal(left, int64(2)) {
-		t.Errorf("left %d, want 2", left)
+	if left.requests != 2 {
+		t.Errorf("left %+v, want 2 requests", left)
 	}
 }

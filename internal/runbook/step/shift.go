@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -69,8 +70,9 @@ func (j *job) weigh(ctx context.Context, router traffic.Router, r plan.Route, se
 	for i := range route.Sides {
 		route.Sides[i].Weight = shareOf(j.plan, route.Sides[i].Generation, share)
 	}
-	if err := router.Apply(ctx, route); err != nil {
-		return err
+	applied := router.Apply(ctx, route)
+	if applied != nil && !j.straggling(router, share, applied) {
+		return applied
 	}
 	now, err := router.Observe(ctx, r.Host)
 	if err != nil {
@@ -79,10 +81,24 @@ func (j *job) weigh(ctx context.Context, router traffic.Router, r plan.Route, se
 	for _, g := range []string{j.plan.Generation, j.plan.Previous} {
 		side, known := sideOf(now, g)
 		if want := shareOf(j.plan, g, share); g != "" && (!known || side.Weight != want) {
+			if applied != nil {
+				return applied
+			}
 			return fault.New(fault.Failed, "%s: the router gives %s a share of %d %%, not the %d %% asked for", r.Host, g, side.Weight, want)
 		}
 	}
 	return nil
+}
+
+// straggling reports whether an error is but that others do not follow on the way back, and tells it. What they keep leads to the
+// new generation, which still stands; the old one gets everybody else, and what goes with them.
+func (j *job) straggling(router traffic.Router, share int, err error) bool {
+	_, cached := router.(traffic.Cached)
+	if !cached || share > 0 || fault.CodeOf(err) != fault.Failed {
+		return false
+	}
+	j.say("%v", err)
+	return true
 }
 
 // shareOf is a generation's share when the new one of the plan has the given one.
@@ -144,38 +160,67 @@ func (t *Toolbox) Drain(ctx context.Context, id ID) error {
 		if err != nil {
 			return err
 		}
-		j.done, j.data = fmt.Sprintf("%s answers nothing any more", j.plan.Previous), map[string]int64{"inFlight": left}
-		if left > 0 {
-			j.done = fmt.Sprintf("%d requests to %s went on past the bound", left, j.plan.Previous)
+		j.done, j.data = fmt.Sprintf("%s answers nothing any more", j.plan.Previous), map[string]int64{"inFlight": left.requests}
+		if left.requests > 0 {
+			j.done = fmt.Sprintf("%d requests to %s went on past the bound", left.requests, j.plan.Previous)
+		}
+		if len(left.leading) > 0 {
+			j.done = fmt.Sprintf("past the bound, %s may still get users from: %s", j.plan.Previous, strings.Join(left.leading, "; "))
 		}
 		return nil
 	})
 }
 
-// idle waits until a generation has no request under way on any route, for at most the given time, and returns how many it
-// has then.
-func (j *job) idle(ctx context.Context, generation string, limit time.Duration) (int64, error) {
+// remains is what a generation still answers, or may.
+type remains struct {
+	requests int64    // under way
+	leading  []string // who may lead users to it, where the router does not know of requests
+}
+
+func (r remains) none() bool { return r.requests == 0 && len(r.leading) == 0 }
+
+// lookPause is how long one waits to look again at what others keep of the answers that lead to a generation.
+const lookPause = time.Second
+
+// idle waits until a generation has no request under way on any route, for at most the given time, and returns what it still
+// answers then.
+func (j *job) idle(ctx context.Context, generation string, limit time.Duration) (remains, error) {
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
-	for {
-		var left int64
-		err := j.eachRoute(ctx, func(_ context.Context, _ traffic.Router, _ plan.Route, seen *traffic.Observed) error {
-			if seen != nil {
-				left += seen.Counts[generation].InFlight
-			}
-			return nil
-		})
-		if err != nil || left == 0 {
+	for last := false; ; {
+		left, err := j.remains(ctx, generation)
+		if err != nil || left.none() || last {
 			return left, err
+		}
+		if len(left.leading) > 0 {
+			again.Reset(lookPause)
 		}
 		select {
 		case <-ctx.Done():
 			return left, ctx.Err()
 		case <-deadline.C:
-			return left, nil
+			last = true
 		case <-again.C:
 		}
 	}
+}
+
+// remains asks the routers what a generation still answers, over all routes.
+func (j *job) remains(ctx context.Context, generation string) (remains, error) {
+	var left remains
+	err := j.eachRoute(ctx, func(ctx context.Context, router traffic.Router, r plan.Route, seen *traffic.Observed) error {
+		if seen != nil {
+			left.requests += seen.Counts[generation].InFlight
+		}
+		cached, ok := router.(traffic.Cached)
+		if !ok {
+			return nil
+		}
+		who, err := cached.Leading(ctx, r.Host, generation)
+		left.leading = append(left.leading, who...)
+		return err
+	})
+	return left, err
 }

@@ -204,7 +204,7 @@ func (s *state) acquire(claims []string) ([]string, error) {
 	}
 	if len(commands) < len(claims) {
 		return nil, fault.New(fault.Invalid, "its configuration has %d backends %s*, and %d more are needed", len(s.slots), slotPrefix, len(claims)-len(commands)).
-			WithHint("add more of them and reload it (docs/concepts/traffic.md); slots that were given up are used again once their requests have ended")
+			WithHint("add more of them and reload it (docs/concepts/haproxy.md); slots that were given up are used again once their requests have ended")
 	}
 	return commands, nil
 }

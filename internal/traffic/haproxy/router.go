@@ -1,7 +1,7 @@
 // Package haproxy carries routes on an HAProxy of version 2.6 and up, through its runtime API: a stats socket of level admin
 // (https://docs.haproxy.org/2.6/management.html, section 9.3).
 //
-// The configuration is its owner's, who puts a few lines into it once (docs/concepts/traffic.md). They give Crossfade a map
+// The configuration is its owner's, who puts a few lines into it once (docs/concepts/haproxy.md). They give Crossfade a map
 // and backends without servers, which are called slots here. The rest is done at run time:
 //
 //   - The map leads each host name to slots. A route is one entry of it, with the shares of its sides, so that one command

@@ -19,7 +19,7 @@ const (
 	// slotPrefix begins the names of the backends that are for Crossfade.
 	slotPrefix = "crossfade-"
 	// manual is where the lines are that a configuration needs.
-	manual = "add the lines in docs/concepts/traffic.md, section HAProxy, to its configuration"
+	manual = "add the lines in docs/concepts/haproxy.md to its configuration"
 )
 
 // state is what an HAProxy has that concerns us.

@@ -58,11 +58,11 @@ func Start(t testing.TB, more string) *HAProxy {
 
 var block = regexp.MustCompile("(?ms)^```(?:haproxy|sh)\n(.*?)^```$")
 
-// documented returns the files that the page about traffic shows: the configuration, that of the backends, and what saves them.
+// documented returns the files that the page about HAProxy shows: the configuration, that of the backends, and what saves them.
 func documented(t testing.TB) []string {
 	t.Helper()
 	_, here, _, _ := runtime.Caller(0)
-	raw, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../../../../docs/concepts/traffic.md"))
+	raw, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../../../../docs/concepts/haproxy.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,289 @@
+package dns
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	wire "github.com/miekg/dns"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+)
+
+// beat is how often servers and resolvers are asked while one waits for them.
+const beat = 500 * time.Millisecond
+
+// voice is a server that others ask.
+type voice struct {
+	what     string // for people
+	address  string
+	resolves bool // it asks others itself
+}
+
+// outlast waits until what resolvers keep of the live name by its TTL of before lasts no longer than what they keep by the TTL of now.
+func (r *Router) outlast(ctx context.Context, s *state) error {
+	until := time.Unix(s.lowered, 0).Add(-r.options.TTL)
+	return r.beats(ctx, s, func() ([]string, error) {
+		if time.Now().Before(until) {
+			return []string{fmt.Sprintf("what resolvers keep by the TTL of before, %d seconds, lasts too long until %s", s.rest, clock(until))}, nil
+		}
+		return nil, nil
+	})
+}
+
+// followed waits until every authoritative server has what the primary has. Where one took a while, resolvers got what is old from it
+// until now, and keep it from now on.
+func (r *Router) followed(ctx context.Context, s *state) (*state, error) {
+	servers, err := r.voices(ctx)
+	if err != nil {
+		return nil, r.failure("see who answers", s.host, err)
+	}
+	servers = slices.DeleteFunc(servers, func(v voice) bool { return v.resolves })
+	deadline, lagged := time.Now().Add(r.options.Wait), false
+	err = r.beats(ctx, s, func() ([]string, error) {
+		late := r.late(ctx, s, servers)
+		lagged = lagged || len(late) > 0
+		return late, r.overdue(ctx, s, late, deadline)
+	})
+	if err != nil || !lagged {
+		return s, err
+	}
+	since := time.Now()
+	return r.change(ctx, s, func(now, _ *state) (*state, error) { return now.keptSince(since), nil })
+}
+
+// inForce waits until what resolvers keep of where the live name led before has run out, and every authoritative server and every
+// resolver that is named answers where it leads now. Those that do not within the bound are an error of code fault.Failed.
+func (r *Router) inForce(ctx context.Context, s *state) error {
+	voices, err := r.voices(ctx)
+	if err != nil {
+		return r.failure("see who answers", s.host, err)
+	}
+	moved := time.Unix(s.moved, 0)
+	deadline := time.Now()
+	if moved.After(deadline) {
+		deadline = moved
+	}
+	deadline = deadline.Add(r.options.Wait)
+	return r.beats(ctx, s, func() ([]string, error) {
+		late := r.late(ctx, s, voices)
+		err := r.overdue(ctx, s, late, deadline)
+		if time.Now().Before(moved) {
+			late = append(late, "what resolvers keep by the TTL lasts until "+clock(moved))
+		}
+		return late, err
+	})
+}
+
+// overdue is the error of those that are late after the deadline.
+func (r *Router) overdue(ctx context.Context, s *state, late []string, deadline time.Time) error {
+	if len(late) == 0 || time.Now().Before(deadline) || ctx.Err() != nil {
+		return nil
+	}
+	return fault.New(fault.Failed, "cannot lead all users of %s to %s: %s", plain(s.host), s.live, strings.Join(late, "; ")).
+		WithHint("the zone is changed; see why these do not follow, or allow them more time: wait, now %v past the TTL", r.options.Wait)
+}
+
+// clock is a moment for people.
+func clock(at time.Time) string { return at.UTC().Format(time.TimeOnly + " MST") }
+
+// beats asks what there is to wait for, until that is nothing, and says it when it is something else.
+func (r *Router) beats(ctx context.Context, s *state, left func() ([]string, error)) error {
+	again := time.NewTicker(beat)
+	defer again.Stop()
+	for said := ""; ; {
+		waits, err := left()
+		if err != nil || len(waits) == 0 {
+			return err
+		}
+		if now := strings.Join(waits, "; "); now != said {
+			said = now
+			r.progress("%s waits: %s", plain(s.host), now)
+		}
+		select {
+		case <-ctx.Done():
+			return r.failure("wait for", s.host, ctx.Err())
+		case <-again.C:
+		}
+	}
+}
+
+// voices are those that must answer what is new: the authoritative servers and the resolvers.
+func (r *Router) voices(ctx context.Context) ([]voice, error) {
+	var all []voice
+	for _, address := range r.options.Authorities {
+		all = append(all, voice{what: "server " + address, address: address})
+	}
+	if len(all) == 0 {
+		var err error
+		if all, err = r.nameServers(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for _, address := range r.options.Resolvers {
+		all = append(all, voice{what: "resolver " + address, address: address, resolves: true})
+	}
+	return all, nil
+}
+
+// nameServers are those of the zone's NS records, at every address of theirs: by the zone itself where it has their names.
+func (r *Router) nameServers(ctx context.Context) ([]voice, error) {
+	s, err := r.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	servers, err := s.ask(ctx, r.zone, wire.TypeNS)
+	if err != nil {
+		return nil, err
+	}
+	var all []voice
+	for _, rr := range servers {
+		name := canonical(rr.(*wire.NS).Ns) //nolint:errcheck,forcetypeassert // ask returns none of another type
+		addresses, err := s.addressesOf(ctx, name)
+		if err != nil {
+			return nil, fault.New(fault.Unavailable, "there is no address of its name server %s: %w", plain(name), err).
+				WithHint("correct the zone's NS records, or name the servers in the router: authorities")
+		}
+		for _, address := range addresses {
+			all = append(all, voice{what: fmt.Sprintf("server %s (%s)", plain(name), address), address: net.JoinHostPort(address, r.port)})
+		}
+	}
+	return all, nil
+}
+
+// addressesOf are those of a name server; there is at least one.
+func (s *session) addressesOf(ctx context.Context, name string) ([]string, error) {
+	var all []string
+	if wire.IsSubDomain(s.router.zone, name) {
+		for _, kind := range []uint16{wire.TypeA, wire.TypeAAAA} {
+			rrs, err := s.ask(ctx, name, kind)
+			if err != nil {
+				return nil, err
+			}
+			for _, rr := range rrs {
+				all = append(all, target(rr))
+			}
+		}
+	}
+	if len(all) > 0 {
+		return all, nil
+	}
+	return net.DefaultResolver.LookupHost(ctx, name)
+}
+
+// late says which voices do not answer what the zone has, each with what it answers instead. Resolvers are not asked for the pre-live name.
+func (r *Router) late(ctx context.Context, s *state, voices []voice) []string {
+	var late []string
+	for _, v := range voices {
+		for name, generation := range map[string]string{s.host: s.live, s.preLiveHost: s.preLive} {
+			if generation == "" || v.resolves && name != s.host {
+				continue
+			}
+			if heard, leads := r.hear(ctx, v, name, s, generation); !leads {
+				late = append(late, fmt.Sprintf("%s %s", v.what, heard))
+			}
+		}
+	}
+	slices.Sort(late)
+	return slices.Compact(late)
+}
+
+// hear asks a voice for a name as users do. It says what the answer is, and whether that leads to a generation.
+func (r *Router) hear(ctx context.Context, v voice, name string, s *state, generation string) (string, bool) {
+	for _, kind := range s.kinds(generation) {
+		m := new(wire.Msg).SetQuestion(name, kind)
+		m.RecursionDesired = v.resolves
+		answer, err := query(ctx, v.address, m)
+		if err != nil {
+			return "does not answer", false
+		}
+		leads, ttl := leadsIn(answer, name)
+		if len(leads) == 0 {
+			return fmt.Sprintf("answers %s nowhere (%s)", plain(name), wire.RcodeToString[answer.Rcode]), false
+		}
+		if !r.within(leads, s, generation) {
+			return fmt.Sprintf("still answers %s by %s", plain(name), strings.Join(leads, ", ")), false
+		}
+		if !v.resolves && name == s.host && ttl != s.ttl {
+			return fmt.Sprintf("still answers %s with a TTL of %d seconds", plain(name), ttl), false
+		}
+	}
+	return "answers it", true
+}
+
+// kinds are the types of the addresses of a generation; a name of its own is asked for addresses of IPv4.
+func (s *state) kinds(generation string) []uint16 {
+	kinds := map[uint16]bool{}
+	for _, address := range s.sides[generation] {
+		kind := endpointOf("", address, 0).Header().Rrtype
+		if kind == wire.TypeCNAME {
+			kind = wire.TypeA
+		}
+		kinds[kind] = true
+	}
+	return slices.Sorted(maps.Keys(kinds))
+}
+
+// leadsIn is where an answer leads a name, to another name or to addresses, and its TTL in seconds.
+func leadsIn(answer *wire.Msg, name string) (leads []string, ttl uint32) {
+	for _, rr := range answer.Answer {
+		if canonical(rr.Header().Name) == name && slices.Contains(routable, rr.Header().Rrtype) {
+			leads, ttl = append(leads, plain(target(rr))), rr.Header().Ttl
+		}
+	}
+	slices.Sort(leads)
+	return leads, ttl
+}
+
+// within reports whether an answer leads to a generation: by its intermediate name, or to addresses that are all its own.
+func (r *Router) within(leads []string, s *state, generation string) bool {
+	return !slices.ContainsFunc(leads, func(to string) bool {
+		return canonical(to) != r.intermediate(s.host, generation) && !slices.Contains(s.sides[generation], to)
+	})
+}
+
+// query asks by UDP, and by TCP for an answer that is too long for it.
+func query(ctx context.Context, address string, m *wire.Msg) (*wire.Msg, error) {
+	const size = 1232 // that is not cut in pieces on the way (DNS flag day 2020)
+	m.SetEdns0(size, false)
+	client := wire.Client{Timeout: callLimit}
+	answer, _, err := client.ExchangeContext(ctx, m, address)
+	if err == nil && answer.Truncated {
+		client.Net = "tcp"
+		answer, _, err = client.ExchangeContext(ctx, m, address)
+	}
+	return answer, err
+}
+
+// Leading names who may still lead users of a host to a generation that the live name does not lead to: resolvers that keep to the TTL,
+// until that has run out and the route's drain after it, for requests that began by then; named servers and resolvers that answer it.
+func (r *Router) Leading(ctx context.Context, host, generation string) ([]string, error) {
+	now, err := r.look(ctx, host)
+	if err != nil || now == nil || now.live == generation {
+		return nil, err
+	}
+	var who []string
+	if end := time.Unix(now.moved, 0).Add(now.drain); time.Now().Before(end) {
+		who = append(who, "resolvers and requests under way, until "+clock(end))
+	}
+	if now.live == "" || len(now.sides[generation]) == 0 {
+		return who, nil
+	}
+	voices, err := r.voices(ctx)
+	if err != nil {
+		return nil, r.failure("see who answers", now.host, err)
+	}
+	for _, v := range voices {
+		if heard, leads := r.hear(ctx, v, now.host, now, generation); leads {
+			who = append(who, fmt.Sprintf("%s, which %s by %s", v.what, "still answers", plain(r.intermediate(now.host, generation))))
+		} else if heard == "does not answer" {
+			who = append(who, v.what+", which "+heard)
+		}
+	}
+	return who, nil
+}
