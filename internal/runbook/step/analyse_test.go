@@ -54,7 +54,8 @@ func TestAnalyse(t *testing.T) {
 		},
 		"NotEnough": {"a request now and then", rates{shop: {"old": answered(1000, 0, 20*time.Millisecond), "new": answered(1, 0, 20*time.Millisecond)}}, 0, fault.Undecided, "not enough traffic to tell"},
 		"OldAtItsEnd": {
-			"the old generation has no share any more, and is compared as it was", rates{shop: {"new": answered(60, 0, 27*time.Millisecond)}},
+			"the old generation has no share any more, and is compared as it was",
+			rates{shop: {"new": answered(60, 0, 27*time.Millisecond)}},
 			5000, fault.Refused, "p50 27ms, p90 27ms, p99 27ms of",
 		},
 		"OldNever": {"there is nothing to compare with", rates{shop: {"new": answered(60, 0, 20*time.Millisecond)}}, 0, fault.Undecided, "0 to the old one"},
