@@ -261,7 +261,7 @@ func (s *session) deployment(ctx context.Context, at runbook.Place) (*deployment
 		return nil, err
 	}
 	id, err := s.identify(ctx, at, open.ID)
-	if err != nil {
+	if err != nil || id == "" {
 		return nil, err
 	}
 	return s.read(ctx, id)

@@ -150,6 +150,9 @@ func (a *app) join(ctx context.Context, s *session, at runbook.Place, p *plan.Pl
 	if err != nil {
 		return err
 	}
+	if id == "" {
+		return a.detached(ctx, at, s.control.Wait(ctx, at)) // how it ended
+	}
 	d, err := s.read(ctx, id)
 	if err != nil {
 		return err

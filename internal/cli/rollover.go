@@ -178,8 +178,11 @@ func readPlan(file, environment string) (*plan.Plan, error) {
 // watch shows a run until it ends and returns how it ended. When this process is stopped, the run waits to be resumed.
 func (a *app) watch(ctx context.Context, s *session, at runbook.Place, id string) error {
 	id, err := s.identify(ctx, at, id)
-	if err != nil {
+	switch {
+	case err != nil:
 		return a.detached(ctx, at, err)
+	case id == "":
+		return a.detached(ctx, at, s.control.Wait(ctx, at)) // how it ended
 	}
 	return a.show(ctx, s, at, id, func(ctx context.Context) error { return s.control.Wait(ctx, at) })
 }
@@ -206,7 +209,8 @@ func (a *app) show(ctx context.Context, s *session, at runbook.Place, id string,
 	return a.detached(ctx, at, <-ended)
 }
 
-// identify returns the id of the run under way, once it is in the record.
+// identify returns the id of the run under way, once it is in the record; "" when it has ended. A run whose end is recorded may be open in the
+// engine for a moment longer, or until somebody works for it, where its process was killed just then.
 func (s *session) identify(ctx context.Context, at runbook.Place, id string) (string, error) {
 	for id == "" { // it was started, and nobody has worked for it yet
 		open, err := s.control.Open(ctx, at)
@@ -214,7 +218,7 @@ func (s *session) identify(ctx context.Context, at runbook.Place, id string) (st
 			return "", err
 		}
 		if open == nil {
-			return "", fault.New(fault.Failed, "the run of %s ended before it was recorded", at)
+			return "", nil
 		}
 		if id = open.ID; id != "" {
 			break
