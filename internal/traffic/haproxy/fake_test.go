@@ -157,9 +157,9 @@ func (f *fake) settled(t *rapid.T, r traffic.Route) {
 			side, other = other, side
 		}
 		own, standIns := f.answered(r.Host, dice)
-		wantStandIns := map[string]bool{}
+		wantStandIns := map[string]bool{side.Generation: true}
 		if other.Weight > 0 {
-			wantStandIns[other.Generation] = true
+			wantStandIns = map[string]bool{other.Generation: true}
 		}
 		if diff := cmp.Diff(map[string]bool{side.Generation: true}, own); diff != "" {
 			t.Fatalf("dice %d (-want +got):\n%s", dice, diff)
@@ -172,7 +172,7 @@ func (f *fake) settled(t *rapid.T, r traffic.Route) {
 		return
 	}
 	own, standIns := f.answered(r.PreLiveHost, 99)
-	if !own[r.PreLive] || len(own) != 1 || len(standIns) != 0 {
+	if !own[r.PreLive] || len(own) != 1 || !standIns[r.PreLive] || len(standIns) != 1 {
 		t.Fatalf("the pre-live name is answered by %v, then %v", own, standIns)
 	}
 }

@@ -21,9 +21,10 @@ const (
 
 // need is a server that a slot should have.
 type need struct {
-	address string
-	backup  bool
-	weight  int
+	address   string
+	backup    bool
+	unwatched bool // it has no check, though its route has one
+	weight    int
 }
 
 // serverName says whose an endpoint is. HAProxy takes colons in names, and no brackets.
@@ -31,10 +32,13 @@ func serverName(generation, endpoint string) string {
 	return generation + ":" + strings.NewReplacer("[", "", "]", "").Replace(endpoint)
 }
 
+// unwatchedMark ends the generation in the name of a server without a check. No generation has it in its name.
+const unwatchedMark = "_"
+
 // generationOf is that of a server.
 func generationOf(name string) string {
 	generation, _, _ := strings.Cut(name, ":")
-	return generation
+	return strings.TrimSuffix(generation, unwatchedMark)
 }
 
 // needs says which servers the slots of a route should have, by slot and name. A slot that has a share needs those that stand in.
@@ -50,13 +54,31 @@ func (l *layout) needs() map[string]map[string]need {
 		}
 		if side.Generation == l.route.PreLive && l.preLive != "" {
 			all[l.preLive] = maps.Clone(servers)
+			maps.Copy(all[l.preLive], unwatched(l.route, side))
 		}
 		if side.Weight > 0 {
-			maps.Copy(servers, standIns(l.route, side.Generation))
+			others := standIns(l.route, side.Generation)
+			if len(others) == 0 {
+				others = unwatched(l.route, side)
+			}
+			maps.Copy(servers, others)
 		}
 		all[l.slots[side.Generation]] = servers
 	}
 	return all
+}
+
+// unwatched are the endpoints of a side as they stand in where nobody else does: without their checks. A check that fails everywhere says
+// more of itself, or of the load, than of the endpoints; those that are really gone refuse the connection.
+func unwatched(r traffic.Route, s traffic.Side) map[string]need {
+	servers := map[string]need{}
+	if r.Health.Path == "" {
+		return servers
+	}
+	for _, e := range s.Endpoints {
+		servers[serverName(s.Generation+unwatchedMark, e)] = need{address: e, backup: true, unwatched: true, weight: 1}
+	}
+	return servers
 }
 
 // standIns are the endpoints of the other sides with a share, in the proportion of those shares.
@@ -226,7 +248,7 @@ func (s *state) prepare(now, want *layout) []string {
 				commands = append(commands, fmt.Sprintf("set server %s/%s weight %d", slot, name, n.weight))
 			}
 			if is.out() && !inService {
-				commands = append(commands, enable(want.route.Health, slot+"/"+name))
+				commands = append(commands, enable(want.route.Health, slot+"/"+name, n))
 			}
 		}
 	}
@@ -238,7 +260,7 @@ func (s *state) prepare(now, want *layout) []string {
 // and none meets a connection that its pod is just closing.
 func add(h traffic.Health, server string, n need) string {
 	words := []string{"add server", server, n.address, "pool-max-conn 0"}
-	if h.Path != "" {
+	if h.Path != "" && !n.unwatched {
 		words = append(words, fmt.Sprintf("check inter %dms fastinter %dms fall 2 rise 1 observe layer4 error-limit 1 on-error fastinter",
 			h.Interval.Milliseconds(), min(h.Interval, fastInterval).Milliseconds()))
 	}
@@ -246,11 +268,11 @@ func add(h traffic.Health, server string, n need) string {
 		words = append(words, "backup")
 	}
 	words = append(words, fmt.Sprintf("weight %d", n.weight))
-	return strings.Join(words, " ") + "; " + enable(h, server)
+	return strings.Join(words, " ") + "; " + enable(h, server, n)
 }
 
-func enable(h traffic.Health, server string) string {
-	if h.Path == "" {
+func enable(h traffic.Health, server string, n need) string {
+	if h.Path == "" || n.unwatched {
 		return "set server " + server + " state ready"
 	}
 	return "enable health " + server + "; set server " + server + " state ready"
@@ -303,6 +325,7 @@ func (s *state) clear(want *layout) []string {
 	for _, side := range want.route.Sides {
 		for _, e := range side.Endpoints {
 			known[serverName(side.Generation, e)] = true
+			known[serverName(side.Generation+unwatchedMark, e)] = true
 		}
 		idle[want.slots[side.Generation]] = side.Weight == 0
 	}

@@ -7,7 +7,8 @@
 //   - The map leads each host name to slots. A route is one entry of it, with the shares of its sides, so that one command
 //     changes a route as a whole. HAProxy throws dice for each request, so that neither clients nor endpoints change the shares.
 //   - A slot has one side of one route: its endpoints as servers, and as backup servers those of the other sides with a share,
-//     which stand in when none of its own can be reached. The pre-live name has a slot of its own, in which nobody stands in.
+//     which stand in when none of its own can be reached. Where there is none, and in the slot that the pre-live name has of its
+//     own, these are the same endpoints without their checks.
 //   - A slot belongs to the side that is named by an entry of the map with the slot's name. Checks take their path from it.
 //
 // Everything new is prepared before the entry of the route changes, and what is left over is cleared away after it: a request
@@ -25,7 +26,6 @@
 //   - At most four sides of a route can have a share at the same time, as many as the lines of the configuration look at.
 //   - How long requests took is not kept by server: generations cannot be compared by what it counts.
 //   - Streams are never cut, also when the drain of their side is over.
-//   - A request waits for an endpoint while it can be connected to none, but not once all of them have failed their checks.
 package haproxy
 
 import (

@@ -33,7 +33,7 @@ type state struct {
 // entry is one of the map.
 type entry struct{ ref, key, value string }
 
-// server is one of a slot. Its name is GENERATION:HOST:PORT.
+// server is one of a slot. Its name is GENERATION:HOST:PORT, or GENERATION_:HOST:PORT for the same endpoint without a check.
 type server struct {
 	status   string // UP, DOWN, MAINT, DRAIN, no check, with details
 	weight   int    // 0 to 256, among the servers of its slot

@@ -150,7 +150,7 @@ func TestStandIns(t *testing.T) {
 		{Generation: "g4", Endpoints: []string{"d:1"}},
 	}}
 	want := map[string]need{
-		"g2:b:1": {"b:1", true, 256}, "g2:b:2": {"b:2", true, 256}, "g3:c:1": {"c:1", true, 171},
+		"g2:b:1": {"b:1", true, false, 256}, "g2:b:2": {"b:2", true, false, 256}, "g3:c:1": {"c:1", true, false, 171},
 	}
 	if diff := cmp.Diff(want, standIns(r, "g1"), cmp.AllowUnexported(need{})); diff != "" {
 		t.Errorf("in the proportion 60 to 20, over three endpoints (-want +got):\n%s", diff)

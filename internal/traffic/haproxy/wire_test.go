@@ -2,6 +2,7 @@ package haproxy_test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -99,7 +100,7 @@ func (w *wire) breakAt(call int, after bool) {
 	w.left, w.after = call, after
 }
 
-// generation answers with a name, at an address of loopback. /slow sends something every 20 ms until the end of the test or of the request.
+// generation answers with a name, at an address of loopback. /sick is an error. /slow sends something every 20 ms until the end of the test or of the request.
 func generation(t *testing.T, name, network, address string) (string, *httptest.Server) {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -109,6 +110,9 @@ func generation(t *testing.T, name, network, address string) (string, *httptest.
 	ended := make(chan struct{})
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Generation", name)
+		if r.URL.Path == "/sick" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
 		for tick := time.NewTicker(20 * time.Millisecond); r.URL.Path == "/slow"; {
 			_, _ = io.WriteString(w, "more\n")
 			_ = http.NewResponseController(w).Flush()
@@ -168,6 +172,22 @@ func users(t *testing.T, h *haproxytest.HAProxy) (stop func() load.Report, more 
 		}
 	}
 	return func() load.Report { g.Stop(); return <-done }, more
+}
+
+// ask sends a request for a host, and returns the status of its answer and by which generation it is.
+func ask(t *testing.T, h *haproxytest.HAProxy, host string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.Address+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return fmt.Sprintf("%d %s", res.StatusCode, res.Header.Get("X-Generation"))
 }
 
 // save does what the documentation says is to be done before a reload.
