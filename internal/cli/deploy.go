@@ -95,6 +95,12 @@ type request struct {
 	prepare func(context.Context, *session, *spec.Config) (*plan.Plan, error)
 }
 
+// planned is a deployment that can be begun.
+type planned struct {
+	at   runbook.Place
+	plan *plan.Plan
+}
+
 // begun is a deployment that is under way.
 type begun struct {
 	at  runbook.Place
@@ -118,22 +124,21 @@ func (a *app) release(ctx context.Context, all ...request) error {
 		return err
 	}
 	defer s.close()
-	plans, err := together(ctx, all, func(ctx context.Context, r request) (*plan.Plan, error) { return r.prepare(ctx, s, cfg) })
+	plans, err := together(ctx, all, func(ctx context.Context, r request) (planned, error) {
+		p, err := r.prepare(ctx, s, cfg)
+		return planned{r.at, p}, err
+	})
 	if err != nil {
 		return err
 	}
 	if err := a.connect(ctx, s); err != nil {
 		return err
 	}
-	var runs []begun
-	for i, w := range all {
-		id, end, err := a.begin(ctx, s, w.at, plans[i])
-		if err != nil {
-			return err
-		}
-		runs = append(runs, begun{w.at, id, end})
-	}
 	s.work()
+	runs, err := together(ctx, plans, func(ctx context.Context, p planned) (begun, error) { return a.begin(ctx, s, p.at, p.plan) })
+	if err != nil {
+		return err
+	}
 	if len(runs) == 1 {
 		return a.show(ctx, s, runs[0].at, runs[0].id, runs[0].end)
 	}
@@ -200,31 +205,29 @@ func (a *app) showAll(ctx context.Context, s *session, runs []begun) error {
 	return fault.New(fault.CodeOf(first), "%d of %d deployments failed: %s", len(failed), len(runs), strings.Join(failed, "; ")).WithHint("%s", fault.HintOf(first))
 }
 
-// begin starts a deployment, or finds the same one under way or waiting; another one that is under way it waits for. It returns the id of the run,
-// and what waits for its end.
-func (a *app) begin(ctx context.Context, s *session, at runbook.Place, wanted *plan.Plan) (string, waiter, error) {
+// begin starts a deployment, or finds the same one under way or waiting; another one that is under way it waits for.
+func (a *app) begin(ctx context.Context, s *session, at runbook.Place, wanted *plan.Plan) (begun, error) {
 	under := func(ctx context.Context) error { return s.control.Wait(ctx, at) }
 	for {
 		id, err := s.control.Start(ctx, runbook.OperationDeploy, wanted)
 		if fault.CodeOf(err) != fault.Locked {
-			return id, under, err
+			return begun{at, id, under}, err
 		}
-		s.work()
 		open, err := s.deployment(ctx, at)
 		switch {
 		case err != nil:
-			return "", nil, err
+			return begun{}, err
 		case open == nil:
 			continue // it has ended meanwhile
 		case open.is(wanted):
 			a.talk("resuming run %s", open.run.ID)
-			return open.run.ID, under, nil
+			return begun{at, open.run.ID, under}, nil
 		case !open.kept && wanted.Deploy.Again():
-			return "", nil, fault.New(fault.Locked, "%s %s is being deployed to %s by run %s", at.Service, open.plan.Deploy.Version(), at.Environment, open.run.ID).
+			return begun{}, fault.New(fault.Locked, "%s %s is being deployed to %s by run %s", at.Service, open.plan.Deploy.Version(), at.Environment, open.run.ID).
 				WithHint("let it end, or end it: crossfade abort %s leaves the version that was good", open.run.ID)
 		}
 		id, err = a.queue(ctx, s, at, wanted)
-		return id, func(ctx context.Context) error { return s.control.WaitQueued(ctx, at, id) }, err
+		return begun{at, id, func(ctx context.Context) error { return s.control.WaitQueued(ctx, at, id) }}, err
 	}
 }
 
