@@ -1,5 +1,6 @@
 // Crossfade-edge is Caddy with the modules that the edge needs (routing, proxying, headers, metrics; TLS and its storage for
-// those who add it) and one of our own: package hold keeps users' connections open across changes of configuration. It
+// those who add it) and two of our own: package hold keeps users' connections open across changes of configuration, package
+// brief keeps those to endpoints for a second, and counts what becomes of requests. It
 // knows nothing of Crossfade otherwise, and outlives every process of it.
 package main
 
