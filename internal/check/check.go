@@ -1,5 +1,5 @@
 // Package check finds out whether something holds: an HTTP answer, a program's exit status, a Job in the cluster, the same objects
-// as in the generation before.
+// as in the generation before, the values of a query.
 package check
 
 import (
@@ -149,8 +149,10 @@ func newProbe(c spec.Check, t Target) (probe, error) {
 	case c.Parity != nil:
 		p.timeout = c.Timeout.Or(defaultParityTimeout)
 		p.try, err = parityProbe(*c.Parity, t)
+	case c.Query != nil:
+		p.try, err = queryProbe(p.name, *c.Query, t)
 	default:
-		err = fmt.Errorf("it says neither http, command, job nor parity")
+		err = fmt.Errorf("it says neither http, command, job, parity nor query")
 	}
 	if err != nil {
 		return p, fault.New(fault.Invalid, "check %s: %w", p.name, err).WithHint("correct the check in the configuration")
@@ -169,6 +171,8 @@ func describe(c spec.Check) string {
 		return "job " + filepath.Base(c.Job.Manifest)
 	case c.Parity != nil:
 		return "parity"
+	case c.Query != nil:
+		return "query " + c.Query.Query
 	default:
 		return "without a kind"
 	}

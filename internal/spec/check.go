@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/crossfade-dev/crossfade/internal/spec/rule"
 	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
@@ -27,6 +28,9 @@ func checks(at place, list []Check) {
 		if c.Parity != nil {
 			selectors(at.to("parity", "exclude"), c.Parity.Exclude)
 		}
+		if c.Query != nil {
+			at.to("query").query(c.Query)
+		}
 	}
 }
 
@@ -39,12 +43,7 @@ func (p place) httpCheck(h *HTTPCheck) {
 			p.to("headers", name).Problem("is not the name of a header")
 		}
 	}
-	if h.URL != "" {
-		u, err := url.Parse(templateUse.ReplaceAllString(h.URL, "x"))
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			p.to("url").Problem("%s is not an http or https URL", strict.Quote(h.URL))
-		}
-	}
+	p.to("url").webAddress(h.URL)
 	if h.Path != "" && !strings.HasPrefix(h.Path, "/") {
 		p.to("path").Problem("%s does not begin with /", strict.Quote(h.Path))
 	}
@@ -53,6 +52,26 @@ func (p place) httpCheck(h *HTTPCheck) {
 	}
 	if h.Method != "" && !httpMethod.MatchString(h.Method) {
 		p.to("method").Problem("%s is not a method such as GET", strict.Quote(h.Method))
+	}
+}
+
+// webAddress checks a URL, in which there may be templates. An empty one is somebody else's matter.
+func (p place) webAddress(text string) {
+	u, err := url.Parse(templateUse.ReplaceAllString(text, "x"))
+	if text != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		p.Problem("%s is not an http or https URL", strict.Quote(text))
+	}
+}
+
+func (p place) query(q *QueryCheck) {
+	p.to("url").templated(q.URL)
+	p.to("url").webAddress(q.URL)
+	p.to("query").templated(q.Query)
+	if q.Holds == "" {
+		return // which is told already
+	}
+	if _, err := rule.ParseCondition(q.Holds); err != nil {
+		p.to("holds").Problem("%v", err)
 	}
 }
 

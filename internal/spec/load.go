@@ -219,7 +219,7 @@ func shape() strict.Shape {
 			"ServiceSpec": {"files", "kustomize", "helm"},
 			"Front":       {"httpRoute", "nginx"},
 			"Route":       {"service", "backend"},
-			"Check":       {"http", "command", "job", "parity"},
+			"Check":       {"http", "command", "job", "parity", "query"},
 			"HTTPCheck":   {"url", "route"},
 		},
 	}

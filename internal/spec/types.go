@@ -331,6 +331,7 @@ type Check struct {
 	Command *CommandCheck `json:"command,omitempty"` // a program on this machine
 	Job     *JobCheck     `json:"job,omitempty"`     // a Job in the cluster
 	Parity  *ParityCheck  `json:"parity,omitempty"`  // the objects of the generation before
+	Query   *QueryCheck   `json:"query,omitempty"`   // what a Prometheus says
 	Timeout Duration      `json:"timeout,omitzero"`  // 30s unless set; a job's: 2m, a parity's: 5m
 }
 
@@ -357,6 +358,13 @@ type CommandCheck struct {
 type JobCheck struct {
 	Namespace string `json:"namespace,omitempty"` // for a Job that names none
 	Manifest  string `json:"manifest"`            // a file with one Job
+}
+
+// QueryCheck asks a Prometheus, or what speaks its HTTP API. Every value of the answer must hold; an answer without any does not.
+type QueryCheck struct {
+	URL   string `json:"url"`   // of the server, without /api
+	Query string `json:"query"` // in PromQL, for now; may use the templates of HTTPCheck, as in {cluster="{{.Generation}}"}
+	Holds string `json:"holds"` // a condition (CEL) over value, as value < 0.01
 }
 
 // ParityCheck compares the generation with the one before, as crossfade diff does by the environment's rules of copy. Nothing may be

@@ -35,9 +35,12 @@ type Rule struct {
 	program cel.Program
 }
 
+// numbers lets whole numbers be compared with others, as in value > 0.
+var numbers = cel.CrossTypeNumericComparisons(true)
+
 // environment is what expressions know.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
-	var known []cel.EnvOption
+	known := []cel.EnvOption{numbers}
 	for _, of := range []string{"new", "old"} {
 		for name, zero := range (Figures{}).variables(of) {
 			kind := cel.DoubleType
@@ -52,13 +55,23 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 
 // Parse reads an expression. An error of code fault.Invalid says what is wrong with it, in one line.
 func Parse(text string) (*Rule, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, invalid(text, "it is empty")
-	}
+	hint := fmt.Sprintf("it is a condition over %s, and the same of old; numbers are multiplied by numbers with a point, as 2.0", strings.Join(names(), ", "))
 	for _, name := range figure.FindAllString(text, -1) {
 		if !slices.Contains(names(), "new."+name[len("new."):]) {
-			return nil, invalid(text, "there is no "+name)
+			return nil, invalid(text, "there is no "+name, hint)
 		}
+	}
+	program, err := compile(environment, text, hint)
+	if err != nil {
+		return nil, err
+	}
+	return &Rule{text: text, program: program}, nil
+}
+
+// compile reads a condition in an environment.
+func compile(environment func() (*cel.Env, error), text, hint string) (cel.Program, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, invalid(text, "it is empty", hint)
 	}
 	env, err := environment()
 	if err != nil {
@@ -66,24 +79,23 @@ func Parse(text string) (*Rule, error) {
 	}
 	ast, issues := env.Compile(text)
 	if issues.Err() != nil {
-		return nil, invalid(text, firstLine(issues))
+		return nil, invalid(text, firstLine(issues), hint)
 	}
 	if ast.OutputType() != cel.BoolType {
-		return nil, invalid(text, fmt.Sprintf("it is a %s, not a condition", ast.OutputType()))
+		return nil, invalid(text, fmt.Sprintf("it is a %s, not a condition", ast.OutputType()), hint)
 	}
 	program, err := env.Program(ast)
 	if err != nil {
-		return nil, invalid(text, err.Error())
+		return nil, invalid(text, err.Error(), hint)
 	}
-	return &Rule{text: text, program: program}, nil
+	return program, nil
 }
 
 // figure is what looks like one of new or old.
 var figure = regexp.MustCompile(`\b(?:new|old)\.\w+`)
 
-func invalid(text, why string) error {
-	return fault.New(fault.Invalid, "cannot read the rule %q: %s", text, why).
-		WithHint("it is a condition over %s, and the same of old; numbers are multiplied by numbers with a point, as 2.0", strings.Join(names(), ", "))
+func invalid(text, why, hint string) error {
+	return fault.New(fault.Invalid, "cannot read the rule %q: %s", text, why).WithHint("%s", hint)
 }
 
 // names are the variables of new, in order.
@@ -113,10 +125,14 @@ func (r *Rule) Holds(fresh, old Figures) (bool, error) {
 	for name, value := range old.variables("old") {
 		variables[name] = value
 	}
-	out, _, err := r.program.Eval(variables)
+	return evaluate(r.program, r.text, variables)
+}
+
+func evaluate(program cel.Program, text string, variables map[string]any) (bool, error) {
+	out, _, err := program.Eval(variables)
 	if err != nil {
-		return false, fault.New(fault.Failed, "cannot work out the rule %q: %w", r.text, err)
+		return false, fault.New(fault.Failed, "cannot work out the rule %q: %w", text, err)
 	}
-	holds, _ := out.Value().(bool) // Parse wants a condition
+	holds, _ := out.Value().(bool) // compile wants a condition
 	return holds, nil
 }
