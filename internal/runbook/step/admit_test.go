@@ -108,6 +108,7 @@ func TestAdmitElsewhere(t *testing.T) {
 func TestAdmitNowhere(t *testing.T) {
 	b := newBench(t, nil)
 	ok(t, b.Finish(t.Context(), End{Run: "r1", State: record.Done}))
+	delete(b.clusters.standing, "old")
 	wantRefusal(t, "no live generation", b.Admit(t.Context(), b.beginDeploy(t, "d1", nil)), fault.Failed, "no live generation any more")
 }
 

@@ -36,7 +36,7 @@ func (t *Toolbox) observe(ctx context.Context, s scope) (plan.Observed, error) {
 	if seen.Weights, err = t.weights(ctx, s.Routes); err != nil {
 		return seen, err
 	}
-	if seen.Live, err = t.liveGeneration(ctx, s, seen.Weights); err != nil {
+	if seen.Live, err = t.liveGeneration(ctx, s, seen); err != nil {
 		return seen, err
 	}
 	if first, ok := provider.(adopter); ok && seen.Live == "" {
@@ -132,24 +132,22 @@ func sameWeights(a, b map[string]int) bool {
 	return true
 }
 
-// liveGeneration is the one that has all users. An environment without routes has no router to ask, and goes by the record.
-func (t *Toolbox) liveGeneration(ctx context.Context, s scope, weights map[string]int) (string, error) {
-	if len(weights) > 1 {
-		return "", fault.New(fault.Failed, "the users of %s are split between generations: %v", s.Environment, weights).
+// liveGeneration is the one that has all users, as the routers say. Where none has a route, because there are none or because it lost what it
+// knew, the record says it, of a cluster that still stands: what runs there acts on the world, and is copied from and handed over.
+func (t *Toolbox) liveGeneration(ctx context.Context, s scope, seen plan.Observed) (string, error) {
+	if len(seen.Weights) > 1 {
+		return "", fault.New(fault.Failed, "the users of %s are split between generations: %v", s.Environment, seen.Weights).
 			WithHint("end that first: crossfade switch-back %s", s.Environment)
 	}
-	for g := range weights {
+	for g := range seen.Weights {
 		return g, nil
-	}
-	if len(s.Routes) > 0 {
-		return "", nil
 	}
 	generations, err := t.Records.Generations(ctx, s.Environment)
 	if err != nil {
 		return "", err
 	}
 	for _, g := range generations {
-		if g.Phase == record.Live {
+		if g.Phase == record.Live && (len(s.Routes) == 0 || slices.Contains(seen.Generations, g.Name)) {
 			return g.Name, nil
 		}
 	}

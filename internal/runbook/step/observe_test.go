@@ -62,6 +62,11 @@ func TestObserve(t *testing.T) {
 	same(t, "a look makes nothing", []string(nil), b.clusters.calls)
 }
 
+// noneLive is a record of before the first generation was live.
+func noneLive(t *testing.T, b *bench, _ *scope) {
+	ok(t, b.Records.SetPhase(t.Context(), "production", "old", record.Retired, b.now()))
+}
+
 // TestObserveLive finds out who has the users.
 func TestObserveLive(t *testing.T) {
 	const shop, api = "shop.example.com", "api.example.com"
@@ -77,7 +82,12 @@ func TestObserveLive(t *testing.T) {
 		want   string
 		code   fault.Code
 	}{
-		"Nothing": {reason: "before the first generation nothing is live"},
+		"Nothing":      {reason: "before the first generation nothing is live", set: noneLive},
+		"RouterForgot": {reason: "a router that lost its routes does not make what runs a stranger", want: "old", set: func(_ *testing.T, _ *bench, s *scope) { s.Prefix = "" }},
+		"RouterForgotAndGone": {
+			reason: "a generation that does not stand any more is not live",
+			set:    func(_ *testing.T, b *bench, s *scope) { s.Prefix = ""; delete(b.clusters.standing, "old") },
+		},
 		"Router": {
 			reason: "what the routers say is live, not what the record says", want: "new",
 			set: func(t *testing.T, b *bench, _ *scope) { route(t, b, shop, all("new")); route(t, b, api, all("new")) },
@@ -87,7 +97,7 @@ func TestObserveLive(t *testing.T) {
 			set: func(t *testing.T, b *bench, _ *scope) { route(t, b, shop, all("old")) },
 		},
 		"Adopted": {
-			reason: "who served before Crossfade came is live", live: "2611200100", asked: 1, want: "shop2611200100",
+			reason: "who served before Crossfade came is live", live: "2611200100", asked: 1, want: "shop2611200100", set: noneLive,
 		},
 		"RouterKnowsBetter": {
 			reason: "a provider is not asked once a router knows", live: "2611200100", want: "new",
