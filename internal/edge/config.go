@@ -80,12 +80,20 @@ func (f files) writeConfig(listen string) error {
 	return nil
 }
 
+// HealthPath is where the edge answers for itself, whatever the host that it has no route for: a load balancer in front of it asks there.
+const HealthPath = "/healthz"
+
 // initial is the configuration of an edge without routes: every host name is unknown.
 func initial() map[string]any {
-	unknown := map[string]any{"handler": "static_response", "status_code": 404, "body": "no route for this host\n"}
+	answer := func(status int, body string) []any {
+		return []any{map[string]any{"handler": "static_response", "status_code": status, "body": body}}
+	}
 	return map[string]any{"apps": map[string]any{"http": map[string]any{"servers": map[string]any{Server: map[string]any{
 		"automatic_https": map[string]any{"disable": true},
-		"routes":          []any{map[string]any{"handle": []any{unknown}}},
+		"routes": []any{
+			map[string]any{"match": []any{map[string]any{"path": []any{HealthPath}}}, "handle": answer(200, "ok\n"), "terminal": true},
+			map[string]any{"handle": answer(404, "no route for this host\n")},
+		},
 	}}}}}
 }
 

@@ -73,9 +73,11 @@ func adminCall(t *testing.T, s Status, method, path, body string) {
 	}
 }
 
-func status(t *testing.T, s Status) int {
+func status(t *testing.T, s Status) int { return statusAt(t, s, "/") }
+
+func statusAt(t *testing.T, s Status, path string) int {
 	t.Helper()
-	res, err := http.Get(s.Entry() + "/")
+	res, err := http.Get(s.Entry() + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +90,9 @@ func TestAnEdgeComesBackWithItsRoutes(t *testing.T) {
 	first := start(t, dir, freeAddress(t))
 	if got := status(t, first); got != http.StatusNotFound {
 		t.Errorf("an edge without routes answers %d, want 404", got)
+	}
+	if got := statusAt(t, first, HealthPath); got != http.StatusOK {
+		t.Errorf("a load balancer that asks for the edge's health is answered %d, want 200", got)
 	}
 	adminCall(t, first, http.MethodPut, "/config/apps/http/servers/crossfade/routes/0", `{"handle": [{"handler": "static_response", "status_code": 204}]}`)
 	saved := filepath.Join(dir, "edge/config/caddy/autosave.json")
