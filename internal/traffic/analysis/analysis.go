@@ -117,13 +117,16 @@ func strict(s traffic.Served) rule.Figures {
 	return f
 }
 
+// few is how many answers say nothing of how long others take: the first ones fill caches and open connections.
+const few = 20
+
 // bound is the bound of a quantile, so many deviations away: the time of a request whose place among all is away by as much. Without so
 // many requests there is none: the shortest and the longest time there is.
 func bound(s traffic.Served, q, away float64) time.Duration {
 	n := float64(s.Answered())
 	place := q*n + away*math.Sqrt(n*q*(1-q))
 	switch {
-	case away < 0 && place < 1:
+	case away < 0 && (place < 1 || n < few):
 		return 0
 	case away > 0 && place >= n:
 		return math.MaxInt64

@@ -66,6 +66,24 @@ func TestFinally(t *testing.T) {
 	}
 }
 
+// TestFirstAnswers: that the first answers are slow says nothing, that the first requests fail does.
+func TestFirstAnswers(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	old := served(r, 500, 0, 1)
+	for name, tc := range map[string]struct {
+		fresh traffic.Served
+		want  Verdict
+	}{
+		"slow":      {served(r, few-1, 0, 10), Undecided},
+		"slow more": {served(r, few, 0, 10), Bad},
+		"fail":      {served(r, few-1, 1, 1), Bad},
+	} {
+		if got, why, err := judge(t, usual...).Now(Both{New: tc.fresh, Old: old}); err != nil || got != tc.want {
+			t.Errorf("%s: %v, %q, %v; want %v", name, got, why, err, tc.want)
+		}
+	}
+}
+
 // TestNow asks after each second of 25 requests to the new generation and 475 to the old one. What is as good is never called bad, in a
 // hundred shifts of 30 seconds; what is clearly worse is called bad soon.
 func TestNow(t *testing.T) {
