@@ -151,7 +151,7 @@ func (a *app) join(ctx context.Context, s *session, at runbook.Place, p *plan.Pl
 		return err
 	}
 	if id == "" {
-		return a.detached(ctx, at, s.control.Wait(ctx, at)) // how it ended
+		return locked // which one it was is not known, and it has ended: the same command again finds out what is to be done
 	}
 	d, err := s.read(ctx, id)
 	if err != nil {

@@ -182,6 +182,7 @@ func (a *app) watch(ctx context.Context, s *session, at runbook.Place, id string
 	case err != nil:
 		return a.detached(ctx, at, err)
 	case id == "":
+		a.talk("the run that was under way has ended; the same command again begins another one")
 		return a.detached(ctx, at, s.control.Wait(ctx, at)) // how it ended
 	}
 	return a.show(ctx, s, at, id, func(ctx context.Context) error { return s.control.Wait(ctx, at) })

@@ -95,7 +95,7 @@ func ExitStatus(err error) int {
 		return 0
 	case Invalid, Trouble:
 		return 2
-	case Refused:
+	case Refused, Undecided:
 		return 3
 	case Locked:
 		return 4

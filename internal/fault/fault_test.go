@@ -22,6 +22,7 @@ func TestOf(t *testing.T) {
 		"Wrapped":  {reason: "found below others' wrapping", err: fmt.Errorf("y: %w", cause), code: Unavailable, hint: "start it", status: 1, again: true},
 		"Outer":    {reason: "the outermost code counts, and the first hint", err: New(Refused, "no: %w", cause), code: Refused, hint: "start it", status: 3},
 		"Joined":   {reason: "found among several", err: errors.Join(errors.New("x"), cause), code: Unavailable, hint: "start it", status: 1, again: true},
+		"Untold":   {reason: "a gate that cannot tell has not said yes", err: New(Undecided, "x"), code: Undecided, status: 3},
 		"Usage":    {reason: "documented status", err: New(Invalid, "x"), code: Invalid, status: 2},
 		"Locked":   {reason: "documented status", err: New(Locked, "x"), code: Locked, status: 4},
 		"Resumes":  {reason: "documented status", err: New(Interrupted, "x"), code: Interrupted, status: 5},

@@ -68,10 +68,17 @@ func (b *BlueGreen) check(ctx context.Context) error {
 // none is the front of a service whose users all come through its Kubernetes Services.
 type none struct{}
 
-func (none) Led(context.Context) ([]colour.Colour, error)                  { return nil, nil }
-func (none) Prepare(context.Context, colour.Colour) error                  { return nil }
+// Led names no colour: nobody is led from outside.
+func (none) Led(context.Context) ([]colour.Colour, error) { return nil, nil }
+
+// Prepare has nothing to prepare.
+func (none) Prepare(context.Context, colour.Colour) error { return nil }
+
+// Lead leaves the users to the Services.
 func (none) Lead(context.Context, colour.Colour, colour.Colour, int) error { return nil }
-func (none) Remove(context.Context, colour.Colour) error                   { return nil }
+
+// Remove has nothing to remove.
+func (none) Remove(context.Context, colour.Colour) error { return nil }
 
 func (b *BlueGreen) front() Front {
 	if b.Front == nil {

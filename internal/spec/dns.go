@@ -59,13 +59,8 @@ func (e environment) byDNS() {
 
 // zone is that of a router which is one; "" for others.
 func (e environment) zone(router string) string {
-	if e.platform == nil {
-		return ""
-	}
-	for _, r := range e.platform.Spec.Routers {
-		if r.Name == router && r.DNS != nil {
-			return r.DNS.Zone
-		}
+	if r := e.router(router); r != nil && r.DNS != nil {
+		return r.DNS.Zone
 	}
 	return ""
 }

@@ -305,6 +305,20 @@ func (e environment) routed(at place, list []Check) {
 	}
 }
 
+// router is the one of a name; nil when there is none.
+func (e environment) router(name string) *Router {
+	if e.platform == nil {
+		return nil
+	}
+	for i, r := range e.platform.Spec.Routers {
+		if r.Name == name {
+			return &e.platform.Spec.Routers[i]
+		}
+	}
+	return nil
+}
+
+// shift checks how the users are moved, and that their routers count what an analysis compares.
 func (e environment) shift() {
 	e.at.to("shift", "steps").shares(e.spec.Shift.Steps)
 	a := e.spec.Shift.Analysis
@@ -314,6 +328,11 @@ func (e environment) shift() {
 	at := e.at.to("shift", "analysis")
 	if e.spec.Shift.Interval == 0 {
 		at.Problem("it needs shift.interval, the time in which there are requests to compare")
+	}
+	for i, r := range e.spec.Routes {
+		if router := e.router(r.Router); router != nil && (router.Caddy == nil || router.Caddy.Admin != "") {
+			at.Problem("the router %s of routes[%d] does not count requests by generation; the edge does: caddy without admin", strict.Show(r.Router), i)
+		}
 	}
 	for i, text := range a.Rules {
 		if _, err := rule.Parse(text); err != nil {

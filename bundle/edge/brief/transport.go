@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	// defaultAge is how long a connection is used for further requests.
-	defaultAge = time.Second
+	// usualAge is how long a connection is used for further requests.
+	usualAge = time.Second
 	// maxIdle is how many connections to one endpoint wait for further requests.
 	maxIdle = 256
 	// silence is how long an endpoint may leave unacknowledged what was sent: one that has gone without a word would keep
@@ -34,8 +34,8 @@ const (
 // Transport is the module http.reverse_proxy.transport.brief. It may be used by any number of requests at once.
 type Transport struct {
 	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"` // 3 s unless set
-	Age         caddy.Duration `json:"age,omitempty"`          // of a connection when it gets its last request; 1 s unless set
 
+	age  time.Duration // of a connection when it gets its last request
 	base *reverseproxy.HTTPTransport
 	own  *http.Transport // a connection for each request, which is over with the answer
 	tied *http.Transport // a connection that is both sides' after the answer
@@ -58,24 +58,24 @@ func (*Transport) CaddyModule() caddy.ModuleInfo {
 
 // Provision is called by Caddy before the first request.
 func (t *Transport) Provision(ctx caddy.Context) error {
-	if t.Age == 0 {
-		t.Age = caddy.Duration(defaultAge)
+	if t.age == 0 {
+		t.age = usualAge
 	}
 	t.base = &reverseproxy.HTTPTransport{
 		DialTimeout: t.DialTimeout, Versions: []string{"1.1"},
-		KeepAlive: &reverseproxy.KeepAlive{MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: t.Age},
+		KeepAlive: &reverseproxy.KeepAlive{MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: caddy.Duration(t.age)},
 	}
 	var err error
 	if t.shared, err = t.base.NewTransport(ctx); err != nil {
 		return err
 	}
 	dial := t.shared.DialContext
-	t.shared.DialContext = dialing(dial, listen)
+	t.shared.DialContext = dialing(dial, boundSilence)
 	t.tied = t.shared.Clone()
 	t.tied.DialContext = dial
 	t.tied.MaxIdleConnsPerHost = -1 // the server is not asked to end the connection: who does has it in TIME_WAIT
 	t.own = t.tied.Clone()
-	t.own.DialContext = dialing(dial, forget)
+	t.own.DialContext = dialing(dial, leaveNothing)
 	t.since = time.Now()
 	return nil
 }
@@ -122,7 +122,7 @@ func repeatable(r *http.Request) bool {
 func (t *Transport) current() *http.Transport {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now := time.Now(); now.Sub(t.since) >= time.Duration(t.Age) {
+	if now := time.Now(); now.Sub(t.since) >= t.age {
 		before := t.shared
 		t.shared, t.since = before.Clone(), now
 		before.CloseIdleConnections()
@@ -143,12 +143,12 @@ func dialing(dial dialer, set func(*net.TCPConn)) dialer {
 	}
 }
 
-// forget has the connection leave nothing behind when this side closes it: not TIME_WAIT on either side, of which an endpoint
+// leaveNothing has the connection leave nothing behind when this side closes it: not TIME_WAIT on either side, of which an endpoint
 // would have thousands.
-func forget(c *net.TCPConn) { _ = c.SetLinger(0) }
+func leaveNothing(c *net.TCPConn) { _ = c.SetLinger(0) }
 
-// listen bounds how long what was sent may stay unacknowledged (TCP_USER_TIMEOUT of tcp(7)).
-func listen(c *net.TCPConn) {
+// boundSilence bounds how long what was sent may stay unacknowledged (TCP_USER_TIMEOUT of tcp(7)).
+func boundSilence(c *net.TCPConn) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return

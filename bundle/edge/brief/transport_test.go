@@ -94,7 +94,7 @@ func (e *endpoint) next() *pod {
 func transport(t *testing.T, age time.Duration) *Transport {
 	t.Helper()
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
-	b := &Transport{Age: caddy.Duration(age)}
+	b := &Transport{age: age}
 	if err := b.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -170,6 +170,7 @@ func lost(err error) error { return &lostError{err} }
 
 type lostError struct{ error }
 
+// Unwrap returns the error that the connection met.
 func (e *lostError) Unwrap() error { return e.error }
 
 // with does something over the connection. One that was made earlier and is lost is made again, once. When ctx ends, the connection is given up

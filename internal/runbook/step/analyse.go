@@ -65,9 +65,6 @@ func (j *job) analyser(ctx context.Context) (*analyser, error) {
 func (a *analyser) counted(ctx context.Context) (map[string]analysis.Both, error) {
 	counted := map[string]analysis.Both{}
 	err := a.eachRoute(ctx, func(_ context.Context, _ traffic.Router, r plan.Route, seen *traffic.Observed) error {
-		if err := counts(r, seen); err != nil {
-			return err
-		}
 		fresh, old := seen.Counts[a.plan.Generation].Served, seen.Counts[a.plan.Previous].Served
 		if fresh == nil || old == nil {
 			return fault.New(fault.Failed, "the router has lost a side of %s", r.Host).WithHint("start the roll-over again")
@@ -78,21 +75,9 @@ func (a *analyser) counted(ctx context.Context) (map[string]analysis.Both, error
 	return counted, err
 }
 
-// counts refuses a router that does not count requests by generation.
-func counts(r plan.Route, seen *traffic.Observed) error {
-	if seen != nil {
-		for _, c := range seen.Counts {
-			if c.Served != nil {
-				return nil
-			}
-		}
-	}
-	return fault.New(fault.Invalid, "cannot analyse the shift of %s: the router %s does not count requests by generation", r.Host, r.Router.Name).
-		WithHint("remove shift.analysis, or use a router that does, such as the edge: caddy without admin")
-}
-
 // since are the figures of this step: of every route that had enough traffic to tell, and of all together, which come last. Where the old
-// generation had too little, as at its end, they are its own since the router counts.
+// generation had too little, as at its end, they are what the router has counted at its addresses since it counts, an earlier generation
+// there included.
 func (a *analyser) since(ctx context.Context) ([]analysis.Both, error) {
 	now, err := a.counted(ctx)
 	if err != nil {
@@ -118,39 +103,39 @@ func (a *analyser) since(ctx context.Context) ([]analysis.Both, error) {
 }
 
 // now says whether a rule is broken beyond doubt.
-func (a *analyser) now(ctx context.Context) error { return a.judged(ctx, a.judge.Now) }
+func (a *analyser) now(ctx context.Context) error {
+	_, err := a.judged(ctx, a.judge.Now)
+	return err
+}
 
 // finally says whether every rule holds.
 func (a *analyser) finally(ctx context.Context) error {
-	if err := a.judged(ctx, a.judge.Finally); err != nil {
-		return err
-	}
-	figures, err := a.since(ctx)
+	all, err := a.judged(ctx, a.judge.Finally)
 	if err != nil {
 		return err
 	}
-	last := figures[len(figures)-1]
-	a.data = last
-	a.done += "; " + analysis.Describe(last.New) + ", against " + analysis.Describe(last.Old)
+	a.data = all
+	a.done += "; " + analysis.Describe(all.New) + ", against " + analysis.Describe(all.Old)
 	return nil
 }
 
-func (a *analyser) judged(ctx context.Context, judge func(analysis.Both) (analysis.Verdict, string, error)) error {
+// judged asks a judge about each of the figures of this step, and returns those of all routes together.
+func (a *analyser) judged(ctx context.Context, judge func(analysis.Both) (analysis.Verdict, string, error)) (all analysis.Both, err error) {
 	figures, err := a.since(ctx)
 	if err != nil {
-		return err
+		return all, err
 	}
 	for _, b := range figures {
 		verdict, why, err := judge(b)
 		switch {
 		case err != nil:
-			return err
+			return all, err
 		case verdict == analysis.Bad:
 			a.data = b
-			return fault.New(fault.Refused, "%s", why)
+			return all, fault.New(fault.Refused, "%s", why)
 		case verdict == analysis.Undecided && why != "":
-			return fault.New(fault.Undecided, "%s", why)
+			return all, fault.New(fault.Undecided, "%s", why)
 		}
 	}
-	return nil
+	return figures[len(figures)-1], nil
 }

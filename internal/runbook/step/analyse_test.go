@@ -95,19 +95,6 @@ func TestAnalyse(t *testing.T) {
 	}
 }
 
-// TestAnalyseNeedsCounts: a router that does not count by generation is found out before anybody is moved.
-func TestAnalyseNeedsCounts(t *testing.T) {
-	b := newBench(t, compared)
-	b.users(t, fine)
-	b.put(t, 0)
-	b.verify(t)
-	err := b.Weigh(t.Context(), Weight{Step: ID{Run: "r1", Name: "shift", Time: 1}, Share: 10})
-	wantCode(t, "no counts", err, fault.Invalid)
-	if !strings.Contains(fmt.Sprint(err), "the router front does not count requests by generation") {
-		t.Errorf("%v", err)
-	}
-}
-
 // generation answers after a time; every so manieth request fails, if any does.
 func generation(t *testing.T, name string, takes time.Duration, failing int64) string {
 	t.Helper()
