@@ -20,7 +20,9 @@ const kills = 40
 // starts it again, until it has been killed so many times and every roll-over has come to its end. Users are served all the
 // while; nothing happens twice; no generation is given users before it was verified.
 func TestKilledAtAnyInstant(t *testing.T) {
-	w := newWorld(t, retireAtOnce)
+	w := newWorld(t, retireAtOnce, edit{"production.yaml", "steps: [5, 25, 50, 100]", `mirror: {interval: 2s, requests: 20, headers: [Content-Type]}
+    header: {name: X-Generation, value: next, interval: 1s}
+    steps: [5, 25, 50, 100]`})
 	w.must("rollover", environment)
 	_, stop := w.users(100)
 	guard := w.guard()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/bundle/edge/brief"
 	"github.com/crossfade-dev/crossfade/bundle/edge/hold"
+	"github.com/crossfade-dev/crossfade/bundle/edge/mirror"
 )
 
 // network is the name under which a server listens through package hold, as in "hold/127.0.0.1:8080".
@@ -22,6 +23,8 @@ func register() {
 	caddy.RegisterModule(new(wrapper))
 	caddy.RegisterModule(new(brief.Transport))
 	caddy.RegisterModule(brief.Admin{})
+	caddy.RegisterModule(new(mirror.Handler))
+	caddy.RegisterModule(mirror.Admin{})
 }
 
 // listen is a caddy.ListenerFunc.

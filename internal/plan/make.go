@@ -212,6 +212,14 @@ func withShiftDefaults(s spec.Shift, live string) spec.Shift {
 	if len(s.Steps) == 0 || live == "" {
 		s.Steps = []int{100}
 	}
+	if live == "" {
+		s.Mirror, s.Header = nil, nil
+	}
+	if s.Mirror != nil {
+		m := *s.Mirror
+		m.Share, m.Requests = cmp.Or(m.Share, 100), cmp.Or(m.Requests, enough)
+		s.Mirror = &m
+	}
 	s.HandOver, s.Drain = spec.Duration(s.HandOver.Or(handOver)), spec.Duration(s.Drain.Or(drain))
 	s.Checks = withDefaults(s.Checks)
 	if s.Analysis != nil {
@@ -225,7 +233,7 @@ func withShiftDefaults(s spec.Shift, live string) spec.Shift {
 	return s
 }
 
-// What an analysis asks for unless it is set.
+// What an analysis, or a mirror, asks for unless it is set.
 const enough = 100
 
 var rules = []string{"new.errorRate <= old.errorRate + 0.003", "new.p90 <= 1.15 * old.p90 + 0.001"}

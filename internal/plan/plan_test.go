@@ -55,7 +55,11 @@ func shop() *spec.Config {
 			},
 			Verify: []spec.Check{{HTTP: &spec.HTTPCheck{Route: "shop.example.com", Path: "/", Status: 204}}},
 			Gate:   spec.Gate{Checks: []spec.Check{{Command: &spec.CommandCheck{Args: []string{"true"}, Dir: "/shop"}}}, Soak: spec.Duration(90 * time.Second), Approve: true},
-			Shift:  spec.Shift{Steps: []int{5, 50, 100}, Interval: spec.Duration(30 * time.Second)},
+			Shift: spec.Shift{
+				Steps: []int{5, 50, 100}, Interval: spec.Duration(30 * time.Second),
+				Mirror: &spec.MirrorFirst{Interval: spec.Duration(time.Minute), Differences: 0.5},
+				Header: &spec.HeaderFirst{Name: "X-Generation", Value: "next"},
+			},
 			Retire: spec.Retire{After: spec.Duration(72 * time.Hour)},
 		}}},
 	}

@@ -105,6 +105,7 @@ func (l *steps) prove() {
 func (l *steps) move() {
 	p := l.plan
 	if len(p.Routes) > 0 {
+		l.ahead()
 		for _, share := range p.Shift.Steps {
 			l.then(fmt.Sprintf("shift/%d", share), "%d %% of the users to %s%s", share, p.Generation, watched(p))
 		}
@@ -121,6 +122,17 @@ func (l *steps) move() {
 		l.then("drain", "wait up to %s for what %s still answers", short(p.Shift.Drain), p.Previous)
 	}
 	l.then("settle", "%s is live, its versions are good", p.Generation)
+}
+
+// ahead is what the new generation gets before the first step.
+func (l *steps) ahead() {
+	p := l.plan
+	if m := p.Shift.Mirror; m != nil {
+		l.then("shift/mirror", "copies of %d %% of the requests that are safe to repeat to %s%s; %v %% of the answers may differ", m.Share, p.Generation, during(m.Interval), m.Differences)
+	}
+	if h := p.Shift.Header; h != nil {
+		l.then("shift/header", "users with %s: %s to %s%s", h.Name, h.Value, p.Generation, during(h.Interval))
+	}
 }
 
 func (l *steps) remove() {

@@ -196,23 +196,39 @@ func (r *run) gate(ctx workflow.Context) error {
 	return r.await(ctx, "the shift to "+r.plan.Generation+" waits for an approval")
 }
 
-// shift gives the new generation its share of the users step by step. Each step is read back from the router and watched
+// shift gives the new generation copies of requests, and the users who ask for it, where the plan wants that, and then its share of all users step by
+// step. Each step is read back from the router and watched
 // before the next; a check or a rule that does not hold ends the shift, and the users are moved back. Where there was not enough
 // traffic to tell, a person does.
 func (r *run) shift(ctx workflow.Context) error {
 	if len(r.plan.Routes) == 0 {
 		return nil
 	}
+	var phases []phase
+	if r.plan.Shift.Mirror != nil {
+		phases = append(phases, func(ctx workflow.Context) error { return r.step(ctx, "shift/mirror", r.tools.Mirror) })
+	}
+	if r.plan.Shift.Header != nil {
+		phases = append(phases, func(ctx workflow.Context) error { return r.step(ctx, "shift/header", r.tools.LeadAskers) })
+	}
 	for _, share := range r.plan.Shift.Steps {
-		err := r.weigh(ctx, fmt.Sprintf("shift/%d", share), share)
-		if err != nil && faultOf(err).Code == fault.Undecided {
-			err = r.await(ctx, reason(err)+"; approve to go on, or switch back")
-		}
-		if err != nil {
+		phases = append(phases, func(ctx workflow.Context) error { return r.weigh(ctx, fmt.Sprintf("shift/%d", share), share) })
+	}
+	for i, do := range phases {
+		phases[i] = r.orElseAsk(do)
+	}
+	return inOrder(phases...)(ctx)
+}
+
+// orElseAsk is a phase that asks a person to go on where there was not enough traffic to tell.
+func (r *run) orElseAsk(do phase) phase {
+	return func(ctx workflow.Context) error {
+		err := do(ctx)
+		if err == nil || faultOf(err).Code != fault.Undecided {
 			return err
 		}
+		return r.await(ctx, reason(err)+"; approve to go on, or switch back")
 	}
-	return nil
 }
 
 func (r *run) handOver(ctx workflow.Context) error {

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossfade-dev/crossfade/internal/spec/rule"
 	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
@@ -316,27 +315,4 @@ func (e environment) router(name string) *Router {
 		}
 	}
 	return nil
-}
-
-// shift checks how the users are moved, and that their routers count what an analysis compares.
-func (e environment) shift() {
-	e.at.to("shift", "steps").shares(e.spec.Shift.Steps)
-	a := e.spec.Shift.Analysis
-	if a == nil {
-		return
-	}
-	at := e.at.to("shift", "analysis")
-	if e.spec.Shift.Interval == 0 {
-		at.Problem("it needs shift.interval, the time in which there are requests to compare")
-	}
-	for i, r := range e.spec.Routes {
-		if router := e.router(r.Router); router != nil && (router.Caddy == nil || router.Caddy.Admin != "") {
-			at.Problem("the router %s of routes[%d] does not count requests by generation; the edge does: caddy without admin", strict.Show(r.Router), i)
-		}
-	}
-	for i, text := range a.Rules {
-		if _, err := rule.Parse(text); err != nil {
-			at.to("rules", i).Problem("%v", err)
-		}
-	}
 }

@@ -395,10 +395,31 @@ type Shift struct {
 	Steps    []int    `json:"steps,omitempty"`   // shares of the new generation in percent, ascending, the last 100; [100] unless set
 	Interval Duration `json:"interval,omitzero"` // how long each step is watched
 	Checks   []Check  `json:"checks,omitempty"`  // must hold throughout each step; one that does not moves the users back
+	// Mirror sends copies of requests to the new generation before anybody is moved to it, and compares the answers.
+	Mirror *MirrorFirst `json:"mirror,omitempty"`
+	// Header leads those users to the new generation, before the first step and until the last one, who ask for it.
+	Header *HeaderFirst `json:"header,omitempty"`
 	// Analysis compares how the users of both generations are served; a rule that does not hold moves them back.
 	Analysis *Analysis `json:"analysis,omitempty"`
 	HandOver Duration  `json:"handOver,omitzero"` // bound on the wait for Jobs and singletons of the old generation to end; past it the users are moved back; 10m unless set
 	Drain    Duration  `json:"drain,omitzero"`    // bound on the wait for requests under way in the old generation; 30s unless set
+}
+
+// MirrorFirst compares how the new generation answers copies of requests with what users get. Copied are GET, HEAD and OPTIONS without a
+// body; compared are the status, the headers named, and the shape of JSON: names and types, not values.
+type MirrorFirst struct {
+	Interval    Duration `json:"interval"`                                                 // how long requests are mirrored
+	Share       int      `json:"share,omitempty" jsonschema:"minimum=1,maximum=100"`       // of the requests that can be copied, in percent; 100 unless set
+	Headers     []string `json:"headers,omitempty"`                                        // of the answers, whose values are compared and shown
+	Differences float64  `json:"differences,omitempty" jsonschema:"minimum=0,maximum=100"` // how many percent of the answers may differ; none unless set
+	Requests    int      `json:"requests,omitempty" jsonschema:"minimum=1"`                // that it takes to tell; 100 unless set
+}
+
+// HeaderFirst is a header by which users, such as testers, ask for the new generation at the live names.
+type HeaderFirst struct {
+	Name     string   `json:"name"`              // such as X-Generation
+	Value    string   `json:"value"`             // that it has, such as next
+	Interval Duration `json:"interval,omitzero"` // how long they have the new generation for themselves
 }
 
 // Analysis compares, throughout each step, how the router sees the users of the new generation served with how it sees those of the old one.

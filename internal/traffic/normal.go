@@ -40,6 +40,9 @@ func (r Route) Normal(interval time.Duration) (Route, error) {
 	if !preLive {
 		return problem("its pre-live generation %s is none of its sides", r.PreLive)
 	}
+	if wrong := r.ahead(); wrong != "" {
+		return problem("%s", wrong)
+	}
 	if r.Health.Path != "" && r.Health.Interval == 0 {
 		r.Health.Interval = interval
 	}

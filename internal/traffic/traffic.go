@@ -16,6 +16,25 @@ type Route struct {
 	// Drain is how long streams and long responses may go on after their side lost its weight. A router cuts none of them
 	// sooner; one that cannot cut them at all leaves that to whoever ends the side, which waits for the counters first.
 	Drain time.Duration `json:"drain"`
+	// Chosen and Mirror are for routers whose kind can do that, nil otherwise; a router that cannot refuses the route.
+	Chosen *Chosen `json:"chosen,omitempty"`
+	Mirror *Mirror `json:"mirror,omitempty"`
+}
+
+// Chosen leads those requests for the live host that ask for it to one side, whatever the weights are.
+type Chosen struct {
+	Header     string `json:"header"` // of the requests that ask for it
+	Value      string `json:"value"`  // that it has then
+	Generation string `json:"generation"`
+}
+
+// Mirror sends copies of requests for the live host to a side that has no weight. Only what is safe to do twice is copied (GET, HEAD and
+// OPTIONS without a body), the answers are compared with those that users get, and no user waits for them.
+type Mirror struct {
+	Generation string   `json:"generation"`
+	Tally      string   `json:"tally"`             // in which the answers are counted; another one begins at nothing
+	Share      int      `json:"share"`             // of the requests that can be copied, in percent
+	Headers    []string `json:"headers,omitempty"` // of the answers, whose values are compared
 }
 
 // Side is one generation behind a route.
@@ -46,6 +65,8 @@ type Observed struct {
 type Counters struct {
 	InFlight  int64 `json:"inFlight"`  // requests and streams under way
 	Unhealthy int   `json:"unhealthy"` // endpoints that the router does not send to
+	// Mirrored is how copies of requests were answered; nil where none are sent to the generation.
+	Mirrored *Mirrored `json:"mirrored,omitempty"`
 	// Served is what became of the requests for the live host; nil where the router cannot tell by generation.
 	Served *Served `json:"served,omitempty"`
 }

@@ -64,7 +64,7 @@ func observe(r *http.Request, sent time.Time, answer *http.Response, err error) 
 	if !known || !ofUser || err != nil && r.Context().Err() != nil {
 		return
 	}
-	of := counted{name(r.Host), info.Address}
+	of := counted{Name(r.Host), info.Address}
 	c, found := counters.Load(of)
 	if !found {
 		c, _ = counters.LoadOrStore(of, &counter{latency: map[int]int64{}})
@@ -72,8 +72,8 @@ func observe(r *http.Request, sent time.Time, answer *http.Response, err error) 
 	c.(*counter).add(time.Since(sent), err != nil, err != nil || answer.StatusCode >= http.StatusInternalServerError)
 }
 
-// name is a host as Caddy's routes compare it, so that users cannot make any number of them: without a port, in small letters.
-func name(host string) string {
+// Name is a host as Caddy's routes compare it, so that users cannot make any number of them: without a port, in small letters.
+func Name(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}

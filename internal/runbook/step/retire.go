@@ -109,6 +109,7 @@ func (j *job) leaveRoutes(ctx context.Context, generation string) error {
 		if route.PreLive == generation {
 			route.PreLive = ""
 		}
+		route.Chosen, route.Mirror = nil, nil
 		return router.Apply(ctx, route)
 	})
 }

@@ -67,6 +67,9 @@ func (j *job) weigh(ctx context.Context, router traffic.Router, r plan.Route, se
 		return fault.New(fault.Failed, "the router has lost the route %s", r.Host).WithHint("start the roll-over again")
 	}
 	route := seen.Route
+	if route.Mirror = nil; share == 0 || share == 100 {
+		route.Chosen = nil
+	}
 	for i := range route.Sides {
 		route.Sides[i].Weight = shareOf(j.plan, route.Sides[i].Generation, share)
 	}

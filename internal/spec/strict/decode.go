@@ -186,6 +186,8 @@ func (d *decoder) scalar(n *yaml.Node, at string, f Field, out reflect.Value) {
 		}
 	case reflect.Int:
 		d.integer(n, at, f, out)
+	case reflect.Float64:
+		d.number(n, at, f, out)
 	case reflect.String:
 		if n.Kind != yaml.ScalarNode || tag != "!!str" && !(f.Bare && tag == "!!int") {
 			d.fail(n, at, "wants a text, not %s%s", describe(n), quoteHint(n))
@@ -208,12 +210,24 @@ func (d *decoder) integer(n *yaml.Node, at string, f Field, out reflect.Value) {
 		d.fail(n, at, "wants a whole number, not %s", describe(n))
 		return
 	}
-	v := int(out.Int())
+	d.bounded(n, at, f, float64(out.Int()))
+}
+
+func (d *decoder) number(n *yaml.Node, at string, f Field, out reflect.Value) {
+	if tag := n.ShortTag(); tag != "!!int" && tag != "!!float" || n.Decode(out.Addr().Interface()) != nil || math.IsNaN(out.Float()) || math.IsInf(out.Float(), 0) {
+		d.fail(n, at, "wants a number, not %s", describe(n))
+		return
+	}
+	d.bounded(n, at, f, out.Float())
+}
+
+// bounded reports a number that is not between the bounds of its field.
+func (d *decoder) bounded(n *yaml.Node, at string, f Field, v float64) {
 	switch {
-	case f.Max != 0 && (v < f.Min || v > f.Max):
-		d.fail(n, at, "must be between %d and %d, not %d", f.Min, f.Max, v)
-	case f.Min != 0 && v < f.Min:
-		d.fail(n, at, "must be at least %d, not %d", f.Min, v)
+	case f.Max != 0 && (v < float64(f.Min) || v > float64(f.Max)):
+		d.fail(n, at, "must be between %d and %d, not %v", f.Min, f.Max, v)
+	case f.Min != 0 && v < float64(f.Min):
+		d.fail(n, at, "must be at least %d, not %v", f.Min, v)
 	}
 }
 

@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
-	"regexp"
-	"strconv"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/traffic"
@@ -20,6 +19,7 @@ import (
 //	  subroute           a route for each side, with the requests that are its share, then the answer when there is none
 //	    crossfade:HOST:GENERATION
 //	      vars           the generation's name, also there for access logs
+//	      mirror         of the edge: sends copies to another side
 //	      reverse_proxy  the endpoints of the side, watched and used in turn
 //	      errors         the other sides with a share, or the same endpoints without their checks, for requests that could not
 //	                     be sent to any of these
@@ -32,8 +32,10 @@ type routeConfig struct {
 }
 
 type matchConfig struct {
-	Host       []string `json:"host,omitempty"`
-	Expression string   `json:"expression,omitempty"`
+	Host       []string            `json:"host,omitempty"`
+	Header     map[string][]string `json:"header,omitempty"`
+	Not        []matchConfig       `json:"not,omitempty"`
+	Expression string              `json:"expression,omitempty"`
 }
 
 // handlerConfig has the fields of all handlers that we use; each handler uses some of them.
@@ -50,11 +52,22 @@ type handlerConfig struct {
 	Body   string `json:"body,omitempty"`        // static_response
 	Error  string `json:"error,omitempty"`       // error
 
+	mirrorConfig // mirror
+
 	Upstreams    []upstreamConfig `json:"upstreams,omitempty"` // reverse_proxy, and all below
 	Balancing    *balancingConfig `json:"load_balancing,omitempty"`
 	HealthChecks *healthConfig    `json:"health_checks,omitempty"`
 	Transport    *transportConfig `json:"transport,omitempty"`
 	CloseDelay   string           `json:"stream_close_delay,omitempty"`
+}
+
+// mirrorConfig are the fields of Handler of package mirror of the edge bundle.
+type mirrorConfig struct {
+	Host      string   `json:"host,omitempty"`
+	To        string   `json:"to,omitempty"`
+	Endpoints []string `json:"endpoints,omitempty"`
+	Share     int      `json:"share,omitempty"`
+	Headers   []string `json:"headers,omitempty"`
 }
 
 type errorsConfig struct {
@@ -151,14 +164,24 @@ func matchers(r traffic.Route, s traffic.Side, from int) []matchConfig {
 	if r.PreLive == s.Generation && r.PreLiveHost != "" {
 		all = append(all, matchConfig{Host: []string{r.PreLiveHost}})
 	}
+	if r.Chosen != nil && r.Chosen.Generation == s.Generation {
+		all = append(all, matchConfig{Host: []string{r.Host}, Header: asks(r.Chosen)})
+	}
 	if s.Weight > 0 {
-		all = append(all, matchConfig{Host: []string{r.Host}, Expression: share(from, from+s.Weight)})
+		m := matchConfig{Host: []string{r.Host}, Expression: share(from, from+s.Weight)}
+		if r.Chosen != nil {
+			m.Not = []matchConfig{{Header: asks(r.Chosen)}}
+		}
+		all = append(all, m)
 	}
 	if len(all) == 0 { // it is there to be watched, and gets nothing
 		all = append(all, matchConfig{Expression: "false"})
 	}
 	return all
 }
+
+// asks is what a request has that is led to the chosen side.
+func asks(c *traffic.Chosen) map[string][]string { return map[string][]string{c.Header: {c.Value}} }
 
 // share renders the condition that holds for the requests from one percentage to another.
 func share(from, to int) string {
@@ -177,22 +200,6 @@ func share(from, to int) string {
 
 func bound(percent int) uint64 { return uint64(percent) << 32 / 100 }
 
-var bounds = regexp.MustCompile(`(>=|<) "([0-9a-f]{8})"`)
-
-// weight reads a share back.
-func weight(expression string) int {
-	from, to := uint64(0), uint64(1)<<32
-	for _, m := range bounds.FindAllStringSubmatch(expression, -1) {
-		v, _ := strconv.ParseUint(m[2], 16, 64) // eight digits always fit
-		if m[1] == "<" {
-			to = v
-		} else {
-			from = v
-		}
-	}
-	return int(math.Round(float64(int64(to)-int64(from)) * 100 / (1 << 32)))
-}
-
 // side renders the handler of one side.
 func side(r traffic.Route, s traffic.Side, t transportConfig) handlerConfig {
 	balancing := &balancingConfig{
@@ -206,13 +213,23 @@ func side(r traffic.Route, s traffic.Side, t transportConfig) handlerConfig {
 	for _, e := range s.Endpoints {
 		proxy.Upstreams = append(proxy.Upstreams, upstreamConfig{e})
 	}
-	sub := handlerConfig{Handler: "subroute", Routes: []routeConfig{{
-		Handle: []handlerConfig{{Handler: "vars", Generation: s.Generation}, proxy},
-	}}}
+	handle := append([]handlerConfig{{Handler: "vars", Generation: s.Generation}}, mirror(r, s)...)
+	sub := handlerConfig{Handler: "subroute", Routes: []routeConfig{{Handle: append(handle, proxy)}}}
 	sub.Errors = &errorsConfig{Routes: append(standIns(r, s, t), routeConfig{
 		Handle: []handlerConfig{{Handler: "error", Error: "{http.error.message}", Status: "{http.error.status_code}"}},
 	})}
 	return sub
+}
+
+// mirror renders what sends copies of the requests of a side to another one, if anything does.
+func mirror(r traffic.Route, s traffic.Side) []handlerConfig {
+	m := r.Mirror
+	if m == nil || s.Generation == m.Generation || s.Weight == 0 {
+		return nil
+	}
+	to := slices.IndexFunc(r.Sides, func(o traffic.Side) bool { return o.Generation == m.Generation })
+	c := mirrorConfig{Host: strings.ToLower(r.Host), To: m.Generation + "/" + m.Tally, Endpoints: r.Sides[to].Endpoints, Share: m.Share, Headers: m.Headers}
+	return []handlerConfig{{Handler: "mirror", mirrorConfig: c}}
 }
 
 // standIns are the routes of requests that could not be sent to any endpoint of a side: to the other sides with a share, or else to the same
@@ -293,62 +310,6 @@ func active(r traffic.Route) *activeConfig {
 		URI: r.Health.Path, Interval: r.Health.Interval.String(), Timeout: checkTimeout.String(), Fails: activeFails,
 		Headers: map[string][]string{"Host": {r.Host}},
 	}
-}
-
-// parse reads a route back from what Caddy has.
-func parse(raw any) (traffic.Route, error) {
-	var c routeConfig
-	if err := convert(raw, &c); err != nil {
-		return traffic.Route{}, err
-	}
-	if len(c.Match) != 1 || len(c.Match[0].Host) == 0 || len(c.Handle) != 2 || len(c.Handle[1].Routes) == 0 {
-		return traffic.Route{}, fmt.Errorf("%s does not have the form that Crossfade gives it", c.ID)
-	}
-	r := traffic.Route{Host: c.Match[0].Host[0]}
-	if hosts := c.Match[0].Host; len(hosts) > 1 {
-		r.PreLiveHost = hosts[1]
-	}
-	var err error
-	if r.Drain, err = time.ParseDuration(c.Handle[0].Drain); err != nil {
-		return traffic.Route{}, err
-	}
-	routes := c.Handle[1].Routes
-	for _, rc := range routes[:len(routes)-1] {
-		if err := parseSide(&r, rc); err != nil {
-			return traffic.Route{}, fmt.Errorf("%s: %w", rc.ID, err)
-		}
-	}
-	return r, nil
-}
-
-// parseSide adds a side to the route, and what else its configuration says of the route.
-func parseSide(r *traffic.Route, c routeConfig) error {
-	if len(c.Handle) != 1 || len(c.Handle[0].Routes) != 1 || len(c.Handle[0].Routes[0].Handle) != 2 {
-		return fmt.Errorf("it does not have the form that Crossfade gives it")
-	}
-	handle := c.Handle[0].Routes[0].Handle
-	s := traffic.Side{Generation: handle[0].Generation}
-	for _, u := range handle[1].Upstreams {
-		s.Endpoints = append(s.Endpoints, u.Dial)
-	}
-	for _, m := range c.Match {
-		switch {
-		case len(m.Host) != 1:
-		case m.Host[0] == r.Host:
-			s.Weight = weight(m.Expression)
-		case m.Host[0] == r.PreLiveHost:
-			r.PreLive = s.Generation
-		}
-	}
-	if h := handle[1].HealthChecks; h != nil && h.Active != nil {
-		interval, err := time.ParseDuration(h.Active.Interval)
-		if err != nil {
-			return err
-		}
-		r.Health = traffic.Health{Path: h.Active.URI, Interval: interval}
-	}
-	r.Sides = append(r.Sides, s)
-	return nil
 }
 
 // convert turns one form of a value into another by way of JSON.

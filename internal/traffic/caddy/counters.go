@@ -45,6 +45,10 @@ func (r *Router) counts(ctx context.Context, route traffic.Route) (map[string]tr
 	if err != nil {
 		return nil, err
 	}
+	mirrored, err := r.mirrored(ctx, route)
+	if err != nil {
+		return nil, err
+	}
 	counts := make(map[string]traffic.Counters, len(route.Sides))
 	for _, s := range route.Sides {
 		var c traffic.Counters
@@ -59,6 +63,9 @@ func (r *Router) counts(ctx context.Context, route traffic.Route) (map[string]tr
 			if served != nil {
 				*c.Served = c.Served.Plus(served[e])
 			}
+		}
+		if route.Mirror != nil && route.Mirror.Generation == s.Generation {
+			c.Mirrored = mirrored
 		}
 		counts[s.Generation] = c
 	}
@@ -97,6 +104,30 @@ func (r *Router) served(ctx context.Context, host string) (map[string]traffic.Se
 		served[c.Endpoint] = s
 	}
 	return served, nil
+}
+
+// mirrored is how the copies were answered that a route's mirror has sent; nil where it has none.
+func (r *Router) mirrored(ctx context.Context, route traffic.Route) (*traffic.Mirrored, error) {
+	if route.Mirror == nil {
+		return nil, nil //nolint:nilnil // documented
+	}
+	raw, _, err := r.call(ctx, http.MethodGet, "/mirror/tallies", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	var tallies []struct { // Tally of package mirror of the edge bundle
+		Host, To string
+		traffic.Mirrored
+	}
+	if err := json.Unmarshal(raw, &tallies); err != nil {
+		return nil, err
+	}
+	for _, t := range tallies {
+		if t.Host == strings.ToLower(route.Host) && t.To == route.Mirror.Generation+"/"+route.Mirror.Tally {
+			return &t.Mirrored, nil
+		}
+	}
+	return &traffic.Mirrored{}, nil
 }
 
 // healthGauge is how Caddy's metrics tell the state of an upstream: NAME{upstream="ADDRESS"} 0 or 1.

@@ -3,6 +3,7 @@ package caddy_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossfade-dev/crossfade/internal/edge"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
@@ -94,6 +97,94 @@ func TestEveryCheckFails(t *testing.T) {
 	if status := ask(t, router, "shop.example.com"); status < http.StatusInternalServerError {
 		t.Errorf("an endpoint that is gone answers with %d", status)
 	}
+}
+
+// TestAhead leads those who ask for it to a side without weight, and mirrors what is safe to do twice there.
+func TestAhead(t *testing.T) {
+	router, _ := startEdge(t)
+	var posts, copies atomic.Int64
+	serve := func(generation, price string) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Crossfade-Mirror") != "" {
+				copies.Add(1)
+				if r.Method == http.MethodPost {
+					posts.Add(1)
+				}
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("X-Generation", generation)
+			fmt.Fprintf(w, `{"price": %s}`, price)
+		}))
+		t.Cleanup(s.Close)
+		return strings.TrimPrefix(s.URL, "http://")
+	}
+	route := traffic.Route{
+		Host: "shop.example.com", PreLiveHost: "next.example.com", PreLive: "g2",
+		Sides: []traffic.Side{
+			{Generation: "g1", Endpoints: []string{serve("g1", "1")}, Weight: 100}, {Generation: "g2", Endpoints: []string{serve("g2", `"1"`)}},
+		},
+		Chosen: &traffic.Chosen{Header: "X-Version", Value: "next", Generation: "g2"},
+	}
+	apply(t, router, route)
+	for value, want := range map[string]string{"": "g1", "next": "g2", "nextone": "g1"} {
+		if got := generationOf(t, router, http.MethodGet, value); got != want {
+			t.Errorf("X-Version: %q leads to %s, want %s", value, got, want)
+		}
+	}
+	route.Chosen, route.Mirror = nil, &traffic.Mirror{Generation: "g2", Share: 100}
+	apply(t, router, route)
+	const each = 20
+	for range each {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if got := generationOf(t, router, method, "next"); got != "g1" {
+				t.Fatalf("a user of the mirror is answered by %q", got)
+			}
+		}
+	}
+	mirrored := traffic.Mirrored{}
+	deadline := time.Now().Add(20 * time.Second)
+	for tick := time.NewTicker(10 * time.Millisecond); mirrored.Compared < each && time.Now().Before(deadline); <-tick.C {
+		seen, err := router.Observe(t.Context(), "shop.example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(route.Mirror, seen.Route.Mirror); diff != "" {
+			t.Fatalf("the mirror (-applied +observed):\n%s", diff)
+		}
+		mirrored = *seen.Counts["g2"].Mirrored
+	}
+	want := traffic.Mirrored{
+		Compared: each, Differing: each, Differences: []traffic.Difference{{What: ".price is a string, not a number", Example: "GET /", Times: each}},
+	}
+	if diff := cmp.Diff(want, mirrored); diff != "" || posts.Load() != 0 || copies.Load() != each {
+		t.Errorf("%d copies, %d of them of POSTs; mirrored (-want +got):\n%s", copies.Load(), posts.Load(), diff)
+	}
+}
+
+func apply(t *testing.T, router *caddy.Router, r traffic.Route) {
+	t.Helper()
+	if err := router.Apply(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// generationOf is the generation that answers a user who asks for a version.
+func generationOf(t *testing.T, router *caddy.Router, method, version string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, router.Entry()+"/?q=1", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "shop.example.com"
+	if version != "" {
+		req.Header.Set("X-Version", version)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res.Header.Get("X-Generation")
 }
 
 // ask sends one request for a host, and returns the status of its answer.

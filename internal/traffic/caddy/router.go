@@ -121,6 +121,9 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 	if err != nil {
 		return err
 	}
+	if route.Mirror != nil && !r.options.Edge {
+		return route.Plain("caddy with admin")
+	}
 	var want any
 	if err := convert(routeOf(route, transport(r.options.Edge)), &want); err != nil {
 		return r.failure("write the route of", route.Host, err)

@@ -290,6 +290,12 @@ func TestEveryRouteIsReadBack(t *testing.T) {
 		if rapid.Bool().Draw(t, "health") {
 			want.Health = traffic.Health{Path: "/healthz", Interval: time.Second}
 		}
+		if n > 1 && rapid.Bool().Draw(t, "chosen") {
+			want.Chosen = &traffic.Chosen{Header: "X-Version", Value: "next", Generation: "g1"}
+		}
+		if want.Sides[0].Weight < 100 && rapid.Bool().Draw(t, "mirror") {
+			want.Mirror = &traffic.Mirror{Generation: "g0", Tally: "r1/2", Share: rapid.IntRange(1, 100).Draw(t, "share"), Headers: []string{"Etag"}}
+		}
 		route, err := normal(want)
 		if err != nil {
 			t.Fatal(err)

@@ -187,6 +187,9 @@ func (r *Router) wanted(route traffic.Route) (*state, error) {
 	if len(route.Sides) == 0 || route.Health.Path != "" {
 		return problem("leave out its health path", "it needs at least one side, and DNS asks no endpoint for its health")
 	}
+	if err := route.Plain("dns"); err != nil {
+		return nil, err
+	}
 	s := &state{drain: route.Drain, preLive: route.PreLive, sides: map[string][]string{}, ttl: r.seconds}
 	var err error
 	if s.host, err = r.inside(route.Host); err != nil {

@@ -26,6 +26,9 @@ var (
 // normal checks a route, for HAProxy, too, and fills in what it leaves to us.
 func normal(r traffic.Route) (traffic.Route, error) {
 	r, err := r.Normal(defaultInterval)
+	if err == nil {
+		err = r.Plain("haproxy")
+	}
 	if err != nil {
 		return r, err
 	}

@@ -1,0 +1,99 @@
+package caddy
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/crossfade-dev/crossfade/internal/traffic"
+)
+
+// parse reads a route back from what Caddy has.
+func parse(raw any) (traffic.Route, error) {
+	var c routeConfig
+	if err := convert(raw, &c); err != nil {
+		return traffic.Route{}, err
+	}
+	if len(c.Match) != 1 || len(c.Match[0].Host) == 0 || len(c.Handle) != 2 || len(c.Handle[1].Routes) == 0 {
+		return traffic.Route{}, fmt.Errorf("%s does not have the form that Crossfade gives it", c.ID)
+	}
+	r := traffic.Route{Host: c.Match[0].Host[0]}
+	if hosts := c.Match[0].Host; len(hosts) > 1 {
+		r.PreLiveHost = hosts[1]
+	}
+	var err error
+	if r.Drain, err = time.ParseDuration(c.Handle[0].Drain); err != nil {
+		return traffic.Route{}, err
+	}
+	routes := c.Handle[1].Routes
+	for _, rc := range routes[:len(routes)-1] {
+		if err := parseSide(&r, rc); err != nil {
+			return traffic.Route{}, fmt.Errorf("%s: %w", rc.ID, err)
+		}
+	}
+	return r, nil
+}
+
+// parseSide adds a side to the route, and what else its configuration says of the route.
+func parseSide(r *traffic.Route, c routeConfig) error {
+	if len(c.Handle) != 1 || len(c.Handle[0].Routes) != 1 || len(c.Handle[0].Routes[0].Handle) < 2 {
+		return fmt.Errorf("it does not have the form that Crossfade gives it")
+	}
+	handle := c.Handle[0].Routes[0].Handle
+	s := traffic.Side{Generation: handle[0].Generation}
+	proxy := handle[len(handle)-1]
+	for _, u := range proxy.Upstreams {
+		s.Endpoints = append(s.Endpoints, u.Dial)
+	}
+	if len(handle) == 3 {
+		m := handle[1].mirrorConfig
+		generation, tally, _ := strings.Cut(m.To, "/")
+		r.Mirror = &traffic.Mirror{Generation: generation, Tally: tally, Share: m.Share, Headers: m.Headers}
+	}
+	for _, m := range c.Match {
+		parseMatch(r, &s, m)
+	}
+	if h := proxy.HealthChecks; h != nil && h.Active != nil {
+		interval, err := time.ParseDuration(h.Active.Interval)
+		if err != nil {
+			return err
+		}
+		r.Health = traffic.Health{Path: h.Active.URI, Interval: interval}
+	}
+	r.Sides = append(r.Sides, s)
+	return nil
+}
+
+// parseMatch adds what one condition says of the route and of its side.
+func parseMatch(r *traffic.Route, s *traffic.Side, m matchConfig) {
+	switch {
+	case len(m.Host) != 1:
+	case m.Host[0] == r.Host && len(m.Header) > 0:
+		for header, values := range m.Header {
+			r.Chosen = &traffic.Chosen{Header: header, Value: strings.Join(values, ""), Generation: s.Generation}
+		}
+	case m.Host[0] == r.Host:
+		s.Weight = weight(m.Expression)
+	case m.Host[0] == r.PreLiveHost:
+		r.PreLive = s.Generation
+	}
+}
+
+var bounds = regexp.MustCompile(`(>=|<) "([0-9a-f]{8})"`)
+
+// weight reads a share back.
+func weight(expression string) int {
+	from, to := uint64(0), uint64(1)<<32
+	for _, m := range bounds.FindAllStringSubmatch(expression, -1) {
+		v, _ := strconv.ParseUint(m[2], 16, 64) // eight digits always fit
+		if m[1] == "<" {
+			to = v
+		} else {
+			from = v
+		}
+	}
+	return int(math.Round(float64(int64(to)-int64(from)) * 100 / (1 << 32)))
+}
