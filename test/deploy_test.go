@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -59,17 +58,9 @@ func (w *world) digest(tag string) string {
 // runsImage is the image of the pods of an app in the live generation, but for those that are ending.
 func (w *world) runsImage(app string) string {
 	w.t.Helper()
-	kubectl, err := filepath.Abs("../bin/lab/kubectl")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	out, err := exec.CommandContext(w.t.Context(), kubectl, "--kubeconfig", filepath.Join(w.state, "local", w.live(), "kubeconfig"),
-		"get", "pods", "-A", "-l", "app.kubernetes.io/name="+app, "-o", "json").CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("kubectl: %v\n%s", err, out)
-	}
+	out := w.kubectl(w.live(), "get", "pods", "-A", "-l", "app.kubernetes.io/name="+app, "-o", "json")
 	var pods corev1.PodList
-	if err := json.Unmarshal(out, &pods); err != nil {
+	if err := json.Unmarshal([]byte(out), &pods); err != nil {
 		w.t.Fatal(err)
 	}
 	images := map[string]bool{}

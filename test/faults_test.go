@@ -189,19 +189,10 @@ func (w *world) still(t *testing.T, live string) {
 // fingerprint is every object of the shop's namespaces in a generation with its version, as kubectl says.
 func (w *world) fingerprint(generation string) string {
 	w.t.Helper()
-	kubectl, err := filepath.Abs("../bin/lab/kubectl")
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	all := ""
 	for _, ns := range []string{"shop-web", "shop-orders"} {
-		out, err := exec.CommandContext(w.t.Context(), kubectl, "--kubeconfig", filepath.Join(w.state, "local", generation, "kubeconfig"),
-			"get", "deployments,services,configmaps,secrets,poddisruptionbudgets,serviceaccounts", "-n", ns,
-			"-o", `jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.metadata.generation}{"\n"}{end}`).CombinedOutput()
-		if err != nil {
-			w.t.Fatalf("kubectl: %v\n%s", err, out)
-		}
-		all += string(out)
+		all += w.kubectl(generation, "get", "deployments,services,configmaps,secrets,poddisruptionbudgets,serviceaccounts", "-n", ns,
+			"-o", `jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.metadata.generation}{"\n"}{end}`)
 	}
 	return all
 }

@@ -96,6 +96,17 @@ func (w *world) replace(file, old, now string) {
 	}
 }
 
+// kubectl runs kubectl against the cluster of a generation, and returns what it prints.
+func (w *world) kubectl(generation string, args ...string) string {
+	w.t.Helper()
+	args = append([]string{"--kubeconfig", filepath.Join(w.state, "local", generation, "kubeconfig")}, args...)
+	out, err := exec.CommandContext(w.t.Context(), "../bin/lab/kubectl", args...).CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
 func (w *world) destroy() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

@@ -24,6 +24,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
     header: {name: X-Generation, value: next, interval: 1s}
     steps: [5, 25, 50, 100]`})
 	w.must("rollover", environment)
+	w.kubectl(w.live(), "scale", "deployment", "web", "-n", "shop-web", "--replicas", "3") // git says two
 	_, stop := w.users(100)
 	guard := w.guard()
 	seed := uint64(time.Now().UnixNano())
@@ -34,6 +35,9 @@ func TestKilledAtAnyInstant(t *testing.T) {
 		killed += w.rolloverKilled(t, random, min(kills-killed, kills/3+1))
 		rollovers++
 		w.told(t, w.runs()[0])
+		if n := w.kubectl(w.live(), "get", "deployment", "web", "-n", "shop-web", "-o", "jsonpath={.status.readyReplicas}"); n != "3" {
+			t.Errorf("%s has %s pods of web, and the users had three", w.live(), n)
+		}
 	}
 	unharmed(t, stop())
 	guard(t)

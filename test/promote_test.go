@@ -230,13 +230,9 @@ func (w *world) annotation(t *testing.T, stage string) string {
 		t.Fatal(err)
 	}
 	for generation := range all[0].Shares {
-		out, err := exec.CommandContext(t.Context(), "../bin/lab/kubectl", "--kubeconfig", filepath.Join(w.state, "local", generation, "kubeconfig"),
-			"get", "pods", "-A", "-l", "app.kubernetes.io/name=web", "-o", "json").CombinedOutput()
-		if err != nil {
-			t.Fatalf("kubectl: %v\n%s", err, out)
-		}
+		out := w.kubectl(generation, "get", "pods", "-A", "-l", "app.kubernetes.io/name=web", "-o", "json")
 		var pods corev1.PodList
-		if err := json.Unmarshal(out, &pods); err != nil {
+		if err := json.Unmarshal([]byte(out), &pods); err != nil {
 			t.Fatal(err)
 		}
 		return pods.Items[0].Annotations["example.com/stage"]

@@ -127,6 +127,9 @@ func (l *steps) move() {
 // ahead is what the new generation gets before the first step.
 func (l *steps) ahead() {
 	p := l.plan
+	if p.Previous != "" {
+		l.then("shift/scale", "as many pods as autoscalers, or people, have given to %s", p.Previous)
+	}
 	if m := p.Shift.Mirror; m != nil {
 		l.then("shift/mirror", "copies of %d %% of the requests that are safe to repeat to %s%s; %v %% of the answers may differ", m.Share, p.Generation, during(m.Interval), m.Differences)
 	}

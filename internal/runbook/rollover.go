@@ -196,15 +196,17 @@ func (r *run) gate(ctx workflow.Context) error {
 	return r.await(ctx, "the shift to "+r.plan.Generation+" waits for an approval")
 }
 
-// shift gives the new generation copies of requests, and the users who ask for it, where the plan wants that, and then its share of all users step by
-// step. Each step is read back from the router and watched
-// before the next; a check or a rule that does not hold ends the shift, and the users are moved back. Where there was not enough
-// traffic to tell, a person does.
+// shift gives the new generation as many pods as the live one has, then copies of requests and the users who ask for it, where the plan wants
+// that, and then its share of all users step by step. Each step is read back from the router and watched before the next; a check or a
+// rule that does not hold ends the shift, and the users are moved back. Where there was not enough traffic to tell, a person does.
 func (r *run) shift(ctx workflow.Context) error {
 	if len(r.plan.Routes) == 0 {
 		return nil
 	}
 	var phases []phase
+	if r.plan.Previous != "" && r.has(ctx, "scale") {
+		phases = append(phases, func(ctx workflow.Context) error { return r.step(ctx, "shift/scale", r.tools.Scale) })
+	}
 	if r.plan.Shift.Mirror != nil {
 		phases = append(phases, func(ctx workflow.Context) error { return r.step(ctx, "shift/mirror", r.tools.Mirror) })
 	}

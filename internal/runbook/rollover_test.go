@@ -110,7 +110,7 @@ func (s script) play(t *testing.T, operation string, procedure any, p plan.Plan)
 		tools.Confirm, tools.Provision, tools.OpenEntry, tools.ApplyUnit, tools.Copy, tools.Follow, tools.Sync, tools.EnterPreLive, tools.Verify, tools.HoldGate,
 		tools.HandOver, tools.HandBack, tools.Drain, tools.Settle, tools.SettleBack, tools.Quarantine, tools.Delete, tools.StandDown, tools.Clean,
 		tools.Admit, tools.Roll, tools.Unroll, tools.Stage, tools.Preview, tools.Switch, tools.SwitchBack, tools.MarkGood, tools.DrainVersion, tools.RemoveOld, tools.RemoveNew,
-		tools.PassGate, tools.AdmitSet, tools.VerifyStage,
+		tools.PassGate, tools.AdmitSet, tools.VerifyStage, tools.Scale, tools.Mirror, tools.LeadAskers,
 	} {
 		env.RegisterActivity(a)
 		env.OnActivity(a, mock.Anything, mock.Anything).Return(plain)
@@ -161,7 +161,7 @@ func TestRollover(t *testing.T) {
 		"plan", "provision/cluster", "provision/entry", "prime/base", "prime/ingress", "copy", "deploy/orders", "deploy/web",
 		"pre-live", "verify", "gate",
 	}
-	cross := []string{"shift/10", "shift/100", "follow ends", "sync", "hand-over", "drain", "settle", "soak"}
+	cross := []string{"shift/scale", "shift/10", "shift/100", "follow ends", "sync", "hand-over", "drain", "settle", "soak"}
 	back := []string{"switch-back", "switch-back/hand-over", "switch-back/settle"}
 	gone := []string{"retire/quarantine", "retire/delete"}
 	by := func(name string) Command { return Command{Name: name, By: "me@here"} }
@@ -194,20 +194,35 @@ func TestRollover(t *testing.T) {
 		"CheckFailsInShift": {
 			reason: "the users go back by themselves, and the old generation stays",
 			script: script{fail: map[string]error{"shift/100": no}},
-			want:   slices.Concat(build, cross[:2], back, []string{"follow ends"}),
+			want:   slices.Concat(build, cross[:3], back, []string{"follow ends"}),
 			state:  record.SwitchedBack,
 		},
 		"TooLittleTraffic": {
 			reason: "a person says whether the shift goes on",
 			script: script{fail: map[string]error{"shift/10": undecided}, commands: map[string]Command{"approve": by(Approve)}},
-			want:   slices.Concat(build, cross[:1], []string{"approve", "approve ends"}, cross[1:], []string{"soak ends"}, gone),
+			want:   slices.Concat(build, cross[:2], []string{"approve", "approve ends"}, cross[2:], []string{"soak ends"}, gone),
 			state:  record.Done,
 		},
 		"TooLittleTrafficForOne": {
 			reason: "or moves the users back, to try again later",
 			script: script{fail: map[string]error{"shift/10": undecided}, commands: map[string]Command{"approve": by(SwitchBack), "approve#2": by(Approve)}},
-			want:   slices.Concat(build, cross[:1], []string{"approve"}, back, []string{"approve", "approve ends"}, cross, []string{"soak ends"}, gone),
+			want:   slices.Concat(build, cross[:2], []string{"approve"}, back, []string{"approve", "approve ends"}, cross, []string{"soak ends"}, gone),
 			state:  record.Done,
+		},
+		"Ahead": {
+			reason: "copies and those who ask come before everybody else; a person says whether there were enough copies",
+			script: script{
+				edit: func(p *plan.Plan) { p.Shift.Mirror, p.Shift.Header = &spec.MirrorFirst{}, &spec.HeaderFirst{} },
+				fail: map[string]error{"shift/mirror": undecided}, commands: map[string]Command{"approve": by(Approve)},
+			},
+			want:  slices.Concat(build, []string{"shift/scale", "shift/mirror", "approve", "approve ends", "shift/header"}, cross[1:], []string{"soak ends"}, gone),
+			state: record.Done,
+		},
+		"CopiesDiffer": {
+			reason: "nobody is moved, and what was changed on the way is put back",
+			script: script{edit: func(p *plan.Plan) { p.Shift.Mirror = &spec.MirrorFirst{} }, fail: map[string]error{"shift/mirror": no}},
+			want:   slices.Concat(build, []string{"shift/scale", "shift/mirror"}, back, []string{"follow ends"}),
+			state:  record.SwitchedBack,
 		},
 		"SwitchBackAndForward": {
 			reason: "a switch-back in the soak waits for an approval, and then everything is crossed again",
@@ -230,7 +245,7 @@ func TestRollover(t *testing.T) {
 		"AbortInShift": {
 			reason: "the users go back before the run ends",
 			script: script{commands: map[string]Command{"shift/10": by(Abort)}},
-			want:   slices.Concat(build, cross[:1], back, []string{"follow ends", "stand-down"}),
+			want:   slices.Concat(build, cross[:2], back, []string{"follow ends", "stand-down"}),
 			state:  record.Aborted,
 		},
 		"FollowFails": {
@@ -242,7 +257,7 @@ func TestRollover(t *testing.T) {
 		"SyncFails": {
 			reason: "what cannot be copied at the switch would be lost: the users go back",
 			script: script{fail: map[string]error{"sync": no}},
-			want:   slices.Concat(build, cross[:4], back),
+			want:   slices.Concat(build, cross[:5], back),
 			state:  record.SwitchedBack,
 		},
 		"CommandAtTheWrongTime": {

@@ -107,6 +107,9 @@ func (t *Toolbox) Settle(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "recording what is live", "", func(ctx context.Context, j *job) error {
 		p := j.plan
 		j.done = p.Generation + " is live, its versions are good"
+		if err := j.unscale(ctx); err != nil {
+			return err
+		}
 		versions := map[string]string{}
 		for _, u := range p.Services {
 			versions[u.Name] = u.Version
@@ -129,6 +132,9 @@ func (t *Toolbox) Settle(ctx context.Context, id ID) error {
 func (t *Toolbox) SettleBack(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "recording what is live", "", func(ctx context.Context, j *job) error {
 		j.done = j.plan.Previous + " is live again"
+		if err := j.unscale(ctx); err != nil {
+			j.say("the autoscalers of %s keep as many pods as the users had taken: %v", j.plan.Generation, err)
+		}
 		return j.phases(ctx, record.Standby, record.Live)
 	})
 }
