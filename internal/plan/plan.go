@@ -76,4 +76,5 @@ type Route struct {
 	Service   string      `json:"service"`
 	Port      string      `json:"port,omitempty"`
 	Health    string      `json:"health,omitempty"`
+	Sticky    bool        `json:"sticky,omitempty"`
 }

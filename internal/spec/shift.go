@@ -14,6 +14,11 @@ import (
 func (e environment) shift() {
 	s, at := e.spec.Shift, e.at.to("shift")
 	at.to("steps").shares(s.Steps)
+	for i, r := range e.spec.Routes {
+		if router := e.router(r.Router); r.Sticky && router != nil && router.Caddy == nil {
+			e.at.to("routes", i, "sticky").Problem("the router %s does not keep users on one generation; caddy does", strict.Show(r.Router))
+		}
+	}
 	if s.Mirror != nil {
 		e.needs(at.to("mirror"), "does not mirror requests; the edge does: caddy without admin", isEdge)
 		at.to("mirror", "headers").compared(s.Mirror.Headers)

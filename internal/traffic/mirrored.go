@@ -43,6 +43,8 @@ func (m Mirrored) Plus(o Mirrored) Mirrored {
 func (r Route) Plain(kind string) error {
 	what := ""
 	switch {
+	case r.Sticky:
+		what = "keep users on one side"
 	case r.Chosen != nil:
 		what = "lead users by a header"
 	case r.Mirror != nil:

@@ -16,7 +16,11 @@ type Route struct {
 	// Drain is how long streams and long responses may go on after their side lost its weight. A router cuts none of them
 	// sooner; one that cannot cut them at all leaves that to whoever ends the side, which waits for the counters first.
 	Drain time.Duration `json:"drain"`
-	// Chosen and Mirror are for routers whose kind can do that, nil otherwise; a router that cannot refuses the route.
+	// What follows is for routers whose kind can do it; one that cannot refuses the route.
+
+	// Sticky has each user stay on one side, as long as the shares let it: a share is of the users then, not of the requests, and as a share
+	// grows, users change to it once.
+	Sticky bool    `json:"sticky,omitempty"`
 	Chosen *Chosen `json:"chosen,omitempty"`
 	Mirror *Mirror `json:"mirror,omitempty"`
 }

@@ -16,6 +16,7 @@ import (
 //
 //	crossfade:HOST       the host and its pre-live host, nobody else's
 //	  vars               the drain, which Caddy itself has no use for
+//	  subroute           of a sticky route: who the user is, by a cookie, which those get who have none
 //	  subroute           a route for each side, with the requests that are its share, then the answer when there is none
 //	    crossfade:HOST:GENERATION
 //	      vars           the generation's name, also there for access logs
@@ -44,6 +45,9 @@ type handlerConfig struct {
 
 	Drain      string `json:"crossfade_drain,omitempty"`      // vars
 	Generation string `json:"crossfade_generation,omitempty"` // vars
+	User       string `json:"crossfade_user,omitempty"`       // vars
+
+	Response *headersConfig `json:"response,omitempty"` // headers
 
 	Routes []routeConfig `json:"routes,omitempty"` // subroute
 	Errors *errorsConfig `json:"errors,omitempty"` // subroute
@@ -68,6 +72,10 @@ type mirrorConfig struct {
 	Endpoints []string `json:"endpoints,omitempty"`
 	Share     int      `json:"share,omitempty"`
 	Headers   []string `json:"headers,omitempty"`
+}
+
+type headersConfig struct {
+	Add map[string][]string `json:"add"`
 }
 
 type errorsConfig struct {
@@ -151,14 +159,35 @@ func routeOf(r traffic.Route, t transportConfig) routeConfig {
 		from += s.Weight
 	}
 	sub.Routes = append(sub.Routes, routeConfig{Handle: []handlerConfig{nobody}})
-	return routeConfig{
-		ID: id(r.Host), Match: []matchConfig{{Host: hosts(r)}}, Terminal: true,
-		Handle: []handlerConfig{{Handler: "vars", Drain: r.Drain.String()}, sub},
+	handle := []handlerConfig{{Handler: "vars", Drain: r.Drain.String()}}
+	if r.Sticky {
+		handle = append(handle, sticky())
 	}
+	return routeConfig{ID: id(r.Host), Match: []matchConfig{{Host: hosts(r)}}, Terminal: true, Handle: append(handle, sub)}
 }
 
-// matchers say which requests are a side's. A side gets its share of the live host by the request's random id (RFC 9562,
-// version 4, whose first 32 bits are all random), so that neither clients nor endpoints that are down change the shares.
+const (
+	// random is a number that each request has: a UUID (RFC 9562, version 4), whose first 32 bits are all random.
+	random = "{http.request.uuid}"
+	// user is such a number that all requests of a user have.
+	user = "{http.vars.crossfade_user}"
+	// cookie is where users keep it.
+	cookie = "crossfade"
+)
+
+// sticky renders what says who the user is.
+func sticky() handlerConfig {
+	kept := "{http.request.cookie." + cookie + "}"
+	known := []matchConfig{{Expression: kept + `.matches("^[0-9a-f]{8}-[0-9a-f-]{27}$")`}}
+	given := map[string][]string{"Set-Cookie": {cookie + "=" + random + "; Path=/; HttpOnly; SameSite=Lax"}}
+	return handlerConfig{Handler: "subroute", Routes: []routeConfig{
+		{Match: known, Handle: []handlerConfig{{Handler: "vars", User: kept}}},
+		{Match: []matchConfig{{Not: known}}, Handle: []handlerConfig{{Handler: "vars", User: random}, {Handler: "headers", Response: &headersConfig{given}}}},
+	}}
+}
+
+// matchers say which requests are a side's. A side gets its share of the live host by a random number of the request, or of the user, so
+// that neither clients nor endpoints that are down change the shares.
 func matchers(r traffic.Route, s traffic.Side, from int) []matchConfig {
 	var all []matchConfig
 	if r.PreLive == s.Generation && r.PreLiveHost != "" {
@@ -168,7 +197,7 @@ func matchers(r traffic.Route, s traffic.Side, from int) []matchConfig {
 		all = append(all, matchConfig{Host: []string{r.Host}, Header: asks(r.Chosen)})
 	}
 	if s.Weight > 0 {
-		m := matchConfig{Host: []string{r.Host}, Expression: share(from, from+s.Weight)}
+		m := matchConfig{Host: []string{r.Host}, Expression: share(number(r), from, from+s.Weight)}
 		if r.Chosen != nil {
 			m.Not = []matchConfig{{Header: asks(r.Chosen)}}
 		}
@@ -183,10 +212,18 @@ func matchers(r traffic.Route, s traffic.Side, from int) []matchConfig {
 // asks is what a request has that is led to the chosen side.
 func asks(c *traffic.Chosen) map[string][]string { return map[string][]string{c.Header: {c.Value}} }
 
-// share renders the condition that holds for the requests from one percentage to another.
-func share(from, to int) string {
-	lower := fmt.Sprintf(`{http.request.uuid} >= "%08x"`, bound(from))
-	upper := fmt.Sprintf(`{http.request.uuid} < "%08x"`, bound(to))
+// number is what decides between the sides of a route.
+func number(r traffic.Route) string {
+	if r.Sticky {
+		return user
+	}
+	return random
+}
+
+// share renders the condition that holds for the numbers from one percentage to another.
+func share(number string, from, to int) string {
+	lower := fmt.Sprintf(`%s >= "%08x"`, number, bound(from))
+	upper := fmt.Sprintf(`%s < "%08x"`, number, bound(to))
 	switch {
 	case from == 0 && to == 100:
 		return ""

@@ -161,6 +161,78 @@ func TestAhead(t *testing.T) {
 	}
 }
 
+// TestSticky wants users to stay where they are as the shares change, but for those whose turn it is, and to follow when their side loses its share.
+func TestSticky(t *testing.T) {
+	const users = 200
+	router, _ := startEdge(t)
+	serve := func(generation string) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Generation", generation)
+			http.SetCookie(w, &http.Cookie{Name: "theirs", Value: generation})
+		}))
+		t.Cleanup(s.Close)
+		return strings.TrimPrefix(s.URL, "http://")
+	}
+	route := traffic.Route{Host: "shop.example.com", Sticky: true, Sides: []traffic.Side{
+		{Generation: "g1", Endpoints: []string{serve("g1")}}, {Generation: "g2", Endpoints: []string{serve("g2")}},
+	}}
+	cookies := make([]string, users)
+	visit := func(user int) string {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, router.Entry(), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "shop.example.com"
+		if cookies[user] != "" {
+			req.AddCookie(&http.Cookie{Name: "crossfade", Value: cookies[user]})
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		theirs := ""
+		for _, c := range res.Cookies() {
+			switch {
+			case c.Name == "theirs":
+				theirs = c.Value
+			case c.Name == "crossfade" && cookies[user] != "":
+				t.Fatalf("user %d has a cookie, and is given another one", user)
+			case c.Name == "crossfade":
+				cookies[user] = c.Value
+			}
+		}
+		if cookies[user] == "" || theirs == "" {
+			t.Fatalf("user %d got the cookies %v", user, res.Cookies())
+		}
+		return theirs
+	}
+	was := make([]string, users)
+	for _, share := range []int{0, 5, 50, 100, 50, 0} {
+		route.Sides[0].Weight, route.Sides[1].Weight = 100-share, share
+		apply(t, router, route)
+		fresh, moved := 0, 0
+		for user := range users {
+			is := visit(user)
+			if again := visit(user); again != is {
+				t.Fatalf("at %d %%: user %d is on %s, and then on %s", share, user, is, again)
+			}
+			if is == "g2" {
+				fresh++
+			}
+			if was[user] != "" && was[user] != is {
+				moved++
+			}
+			was[user] = is
+		}
+		got := 100 * fresh / users
+		t.Logf("at %d %%: %d %% of the users are on g2, %d have moved", share, got, moved)
+		if got < share-12 || got > share+12 || (share == 0 || share == 100) && got != share || moved > users*62/100 {
+			t.Errorf("at %d %%: %d %% of the users are on g2, %d of %d have moved", share, got, moved, users)
+		}
+	}
+}
+
 func apply(t *testing.T, router *caddy.Router, r traffic.Route) {
 	t.Helper()
 	if err := router.Apply(t.Context(), r); err != nil {

@@ -17,10 +17,10 @@ func parse(raw any) (traffic.Route, error) {
 	if err := convert(raw, &c); err != nil {
 		return traffic.Route{}, err
 	}
-	if len(c.Match) != 1 || len(c.Match[0].Host) == 0 || len(c.Handle) != 2 || len(c.Handle[1].Routes) == 0 {
+	if len(c.Match) != 1 || len(c.Match[0].Host) == 0 || len(c.Handle) < 2 || len(c.Handle[len(c.Handle)-1].Routes) == 0 {
 		return traffic.Route{}, fmt.Errorf("%s does not have the form that Crossfade gives it", c.ID)
 	}
-	r := traffic.Route{Host: c.Match[0].Host[0]}
+	r := traffic.Route{Host: c.Match[0].Host[0], Sticky: len(c.Handle) == 3}
 	if hosts := c.Match[0].Host; len(hosts) > 1 {
 		r.PreLiveHost = hosts[1]
 	}
@@ -28,7 +28,7 @@ func parse(raw any) (traffic.Route, error) {
 	if r.Drain, err = time.ParseDuration(c.Handle[0].Drain); err != nil {
 		return traffic.Route{}, err
 	}
-	routes := c.Handle[1].Routes
+	routes := c.Handle[len(c.Handle)-1].Routes
 	for _, rc := range routes[:len(routes)-1] {
 		if err := parseSide(&r, rc); err != nil {
 			return traffic.Route{}, fmt.Errorf("%s: %w", rc.ID, err)

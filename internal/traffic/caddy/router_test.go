@@ -290,6 +290,7 @@ func TestEveryRouteIsReadBack(t *testing.T) {
 		if rapid.Bool().Draw(t, "health") {
 			want.Health = traffic.Health{Path: "/healthz", Interval: time.Second}
 		}
+		want.Sticky = rapid.Bool().Draw(t, "sticky")
 		if n > 1 && rapid.Bool().Draw(t, "chosen") {
 			want.Chosen = &traffic.Chosen{Header: "X-Version", Value: "next", Generation: "g1"}
 		}
