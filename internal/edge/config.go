@@ -69,6 +69,7 @@ func (f files) writeConfig(listen string) error {
 			WithHint("remove that file to start without routes; the next roll-over sets them again")
 	}
 	server["listen"] = []any{network + listen}
+	server["protocols"] = []any{"h1", "h2", "h2c"}
 	server["listener_wrappers"] = []any{map[string]any{"wrapper": "hold"}}
 	raw, err := json.Marshal(config)
 	if err == nil {

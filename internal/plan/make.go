@@ -178,7 +178,7 @@ func Routes(cfg *spec.Config, env *spec.Environment) ([]Route, error) {
 		if err != nil {
 			return nil, err
 		}
-		route := Route{Host: r.Host, PreLive: r.PreLiveHost(), Router: *router, Port: r.Port, Health: r.Health, Sticky: r.Sticky}
+		route := Route{Host: r.Host, PreLive: r.PreLiveHost(), Router: *router, Port: r.Port, Health: r.Health, H2C: r.Protocol == "h2c", Sticky: r.Sticky}
 		if r.Backend != nil {
 			route.Namespace, route.Service = r.Backend.Namespace, r.Backend.Name
 		} else {

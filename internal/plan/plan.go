@@ -76,5 +76,6 @@ type Route struct {
 	Service   string      `json:"service"`
 	Port      string      `json:"port,omitempty"`
 	Health    string      `json:"health,omitempty"`
+	H2C       bool        `json:"h2c,omitempty"` // endpoints are spoken to in HTTP/2 without TLS
 	Sticky    bool        `json:"sticky,omitempty"`
 }

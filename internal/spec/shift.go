@@ -15,8 +15,15 @@ func (e environment) shift() {
 	s, at := e.spec.Shift, e.at.to("shift")
 	at.to("steps").shares(s.Steps)
 	for i, r := range e.spec.Routes {
-		if router := e.router(r.Router); r.Sticky && router != nil && router.Caddy == nil {
+		router := e.router(r.Router)
+		if router == nil || router.Caddy != nil {
+			continue
+		}
+		if r.Sticky {
 			e.at.to("routes", i, "sticky").Problem("the router %s does not keep users on one generation; caddy does", strict.Show(r.Router))
+		}
+		if r.Protocol == "h2c" && router.DNS == nil {
+			e.at.to("routes", i, "protocol").Problem("the router %s does not speak HTTP/2 to endpoints; caddy does", strict.Show(r.Router))
 		}
 	}
 	if s.Mirror != nil {

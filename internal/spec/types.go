@@ -316,6 +316,8 @@ type Route struct {
 	Backend *Backend `json:"backend,omitempty"`                                     // a Kubernetes Service by name, in place of Service
 	Port    string   `json:"port,omitempty" jsonschema:"oneof_type=string;integer"` // name or number of the Kubernetes Service's port; its only one unless set
 	Health  string   `json:"health,omitempty"`                                      // the path that the router asks each endpoint; no active check unless set
+	// Protocol is what the endpoints are spoken to in: http, or h2c, which is HTTP/2 without TLS, as gRPC needs it; http unless set.
+	Protocol string `json:"protocol,omitempty" jsonschema:"enum=http,enum=h2c"`
 	// Sticky keeps each user on one generation while the shares let it, by a cookie of the name crossfade; a share is of the users then.
 	Sticky bool `json:"sticky,omitempty"`
 }

@@ -43,6 +43,8 @@ func (m Mirrored) Plus(o Mirrored) Mirrored {
 func (r Route) Plain(kind string) error {
 	what := ""
 	switch {
+	case r.H2C:
+		what = "speak HTTP/2 to endpoints"
 	case r.Sticky:
 		what = "keep users on one side"
 	case r.Chosen != nil:

@@ -18,6 +18,8 @@ type Route struct {
 	Drain time.Duration `json:"drain"`
 	// What follows is for routers whose kind can do it; one that cannot refuses the route.
 
+	// H2C has the endpoints spoken to in HTTP/2 without TLS, as gRPC needs it.
+	H2C bool `json:"h2c,omitempty"`
 	// Sticky has each user stay on one side, as long as the shares let it: a share is of the users then, not of the requests, and as a share
 	// grows, users change to it once.
 	Sticky bool    `json:"sticky,omitempty"`

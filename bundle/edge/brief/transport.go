@@ -35,6 +35,10 @@ const (
 type Transport struct {
 	DialTimeout caddy.Duration `json:"dial_timeout,omitempty"` // 3 s unless set
 
+	// H2C has the endpoint spoken to in HTTP/2 without TLS, as gRPC needs it. Its connections carry any number of requests at once; each gets new
+	// ones for as long as it is not older than its age, and is closed when they have ended. A server that leaves tells so beforehand.
+	H2C bool `json:"h2c,omitempty"`
+
 	age  time.Duration // of a connection when it gets its last request
 	base *reverseproxy.HTTPTransport
 	own  *http.Transport // a connection for each request, which is over with the answer
@@ -61,8 +65,12 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if t.age == 0 {
 		t.age = usualAge
 	}
+	versions := []string{"1.1"}
+	if t.H2C {
+		versions = []string{"h2c"}
+	}
 	t.base = &reverseproxy.HTTPTransport{
-		DialTimeout: t.DialTimeout, Versions: []string{"1.1"},
+		DialTimeout: t.DialTimeout, Versions: versions,
 		KeepAlive: &reverseproxy.KeepAlive{MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: caddy.Duration(t.age)},
 	}
 	var err error
@@ -100,6 +108,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // fit returns the transport for a request.
 func (t *Transport) fit(r *http.Request) *http.Transport {
 	switch {
+	case t.H2C:
+		return t.current()
 	case httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade"):
 		return t.tied
 	case repeatable(r):

@@ -79,6 +79,9 @@ func serve(t *testing.T) *endpoint {
 func (e *endpoint) next() *pod {
 	p := &pod{conns: make(chan net.Conn), gone: make(chan struct{})}
 	p.ReadHeaderTimeout = time.Minute
+	p.Protocols = new(http.Protocols)
+	p.Protocols.SetHTTP1(true)
+	p.Protocols.SetUnencryptedHTTP2(true)
 	p.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, "%d bytes, close: %v", n, r.Close)
@@ -91,10 +94,10 @@ func (e *endpoint) next() *pod {
 	return before
 }
 
-func transport(t *testing.T, age time.Duration) *Transport {
+func transport(t *testing.T, age time.Duration, h2c bool) *Transport {
 	t.Helper()
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
-	b := &Transport{age: age}
+	b := &Transport{age: age, H2C: h2c}
 	if err := b.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -136,17 +139,19 @@ func TestConnections(t *testing.T) {
 	for _, c := range []struct {
 		method, body string
 		age          time.Duration
+		h2c          bool
 		want         int64 // of 20 requests
 	}{
-		{http.MethodGet, "", time.Hour, 1},
-		{http.MethodHead, "", time.Hour, 1},
-		{http.MethodGet, "", time.Nanosecond, 20},
-		{http.MethodGet, "a body", time.Hour, 20},
-		{http.MethodPost, "order", time.Hour, 20},
-		{http.MethodDelete, "", time.Hour, 20},
+		{http.MethodGet, "", time.Hour, false, 1},
+		{http.MethodHead, "", time.Hour, false, 1},
+		{http.MethodGet, "", time.Nanosecond, false, 20},
+		{http.MethodGet, "a body", time.Hour, false, 20},
+		{http.MethodPost, "order", time.Hour, false, 20},
+		{http.MethodDelete, "", time.Hour, false, 20},
+		{http.MethodPost, "order", time.Hour, true, 1},
 	} {
-		t.Run(fmt.Sprintf("%s %s for %v", c.method, c.body, c.age), func(t *testing.T) {
-			e, b := serve(t), transport(t, c.age)
+		t.Run(fmt.Sprintf("%s %s for %v, HTTP/2 %v", c.method, c.body, c.age, c.h2c), func(t *testing.T) {
+			e, b := serve(t), transport(t, c.age, c.h2c)
 			for range 20 {
 				text := mustSend(t, b, c.method, e.url, c.body)
 				if !strings.HasSuffix(text, "close: false") && c.method != http.MethodHead {
@@ -162,7 +167,7 @@ func TestConnections(t *testing.T) {
 
 // TestNothingWaits looks for connections in TIME_WAIT after requests that had a connection each.
 func TestNothingWaits(t *testing.T) {
-	e, b := serve(t), transport(t, time.Hour)
+	e, b := serve(t), transport(t, time.Hour, false)
 	for range 20 {
 		mustSend(t, b, http.MethodPost, e.url, "order")
 	}
@@ -175,7 +180,7 @@ func TestNothingWaits(t *testing.T) {
 // TestLeavingPods has pods that close their idle connections and go, one after the other: no request is lost on a connection that
 // was used before. On one of its own a request can be, when the pod does not wait for what is on its way to it.
 func TestLeavingPods(t *testing.T) {
-	e, b := serve(t), transport(t, 50*time.Millisecond)
+	e, b := serve(t), transport(t, 50*time.Millisecond, false)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var all sync.WaitGroup
@@ -210,18 +215,22 @@ func TestLeavingPods(t *testing.T) {
 // TestAge wants the next pod to be reached, and the connection to the one before to end, when that has its age.
 func TestAge(t *testing.T) {
 	const age = 200 * time.Millisecond
-	e, b := serve(t), transport(t, age)
-	begun := time.Now()
-	mustSend(t, b, http.MethodGet, e.url, "")
-	before := e.next()
-	for e.made.Load() == 1 {
-		mustSend(t, b, http.MethodGet, e.url, "")
-	}
-	if took := time.Since(begun); took < age/2 || took > 10*age {
-		t.Errorf("the connection was used for %v, want %v", took, age)
-	}
-	if err := before.Server.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, h2c := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP/2 %v", h2c), func(t *testing.T) {
+			e, b := serve(t), transport(t, age, h2c)
+			begun := time.Now()
+			mustSend(t, b, http.MethodGet, e.url, "")
+			before := e.next()
+			for e.made.Load() == 1 {
+				mustSend(t, b, http.MethodGet, e.url, "")
+			}
+			if took := time.Since(begun); took < age/2 || took > 10*age {
+				t.Errorf("the connection was used for %v, want %v", took, age)
+			}
+			if err := before.Server.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package hold
 
 import (
+	"bytes"
 	"net"
 	"net/http"
 	"sync"
@@ -21,6 +22,7 @@ type Conn struct {
 	broken  bool   // the user closed it, or it was idle for too long
 	gone    bool   // it was handed over
 	begun   bool   // the server has done something with the connection since the request became active
+	many    bool   // it is of HTTP/2: it has a state that only its server knows, which tells the user when it goes
 	sent    []byte // what the server has read of a request that it has not begun to handle
 	unread  []byte // what another server had read, for this one to read first
 }
@@ -34,7 +36,7 @@ func pause() <-chan time.Time { return time.After(5 * time.Millisecond) }
 // idle reports whether no request is under way, so that another server can take the connection on without a difference to
 // its user. mu is held.
 func (c *Conn) idle() bool {
-	return !c.broken && !c.gone && (c.state == http.StateIdle || c.state == http.StateNew && !c.used)
+	return !c.broken && !c.many && !c.gone && (c.state == http.StateIdle || c.state == http.StateNew && !c.used)
 }
 
 // Read reads for the server. What it has read since it was idle is remembered: those bytes go along when the connection is
@@ -74,6 +76,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// preface is how every connection of HTTP/2 begins (RFC 9113, section 3.4), up to where no request of HTTP/1 is like it.
+var preface = []byte("PRI * HTTP/2.0\r\n")
+
 // maxSent bounds what is remembered: a whole header of net/http's usual size does not come near it.
 const maxSent = 1 << 20
 
@@ -83,8 +88,12 @@ func (c *Conn) note(p []byte) {
 	switch {
 	case c.state == http.StateNew && len(c.sent) > maxSent: // it is no HTTP/1 at all
 		c.sent = nil
+	case c.many:
 	case c.state == http.StateNew, c.state == http.StateIdle, c.state == http.StateActive && len(p) == 1:
 		c.sent = append(c.sent, p...)
+	}
+	if c.state == http.StateNew && bytes.HasPrefix(c.sent, preface) {
+		c.many, c.sent = true, nil
 	}
 	c.used = c.used || len(p) > 0
 }
@@ -100,7 +109,7 @@ func (c *Conn) begin() {
 // when it shuts down at that moment. A request that was handled, and be it by a panic, leaves a trace: its answer, or the
 // call that ends the watch for the end of the connection. mu is held.
 func (c *Conn) dropped() bool {
-	return c.state == http.StateActive && !c.begun && !c.broken && !c.gone
+	return c.state == http.StateActive && !c.begun && !c.broken && !c.gone && !c.many
 }
 
 func isTimeout(err error) bool {
@@ -116,7 +125,7 @@ func (c *Conn) Close() error {
 		c.mu.Unlock()
 		return nil
 	}
-	if c.state == http.StateHijacked || c.broken || c.state == http.StateNew && c.used || !c.listener.others() {
+	if c.state == http.StateHijacked || c.broken || c.many || c.state == http.StateNew && c.used || !c.listener.others() {
 		c.mu.Unlock()
 		c.listener.forget(c)
 		return c.Conn.Close()

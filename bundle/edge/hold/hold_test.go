@@ -22,7 +22,10 @@ func server(t *testing.T, address, name string) (*http.Server, net.Addr) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &http.Server{ConnState: ConnState, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &http.Server{Protocols: protocols, ConnState: ConnState, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Server", name)
 		if r.URL.Path == "/abort" {
 			panic(http.ErrAbortHandler)
@@ -183,7 +186,7 @@ func TestConnectionsEnd(t *testing.T) {
 	for name, request := range map[string]string{
 		"aborted": "GET /abort HTTP/1.1\r\nHost: a\r\n\r\n",
 		"close":   "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-		"broken":  "nonsense\r\n\r\n",
+		"broken":  "nonsense of some length\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := dial(t, address)
@@ -283,4 +286,72 @@ func TestNothingIsLost(t *testing.T) {
 	all.Wait()
 	current.Close()
 	t.Logf("%d requests over %d connections during %d replacements", sent.Load(), dialled.Load(), replacements)
+}
+
+// TestHTTP2 replaces servers again and again under requests over HTTP/2, also while a connection has none: its server tells the user to
+// go, and nothing is handed to a server that knows nothing of it.
+func TestHTTP2(t *testing.T) {
+	const servers = 8
+	address := freeAddress(t)
+	now, _ := server(t, address, "0")
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	order := func(wait time.Duration) error {
+		body := strings.NewReader("order")
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address, body)
+		if err != nil {
+			return err
+		}
+		res, err := transport.RoundTrip(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		got, err := io.ReadAll(res.Body)
+		if err == nil && (string(got) != "5" || res.ProtoMajor != 2) {
+			err = fmt.Errorf("%s %q", res.Proto, got)
+		}
+		<-time.After(wait)
+		return err
+	}
+	stop, failed := make(chan struct{}), make(chan error, 1)
+	var sent atomic.Int64
+	var users sync.WaitGroup
+	for _, wait := range []time.Duration{0, 3 * time.Millisecond, 50 * time.Millisecond} {
+		users.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := order(wait); err != nil {
+					select {
+					case failed <- err:
+					default:
+					}
+				}
+				sent.Add(1)
+			}
+		})
+	}
+	for i := range servers {
+		next, _ := server(t, address, fmt.Sprint(i+1))
+		before := sent.Load()
+		until(t, "users go on", func() bool { return sent.Load() > before+20 })
+		if err := now.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		now = next
+	}
+	close(stop)
+	users.Wait()
+	select {
+	case err := <-failed:
+		t.Errorf("of %d requests one failed: %v", sent.Load(), err)
+	default:
+	}
+	now.Close()
 }

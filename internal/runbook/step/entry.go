@@ -105,7 +105,7 @@ func (j *job) eachRoute(ctx context.Context, do func(context.Context, traffic.Ro
 func (j *job) joined(ctx context.Context, r plan.Route, seen *traffic.Observed) (traffic.Route, error) {
 	route := traffic.Route{
 		Host: r.Host, PreLiveHost: r.PreLive, PreLive: j.plan.Generation,
-		Health: traffic.Health{Path: r.Health}, Sticky: r.Sticky, Drain: j.plan.Shift.Drain.Or(0),
+		Health: traffic.Health{Path: r.Health}, H2C: r.H2C, Sticky: r.Sticky, Drain: j.plan.Shift.Drain.Or(0),
 	}
 	weight := 0
 	if p := j.plan.Previous; p != "" {

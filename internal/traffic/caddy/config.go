@@ -117,6 +117,8 @@ type passiveConfig struct {
 
 type transportConfig struct {
 	Protocol    string           `json:"protocol"`
+	H2C         bool             `json:"h2c,omitempty"`      // brief
+	Versions    []string         `json:"versions,omitempty"` // http
 	DialTimeout string           `json:"dial_timeout"`
 	KeepAlive   *keepAliveConfig `json:"keep_alive,omitempty"`
 }
@@ -332,9 +334,14 @@ func instead(others []upstreamConfig, t transportConfig) handlerConfig {
 // no request that cannot be repeated meets a connection that its pod is just closing. The edge keeps connections for a second,
 // for what can be repeated (package brief of its bundle). In any other Caddy a request has a connection of its own, which Caddy
 // closes: where the pod's side did, it would collect them in TIME_WAIT, and turn new ones down that look like them.
-func transport(edge bool) transportConfig {
-	if edge {
-		return transportConfig{Protocol: "brief", DialTimeout: dialTimeout.String()}
+//
+// HTTP/2 is spoken over one connection at a time, which each of its servers tells when it goes.
+func transport(edge, h2c bool) transportConfig {
+	switch {
+	case edge:
+		return transportConfig{Protocol: "brief", H2C: h2c, DialTimeout: dialTimeout.String()}
+	case h2c:
+		return transportConfig{Protocol: "http", Versions: []string{"h2c"}, DialTimeout: dialTimeout.String()}
 	}
 	return transportConfig{Protocol: "http", DialTimeout: dialTimeout.String(), KeepAlive: &keepAliveConfig{Enabled: true, MaxIdle: -1}}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,9 @@ func parseSide(r *traffic.Route, c routeConfig) error {
 	}
 	for _, m := range c.Match {
 		parseMatch(r, &s, m)
+	}
+	if t := proxy.Transport; t != nil {
+		r.H2C = t.H2C || slices.Contains(t.Versions, "h2c")
 	}
 	if h := proxy.HealthChecks; h != nil && h.Active != nil {
 		interval, err := time.ParseDuration(h.Active.Interval)

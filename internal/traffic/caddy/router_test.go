@@ -203,7 +203,7 @@ func TestPlaceOfARoute(t *testing.T) {
 				t.Fatal(err)
 			}
 			var want any
-			if err := convert(routeOf(route, transport(false)), &want); err != nil {
+			if err := convert(routeOf(route, transport(false, false)), &want); err != nil {
 				t.Fatal(err)
 			}
 			raw, err := json.Marshal(want)
@@ -252,7 +252,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := json.MarshalIndent(routeOf(route, transport(false)), "", "  ")
+	got, err := json.MarshalIndent(routeOf(route, transport(false, false)), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,6 +290,7 @@ func TestEveryRouteIsReadBack(t *testing.T) {
 		if rapid.Bool().Draw(t, "health") {
 			want.Health = traffic.Health{Path: "/healthz", Interval: time.Second}
 		}
+		want.H2C = rapid.Bool().Draw(t, "h2c")
 		want.Sticky = rapid.Bool().Draw(t, "sticky")
 		if n > 1 && rapid.Bool().Draw(t, "chosen") {
 			want.Chosen = &traffic.Chosen{Header: "X-Version", Value: "next", Generation: "g1"}
@@ -301,7 +302,7 @@ func TestEveryRouteIsReadBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := parse(routeOf(route, transport(false)))
+		got, err := parse(routeOf(route, transport(rapid.Bool().Draw(t, "edge"), want.H2C)))
 		if err != nil {
 			t.Fatal(err)
 		}
