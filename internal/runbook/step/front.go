@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/host/ssh"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
@@ -93,7 +94,7 @@ func (j *job) nginx(ctx context.Context, u plan.Unit) (*nginx.Upstream, error) {
 	}
 	by := &nginx.Upstream{Service: u.Name, Name: u.Front.Nginx.Upstream, Port: u.Front.Nginx.NodePort, Progress: j.say}
 	for _, n := range j.plan.Nginx.Nodes {
-		node := nginx.Node{Host: j.host(n), Command: n.Command, PIDFile: n.PIDFile, Dir: n.Dir, Backends: status.Nodes}
+		node := nginx.Node{Node: nginxctl.Node{Host: j.host(n), Command: n.Command, PIDFile: n.PIDFile, Dir: n.Dir}, Backends: status.Nodes}
 		if n.Backend != "" {
 			node.Backends = []string{n.Backend}
 		}
