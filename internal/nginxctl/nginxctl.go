@@ -67,14 +67,21 @@ const (
 // errUnchanged is final: nginx has tried for a while by then, and the longer users are led to both versions, the worse.
 var errUnchanged = errors.New("goes on with its former configuration")
 
+// patience is how long an nginx that was told to reload may take, at most.
+const patience = 10 * time.Second
+
 // Reload has the nginx read its files, and returns when only workers that have done so accept connections; within a limit. Nobody else of us does
 // that at the same time there: workers that come then might have read what was there before.
 func (n Node) Reload(ctx context.Context, limit time.Duration) error {
+	return n.ReloadAfter(ctx, limit, "")
+}
+
+// ReloadAfter is Reload after the commands of a shell, which find the variables of an environment, each NAME=VALUE. They may take half of the limit.
+func (n Node) ReloadAfter(ctx context.Context, limit time.Duration, script string, env ...string) error {
 	seconds := func(d time.Duration) string { return strconv.Itoa(max(1, int(d.Seconds()))) }
-	args := append([]string{
-		"-w", seconds(limit / 2), "-E", strconv.Itoa(locked), n.Dir, "sh", "-c", stateScript + reloadScript, "sh", n.PIDFile, seconds(limit / 3),
-	}, n.Command...)
-	r, err := n.Host.Run(ctx, "flock", args...)
+	args := append([]string{"-w", seconds(limit / 2), "-E", strconv.Itoa(locked), n.Dir, "env"}, env...)
+	args = append(args, "sh", "-c", stateScript+script+reloadScript, "sh", n.PIDFile, seconds(min(limit/3, patience)))
+	r, err := n.Host.Run(ctx, "flock", append(args, n.Command...)...)
 	name := n.Host.Name()
 	switch {
 	case err != nil:

@@ -30,6 +30,8 @@ type Peer struct {
 	Foreign func() string
 	// Away is a router of the same kind for a real thing that does not answer.
 	Away traffic.Router
+	// Unwatched says that the real thing asks no endpoint by itself.
+	Unwatched bool
 }
 
 // backend is one endpoint of a generation. It says who it is, and counts what it gets.
