@@ -39,7 +39,7 @@ func (r *Router) apply(ctx context.Context, route traffic.Route) error {
 				return nil
 			}
 			seen[i].flipped = true
-			return r.flip(ctx, r.options.Nodes[i], r.at(i, route.Host), route)
+			return r.flip(ctx, r.options.Nodes[i], r.at(i, route.Host), seen[i].shares.name, route)
 		})
 	}
 	switch {
@@ -87,9 +87,10 @@ func (r *Router) prepare(ctx context.Context, seen []sight, routes []traffic.Rou
 		n, p := r.options.Nodes[i], r.at(i, routes[i].Host)
 		if seen[i].shares.name == "" {
 			seen[i].flipped = true
-			if err := r.flip(ctx, n, p, routes[i]); err != nil {
+			if err := r.flip(ctx, n, p, "", routes[i]); err != nil {
 				return err
 			}
+			seen[i].shares.name = nameOf(targets(routes[i]))
 		}
 		if done[i] {
 			return nil
@@ -119,7 +120,7 @@ func (r *Router) undo(ctx context.Context, name string, seen []sight, because er
 	err := r.each(ctx, func(ctx context.Context, i int) error {
 		s, n, p := seen[i], r.options.Nodes[i], r.at(i, name)
 		if s.flipped && s.there() {
-			if err := r.flip(ctx, n, p, s.route); err != nil {
+			if err := r.flip(ctx, n, p, whichever, s.route); err != nil {
 				return err
 			}
 		}
@@ -152,7 +153,7 @@ func (r *Router) restore(ctx context.Context, i int, p place, content []byte) er
 }
 
 // removeScript deletes what is ours in the directory of a route, and that if nothing else is in it.
-const removeScript = `cd "$1" 2>/dev/null || exit 0; rm -rf live .live .new to .to open closing shares-*; cd /; rmdir "$1" 2>/dev/null || true`
+const removeScript = `cd "$1" 2>/dev/null || exit 0; rm -rf live .live .new sides closing shares-*; cd /; rmdir "$1" 2>/dev/null || true`
 
 // remove takes the files away. The directory stays until nginx has done without the file: it says that there is something left to do.
 func (r *Router) remove(ctx context.Context, name string) error {

@@ -1,10 +1,9 @@
 # Until the end of the shell, clients are told to close their connections with the answer to their next request; then it waits until they
 # have, or nginx has closed those that nobody used, for $CROSSFADE_SECONDS at most. $CROSSFADE_ROUTES is where the routes are,
 # $CROSSFADE_PORTS are the ports of clients, in hexadecimal as the kernel has them.
-lead() {
+each() {
   for route in "$CROSSFADE_ROUTES"/crossfade-host-*.d; do
-    [ -d "$route/closing" ] || continue
-    ln -sfn "$1" "$route/.to" && mv -T "$route/.to" "$route/to"
+    [ ! -d "$route/sides" ] || "$@" "$route/closing"
   done
 }
 
@@ -26,8 +25,8 @@ $client
   return 1
 }
 
-trap 'lead open' EXIT
-lead closing
+trap 'each rm -f' EXIT
+each touch
 from=$(clients)
 end=$(($(date +%s) + CROSSFADE_SECONDS))
 while [ -n "$from" ] && left && [ "$(date +%s)" -le "$end" ]; do sleep 0.1; done

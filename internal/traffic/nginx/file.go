@@ -105,8 +105,8 @@ func plain(r traffic.Route) traffic.Route {
 }
 
 // server renders the part of the file that is for nginx. A request throws dice, and the directory of the shares has a link for each number,
-// and one for the pre-live name: the path that it leads to ends in the name of an upstream. Where that path goes by closing, a client is told to close
-// its connection.
+// and one for the pre-live name: the path that it leads to has the name of an upstream. While there is a file with the name closing, clients are told to
+// close their connections.
 func (p place) server(r traffic.Route, listen []string, token string) string {
 	id := fmt.Sprintf("crossfade_%x", sha256.Sum256([]byte(r.Host)))[:18]
 	var text strings.Builder
@@ -125,10 +125,10 @@ func (p place) server(r traffic.Route, listen []string, token string) string {
 		names = append(names, r.PreLiveHost)
 	}
 	line("}\nmap $http_upgrade $ID_connection {\n    default upgrade;\n    \"\" \"\";\n}")
-	line("map $ID_to $ID_upstream {\n    \"~/%s([+][^/]*)?$\" \"\";", nobody)
+	line("map $ID_to $ID_upstream {\n    \"~/sides/%s([+][^/]*)?/\" \"\";", nobody)
 	groups := groups(r)
 	for _, g := range groups {
-		line("    \"~/%s$\" ID_%s;", exactly(g.name()), g.name())
+		line("    \"~/sides/%s/\" ID_%s;", exactly(g.name()), g.name())
 	}
 	line("    default ID_%s; # a worker from before, which does not know the newest side, goes on with one that it knows", groups[0].name())
 	line("}")
@@ -142,7 +142,8 @@ func (p place) server(r traffic.Route, listen []string, token string) string {
 	line("    server_name %s;\n    include %s/*.conf;", strings.Join(names, " "), p.shares())
 	line("    location / {\n        root %s/live/$ID_entry;", p.shares())
 	line("        if ($ID_entry = -) { return 404; }\n        set $ID_to $realpath_root;\n        if ($ID_entry = \"\") { return 200 \"$ID_to\"; }")
-	line("        if ($ID_upstream = \"\") { return 503; }\n        error_page 418 = @ID_last;\n        if ($ID_to ~ /closing/) { return 418; }")
+	line("        if ($ID_upstream = \"\") { return 503; }\n        error_page 418 = @ID_last;")
+	line("        open_file_cache off;\n        if (-e %s/closing) { return 418; }", p.shares())
 	line("%s    }\n    location @ID_last {\n        keepalive_timeout 0;\n%[1]s    }\n}", strings.ReplaceAll(proxy, "ID", id))
 	return text.String()
 }

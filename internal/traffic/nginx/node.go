@@ -168,14 +168,29 @@ func (r *Router) put(ctx context.Context, n nginxctl.Node, p place, s *sight, ro
 	return n.Test(ctx, p.file())
 }
 
-// flip puts the shares of a route in force on a node.
-func (r *Router) flip(ctx context.Context, n nginxctl.Node, p place, route traffic.Route) error {
+const (
+	// disturbed is how sharesScript ends when others have changed the shares meanwhile.
+	disturbed = 77
+	// whichever stands for any shares.
+	whichever = "*"
+)
+
+// flip puts the shares of a route in force on a node, in the place of those of a name, which is "" for none: whoever was stopped in the middle, and
+// comes to it late, changes nothing any more.
+func (r *Router) flip(ctx context.Context, n nginxctl.Node, p place, before string, route traffic.Route) error {
 	if _, err := host.Do(ctx, n.Host, "mkdir", "-p", p.shares()); err != nil {
 		return err
 	}
 	all := targets(route)
-	_, err := host.Do(ctx, n.Host, "flock", append([]string{p.shares(), "sh", "-c", sharesScript, "sh", p.shares(), nameOf(all)}, all...)...)
-	return err
+	res, err := n.Host.Run(ctx, "flock", append([]string{p.shares(), "sh", "-c", sharesScript, "sh", p.shares(), cmp.Or(before, "-"), nameOf(all)}, all...)...)
+	switch {
+	case err != nil || res.Status == 0:
+		return err
+	case res.Status == disturbed:
+		return fault.New(fault.Unavailable, "somebody else has changed %s on %s meanwhile", p.shares(), n.Host.Name()).WithHint("see what else of crossfade runs")
+	default:
+		return fault.New(fault.Failed, "cannot change %s on %s: %s", p.shares(), n.Host.Name(), res.Says()).WithHint("see whether who logs in may write there")
+	}
 }
 
 // reload has the nginx of every node that is not done read its files, once clients have closed their connections.

@@ -79,7 +79,8 @@ func parseShares(text string) shares {
 		case len(words) == 2 && words[0] == "name":
 			s.name = words[1]
 		case len(words) == 3 && words[0] == "lot":
-			s.lots[strings.TrimPrefix(words[1], s.name+"/")] = strings.TrimPrefix(words[2], "../to/")
+			lot := strings.TrimPrefix(words[1], s.name+"/")
+			s.lots[lot] = strings.TrimSuffix(strings.TrimPrefix(words[2], "../sides/"), "/"+lot)
 		}
 	}
 	return s

@@ -1,31 +1,30 @@
-# ROUTE NAME TARGET...: makes the shares of a name, unless they are there, and puts them in force at once. Of the targets each is FROM-TO=SIDES
-# or next=SIDES. Those that were in force before stay for requests that are just reading them; older ones go.
+# ROUTE BEFORE NAME TARGET...: makes the shares of a name, unless they are there, and puts them in force at once. Of the targets each is FROM-TO=SIDES
+# or next=SIDES. Ends with 77 when others are in force than those before, which are - for none and * for any. Those that were in force stay for
+# requests that are just reading them; older ones go.
 set -eu
 cd "$1"
-name=$2
-shift 2
-for target; do
-  sides=${target#*=}
-  mkdir -p "open/$sides" "closing/$sides"
-done
-[ -e to ] || ln -s open to
+seen=$2
+name=$3
+shift 3
+before=$(readlink live || true)
+[ "$before" != "$name" ] || exit 0
+case $seen in "*" | "${before:--}") ;; *) exit 77 ;; esac
 if [ ! -e "$name" ]; then
   rm -rf .new
   mkdir .new
   for target; do
     sides=${target#*=}
-    case $target in
-      next=*) ln -s "../to/$sides" .new/next ;;
-      *)
-        range=${target%%=*}
-        for lot in $(seq -f %02.0f "${range%-*}" "${range#*-}"); do ln -s "../to/$sides" ".new/$lot"; done
-        ;;
-    esac
+    what=${target%%=*}
+    [ "$what" = next ] || what=$(seq -w "${what%-*}" "${what#*-}")
+    set --
+    for lot in $what; do
+      [ ${#lot} -gt 1 ] || lot=0$lot
+      set -- "$@" "../sides/$sides/$lot"
+    done
+    (cd .new && mkdir -p "$@" && ln -s -t . "$@")
   done
   mv -T .new "$name"
 fi
-before=$(readlink live || true)
-[ "$before" != "$name" ] || exit 0
 ln -sfn "$name" .live
 mv -T .live live
 sync . "$name"
