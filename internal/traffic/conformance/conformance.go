@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -375,6 +376,9 @@ func testForeign(t *testing.T, p Peer) {
 func run(t *testing.T, r traffic.Router, o load.Options, meanwhile func(*load.Generator)) load.Report {
 	t.Helper()
 	o.Entry, o.Host = r.Entry(), Host
+	if o.HTTP2 == "" {
+		o.Kinds = slices.DeleteFunc(o.Kinds, func(k load.Kind) bool { return k.HTTP2 })
+	}
 	g, err := load.New(o)
 	if err != nil {
 		t.Fatal(err)

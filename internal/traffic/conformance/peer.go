@@ -30,7 +30,7 @@ type Peer struct {
 	Foreign func() string
 	// Away is a router of the same kind for a real thing that does not answer.
 	Away traffic.Router
-	// HTTP2 is the URL at which the real thing speaks HTTP/2 without TLS.
+	// HTTP2 is the URL at which the real thing speaks HTTP/2 without TLS; "" where it does not.
 	HTTP2 string
 	// Self is what has the opener that was given to Helper open the same router in another process.
 	Self string
@@ -74,7 +74,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/download":
 		chunks(w, r, downloadChunks)
 	case "/upgrade":
-		echo(w)
+		echo(w, r.Header.Get("Upgrade"))
 	default:
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%s %s", b.generation, body)
@@ -102,14 +102,14 @@ func chunks(w http.ResponseWriter, r *http.Request, n int) {
 	}
 }
 
-// echo upgrades the connection and sends back what comes.
-func echo(w http.ResponseWriter) {
+// echo upgrades the connection to a protocol, and sends back what comes.
+func echo(w http.ResponseWriter, protocol string) {
 	c, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer c.Close()
-	fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol)
 	_, _ = io.Copy(c, rw)
 }
 
