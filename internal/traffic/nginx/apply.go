@@ -136,6 +136,14 @@ func (r *Router) undo(ctx context.Context, name string, seen []sight, because er
 	if err == nil {
 		err = r.reload(ctx, seen, done)
 	}
+	if err == nil {
+		err = r.each(ctx, func(ctx context.Context, i int) error {
+			if seen[i].there() {
+				return nil
+			}
+			return r.sweep(ctx, i, name)
+		})
+	}
 	if err != nil {
 		return fault.New(fault.CodeOf(because), "%s; not put back: %s", oneLine(because), oneLine(err)).WithHint("%s", fault.HintOf(because))
 	}
@@ -178,10 +186,13 @@ func (r *Router) remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return r.each(ctx, func(ctx context.Context, i int) error {
-		_, err := host.Do(ctx, r.options.Nodes[i].Host, "sh", "-c", removeScript, "sh", r.at(i, name).shares())
-		return err
-	})
+	return r.each(ctx, func(ctx context.Context, i int) error { return r.sweep(ctx, i, name) })
+}
+
+// sweep deletes what is ours in the directory of a route on a node.
+func (r *Router) sweep(ctx context.Context, i int, name string) error {
+	_, err := host.Do(ctx, r.options.Nodes[i].Host, "sh", "-c", removeScript, "sh", r.at(i, name).shares())
+	return err
 }
 
 const (

@@ -125,7 +125,7 @@ func (p place) server(r traffic.Route, listen []string, token string) string {
 		names = append(names, r.PreLiveHost)
 	}
 	line("}\nmap $http_upgrade $ID_connection {\n    default upgrade;\n    \"\" \"\";\n}")
-	line("map $ID_to $ID_upstream {\n    \"~/sides/%s([+][^/]*)?/\" \"\";", nobody)
+	line("map $ID_to $ID_upstream {\n    \"\" \"\"; # its links are gone\n    \"~/sides/%s([+][^/]*)?/\" \"\";", nobody)
 	groups := groups(r)
 	for _, g := range groups {
 		line("    \"~/sides/%s/\" ID_%s;", exactly(g.name()), g.name())
