@@ -22,8 +22,8 @@ func (e environment) shift() {
 		if r.Sticky {
 			e.at.to("routes", i, "sticky").Problem("the router %s does not keep users on one generation; caddy does", strict.Show(r.Router))
 		}
-		if r.Protocol == "h2c" && router.DNS == nil {
-			e.at.to("routes", i, "protocol").Problem("the router %s does not speak HTTP/2 to endpoints; caddy does", strict.Show(r.Router))
+		if r.Protocol == "h2c" && router.HAProxy != nil {
+			e.at.to("routes", i, "protocol").Problem("the router %s does not speak HTTP/2 to endpoints; caddy and nginx do", strict.Show(r.Router))
 		}
 	}
 	if s.Mirror != nil {

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-
-	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
 // Mirrored is how the copies that a generation got of requests for the live host were answered, since the first of them.
@@ -37,25 +35,6 @@ func (m Mirrored) Plus(o Mirrored) Mirrored {
 	}
 	slices.SortStableFunc(sum.Differences, func(a, b Difference) int { return cmp.Compare(b.Times, a.Times) })
 	return sum
-}
-
-// Plain refuses a route that asks for more than shares: what a router of the given kind cannot do, as an error of code Invalid.
-func (r Route) Plain(kind string) error {
-	what := ""
-	switch {
-	case r.H2C:
-		what = "speak HTTP/2 to endpoints"
-	case r.Sticky:
-		what = "keep users on one side"
-	case r.Chosen != nil:
-		what = "lead users by a header"
-	case r.Mirror != nil:
-		what = "mirror requests"
-	default:
-		return nil
-	}
-	return fault.New(fault.Invalid, "cannot use the route of %q: a router of the kind %s does not %s", r.Host, kind, what).
-		WithHint("use the edge: caddy without admin")
 }
 
 // ahead checks who is led to, or mirrored to, a side before the others; it returns what is wrong, or "".

@@ -24,6 +24,14 @@ import (
 
 const host = conformance.Host
 
+func TestMain(m *testing.M) {
+	conformance.Helper(func(self string) (traffic.Router, error) {
+		admin, listen, _ := strings.Cut(self, " ")
+		return caddy.New(caddy.Options{Admin: admin, Listen: listen, Edge: true})
+	})
+	os.Exit(m.Run())
+}
+
 // startEdge runs an edge for the time of a test.
 func startEdge(t *testing.T) (*caddy.Router, edge.Status) {
 	t.Helper()
@@ -350,6 +358,7 @@ func TestConformance(t *testing.T) {
 		admin(t, status, http.MethodPut, "/config/apps/http/servers/"+edge.Server+"/routes/0",
 			`{"match": [{"path": ["/robots.txt"]}], "handle": [{"handler": "static_response", "body": "none"}]}`)
 		return conformance.Peer{
+			HTTP2: router.Entry(), Self: status.Admin + " " + status.Listen,
 			Router: router, Foreign: func() string { return foreign(t, status) },
 			Away: newRouter(t, "http://"+freeAddress(t), status.Listen),
 		}

@@ -121,8 +121,10 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 	if err != nil {
 		return err
 	}
-	if route.Mirror != nil && !r.options.Edge {
-		return route.Plain("caddy with admin")
+	if !r.options.Edge {
+		if err := route.Within("caddy with admin", traffic.H2C, traffic.Stickable, traffic.Choosing); err != nil {
+			return err
+		}
 	}
 	var want any
 	if err := convert(routeOf(route, transport(r.options.Edge, route.H2C)), &want); err != nil {

@@ -187,7 +187,7 @@ func (r *Router) wanted(route traffic.Route) (*state, error) {
 	if len(route.Sides) == 0 || route.Health.Path != "" {
 		return problem("leave out its health path", "it needs at least one side, and DNS asks no endpoint for its health")
 	}
-	if err := route.Plain("dns"); err != nil {
+	if err := route.Within("dns", traffic.H2C); err != nil {
 		return nil, err
 	}
 	s := &state{drain: route.Drain, preLive: route.PreLive, sides: map[string][]string{}, ttl: r.seconds}

@@ -27,7 +27,7 @@ var (
 func normal(r traffic.Route) (traffic.Route, error) {
 	r, err := r.Normal(defaultInterval)
 	if err == nil {
-		err = r.Plain("haproxy")
+		err = r.Within("haproxy")
 	}
 	if err != nil {
 		return r, err

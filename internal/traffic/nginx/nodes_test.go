@@ -1,0 +1,403 @@
+package nginx_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/host"
+	"github.com/crossfade-dev/crossfade/internal/host/local"
+	"github.com/crossfade-dev/crossfade/internal/host/ssh"
+	"github.com/crossfade-dev/crossfade/internal/host/sshdtest"
+	"github.com/crossfade-dev/crossfade/internal/load"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl/nginxtest"
+	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/nginx"
+)
+
+const name = "shop.example.com"
+
+// lab is two nodes, of which the second is reached over SSH.
+type lab struct {
+	*nginx.Router
+	nginx []*nginxtest.Nginx
+	hosts []*disturbed
+	g1    string
+	g2    string
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	s := sshdtest.Start(t)
+	far := ssh.New(ssh.Options{Name: "n2", Address: s.Address, User: s.User, KeyFile: s.KeyFile, KnownHosts: s.KnownHosts})
+	l := &lab{nginx: []*nginxtest.Nginx{start(t), start(t)}, g1: generation(t, "g1"), g2: generation(t, "g2")}
+	l.hosts = []*disturbed{{Host: local.New("n1")}, {Host: far}}
+	l.hosts[1].there = strings.NewReplacer(l.nginx[0].Address, l.nginx[1].Address, second(l.nginx[0]), second(l.nginx[1]))
+	l.hosts[1].here = strings.NewReplacer(l.nginx[1].Address, l.nginx[0].Address, second(l.nginx[1]), second(l.nginx[0]))
+	o := options(l.nginx[0], l.nginx[0].Node(l.hosts[0]), l.nginx[1].Node(l.hosts[1]))
+	var err error
+	if l.Router, err = nginx.New(o); err != nil {
+		t.Fatal(err)
+	}
+	l.Tell(t.Logf)
+	return l
+}
+
+// generation is a backend that says who it is, and what it was asked.
+func generation(t *testing.T, generation string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Generation", generation)
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %s %s", r.Method, r.RequestURI, r.Host, body)
+	}))
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+// route has so many percent of the users on g2.
+func (l *lab) route(weight int) traffic.Route {
+	return traffic.Route{Host: name, Drain: time.Second, Sides: []traffic.Side{
+		{Generation: "g1", Endpoints: []string{l.g1}, Weight: 100 - weight}, {Generation: "g2", Endpoints: []string{l.g2}, Weight: weight},
+	}}
+}
+
+func must(t *testing.T, r *nginx.Router, route traffic.Route) {
+	t.Helper()
+	if err := r.Apply(t.Context(), route); err != nil {
+		t.Fatal(err)
+	}
+	seen, err := r.Observe(t.Context(), route.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(route, seen.Route); diff != "" {
+		t.Fatalf("-applied +observed\n%s", diff)
+	}
+}
+
+// weight is the share of g2 as it is observed.
+func (l *lab) weight(t *testing.T) int {
+	t.Helper()
+	seen, err := l.Observe(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seen.Route.Sides[1].Weight
+}
+
+// asks is who answers at a node, or the status.
+func asks(t *testing.T, n *nginxtest.Nginx) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.Address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = name
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return res.Status
+	}
+	return res.Header.Get("X-Generation")
+}
+
+// disturbed is a host whose calls can fail. The files there have addresses of its own: all of these machines are one.
+type disturbed struct {
+	host.Host
+	there, here *strings.Replacer
+	before      atomic.Pointer[func(what string) error]
+}
+
+// fail has the next three calls of a kind fail, which is as often as one is tried.
+func (d *disturbed) fail(what string) {
+	var failed atomic.Int64
+	f := func(doing string) error {
+		if strings.Contains(doing, what) && failed.Add(1) <= 3 {
+			return fault.New(fault.Unavailable, "cannot reach n2: it is away").WithHint("see whether n2 is up")
+		}
+		return nil
+	}
+	d.before.Store(&f)
+}
+
+func (d *disturbed) call(what string) error {
+	if f := d.before.Load(); f != nil {
+		return (*f)(what)
+	}
+	return nil
+}
+
+func (d *disturbed) Run(ctx context.Context, program string, args ...string) (host.Result, error) {
+	if err := d.call(program + " " + strings.Join(args, " ")); err != nil {
+		return host.Result{}, err
+	}
+	return d.Host.Run(ctx, program, args...)
+}
+
+func (d *disturbed) Read(ctx context.Context, path string) ([]byte, error) {
+	if err := d.call("read"); err != nil {
+		return nil, err
+	}
+	content, err := d.Host.Read(ctx, path)
+	if d.here != nil && err == nil {
+		content = []byte(d.here.Replace(string(content)))
+	}
+	return content, err
+}
+
+func (d *disturbed) Write(ctx context.Context, path string, content []byte) error {
+	if err := d.call("write"); err != nil {
+		return err
+	}
+	if d.there != nil {
+		content = []byte(d.there.Replace(string(content)))
+	}
+	return d.Host.Write(ctx, path, content)
+}
+
+// TestBadNode has the second of two nodes fail in all ways. The error says which and why, and both lead as before.
+func TestBadNode(t *testing.T) {
+	l := newLab(t)
+	must(t, l.Router, l.route(0))
+	n, h := l.nginx[1], l.hosts[1]
+	own := "conf.d/crossfade-host-" + name + ".conf"
+	content, err := os.ReadFile(n.File(own))
+	if err != nil {
+		t.Fatal(err)
+	}
+	main, err := os.ReadFile(n.File("nginx.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := l.route(100) // needs another file, too
+	more.PreLiveHost, more.PreLive = "next."+name, "g2"
+	for _, tc := range []struct {
+		reason  string
+		disturb func()
+		mend    func()
+		want    traffic.Route
+		code    fault.Code
+		says    []string
+	}{
+		{"it is away at first", func() { h.fail("read") }, func() {}, l.route(100), fault.Unavailable, []string{"n2: it is away"}},
+		{"it goes away before its shares change", func() { h.fail("for old in shares-*") }, func() {}, l.route(100), fault.Unavailable, []string{"n2: it is away", "every node leads as before"}},
+		{"it goes away before its file is written", func() { h.fail("write") }, func() {}, more, fault.Unavailable, []string{"n2: it is away", "every node leads as before"}},
+		{"it goes away before it is told to reload", func() { h.fail("CROSSFADE_PORTS") }, func() {}, more, fault.Unavailable, []string{"n2: it is away"}},
+		{
+			"somebody has edited the file", func() { n.Write(t, own, strings.Replace(string(content), "max_fails=3", "max_fails=4", 1)) }, func() { n.Write(t, own, string(content)) },
+			l.route(100), fault.Refused,
+			[]string{own, "on n2", "somebody has changed it"},
+		},
+		{
+			"somebody has edited a link", func() { swap(t, n.File("conf.d/crossfade-host-"+name+".d/live/07"), "../sides/g2/07") },
+			func() { swap(t, n.File("conf.d/crossfade-host-"+name+".d/live/07"), "../sides/g1/07") }, l.route(100), fault.Refused,
+			[]string{"live on n2", "somebody has changed"},
+		},
+		{
+			"its configuration is broken by hand", func() { n.Write(t, "conf.d/mine.conf", "serve {}\n") }, func() { os.Remove(n.File("conf.d/mine.conf")) },
+			more, fault.Failed,
+			[]string{"nginx on n2", `unknown directive "serve"`, "mine.conf:1"},
+		},
+		{
+			"nginx says no", func() {
+				n.Write(t, "conf.d/mine.conf", "server { listen 127.0.0.1:1 so_keepalive=x; }\n")
+			},
+			func() { os.Remove(n.File("conf.d/mine.conf")) }, more, fault.Failed,
+			[]string{"nginx on n2"},
+		},
+		{
+			"it does not include the file", func() { n.Write(t, "nginx.conf", strings.Replace(string(main), "conf.d/*.conf", "none/*.conf", 1)) },
+			func() { n.Write(t, "nginx.conf", string(main)) }, more, fault.Failed,
+			[]string{"nginx on n2 does not read", own, "as before"},
+		},
+		{
+			"it cuts connections too soon", func() {
+				n.Write(t, "nginx.conf", strings.Replace(string(main), "worker_shutdown_timeout 2m", "worker_shutdown_timeout 500ms", 1))
+			},
+			func() { n.Write(t, "nginx.conf", string(main)) }, more, fault.Invalid,
+			[]string{"nginx on n2 cuts connections 500ms after a reload"},
+		},
+		{"its nginx does not run", func() { n.Stop(t) }, func() { n.Run(t) }, more, fault.Unavailable, []string{"nginx does not run on n2"}},
+	} {
+		tc.disturb()
+		err := l.Apply(t.Context(), tc.want)
+		h.before.Store(nil)
+		if fault.CodeOf(err) != tc.code || fault.HintOf(err) == "" || strings.Contains(fmt.Sprint(err), "\n") {
+			t.Errorf("%s: %v (%s, hint %q), want one line of code %s", tc.reason, err, fault.CodeOf(err), fault.HintOf(err), tc.code)
+		}
+		for _, part := range tc.says {
+			if !strings.Contains(fmt.Sprint(err), part) {
+				t.Errorf("%s: %v, want it to say %q", tc.reason, err, part)
+			}
+		}
+		tc.mend()
+		for i := range l.nginx {
+			if got := asks(t, l.nginx[i]); got != "g1" {
+				t.Errorf("%s: node %d answers %s, want g1 as before", tc.reason, i+1, got)
+			}
+		}
+		if w := l.weight(t); w != 0 {
+			t.Errorf("%s: g2 has %d %%, want none as before", tc.reason, w)
+		}
+		must(t, l.Router, l.route(0))
+	}
+	must(t, l.Router, more)
+}
+
+// swap gives a link another target.
+func swap(t *testing.T, link, target string) {
+	t.Helper()
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNodesDiffer has nodes at different shares, one that was made anew, and an entry that leads elsewhere.
+func TestNodesDiffer(t *testing.T) {
+	l := newLab(t)
+	must(t, l.Router, l.route(10))
+	one := options(l.nginx[0], l.nginx[1].Node(l.hosts[1]))
+	one.Entry = "http://" + l.nginx[1].Address
+	r, err := nginx.New(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, r, l.route(25))
+	if w := l.weight(t); w != 18 && w != 17 {
+		t.Errorf("g2 has %d %%, want the mean of 10 and 25", w)
+	}
+	must(t, l.Router, l.route(25))
+	n := l.nginx[1]
+	n.Stop(t)
+	if err := os.RemoveAll(n.File("conf.d")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(n.File("conf.d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	n.Run(t)
+	if w := l.weight(t); w != 25 {
+		t.Errorf("g2 has %d %%, want what the other node has", w)
+	}
+	must(t, l.Router, l.route(100))
+	if got := asks(t, n); got != "g2" {
+		t.Errorf("the node that was made anew answers %s", got)
+	}
+	one.Entry = "http://" + l.g1
+	if r, err = nginx.New(one); err != nil {
+		t.Fatal(err)
+	}
+	err = r.Apply(t.Context(), l.route(100))
+	if fault.CodeOf(err) != fault.Failed || !strings.Contains(fmt.Sprint(err), "leads to something else") {
+		t.Errorf("%v, want an entry that is not of these nginx to be told", err)
+	}
+}
+
+// TestReloadsLoseNothing adds a side and takes it away again, which needs a reload each, under users who keep their connections.
+func TestReloadsLoseNothing(t *testing.T) {
+	n := start(t)
+	r := router(t, n, n.Node(local.New("n1")))
+	l := &lab{g1: generation(t, "g1"), g2: generation(t, "g2")}
+	two, one := l.route(0), l.route(0)
+	one.Sides = one.Sides[:1]
+	must(t, r, one)
+	users, err := load.New(load.Options{Entry: r.Entry(), Host: name, Rate: 500, Kinds: []load.Kind{
+		{Name: "get", Path: "/"}, {Name: "order", Method: http.MethodPost, Path: "/", Body: `{"item":1}`},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan load.Report)
+	go func() { done <- users.Run(t.Context()) }()
+	for range 10 {
+		must(t, r, two)
+		must(t, r, one)
+	}
+	users.Stop()
+	report := <-done
+	t.Logf("%d requests (%d over used connections) during 20 reloads, %d failed", report.Requests.Sent, report.Requests.Reused, report.Requests.Failed)
+	if report.Requests.Failed != 0 || report.Requests.Reused < 500 {
+		t.Errorf("%+v: %v", report.Requests, report.Failures)
+	}
+}
+
+// TestClosing asks while clients are told to close their connections: they are answered as always, and told so.
+func TestClosing(t *testing.T) {
+	n := start(t)
+	r := router(t, n, n.Node(local.New("n1")))
+	l := &lab{g1: generation(t, "g1"), g2: generation(t, "g2")}
+	must(t, r, l.route(0))
+	for _, closing := range []bool{false, true} {
+		if closing {
+			n.Write(t, "conf.d/crossfade-host-"+name+".d/closing", "")
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.Address+"/a%20b/..%2fc?x=1", strings.NewReader("body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = name + ":8080"
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if want := "POST /a%20b/..%2fc?x=1 " + name + ":8080 body"; string(body) != want || res.Close != closing {
+			t.Errorf("closing %v: %s, the connection ends: %v; want %s", closing, body, res.Close, want)
+		}
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+// TestGRPC calls as gRPC does: over HTTP/2 to the endpoint, with trailers.
+func TestGRPC(t *testing.T) {
+	n := start(t)
+	r := router(t, n, n.Node(local.New("n1")))
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Trailer", "Grpc-Status")
+		_, _ = io.Copy(w, r.Body)
+		w.Header().Set("Grpc-Status", "0")
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	must(t, r, traffic.Route{Host: name, Sides: []traffic.Side{{Generation: "g1", Endpoints: []string{strings.TrimPrefix(s.URL, "http://")}, Weight: 100}}})
+	client := &http.Transport{Protocols: new(http.Protocols)}
+	client.Protocols.SetUnencryptedHTTP2(true)
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+second(n)+"/shop.Orders/Place", strings.NewReader("message"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = name
+	req.Header.Set("Content-Type", "application/grpc")
+	req.Header.Set("Te", "trailers")
+	res, err := client.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || string(body) != "message" || res.Trailer.Get("Grpc-Status") != "0" {
+		t.Errorf("%s %q, trailers %v: %v", res.Status, body, res.Trailer, err)
+	}
+}
