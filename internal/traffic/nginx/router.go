@@ -153,6 +153,7 @@ func normal(r traffic.Route) (traffic.Route, error) {
 	if err == nil {
 		err = r.Within("nginx", traffic.H2C)
 	}
+	r.H2C = false // gRPC is passed on as such in any route
 	if err != nil {
 		return r, err
 	}
