@@ -33,6 +33,7 @@ type routeConfig struct {
 
 type matchConfig struct {
 	Host       []string `json:"host,omitempty"`
+	Path       []string `json:"path,omitempty"`
 	Expression string   `json:"expression,omitempty"`
 }
 
