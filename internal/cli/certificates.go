@@ -30,7 +30,11 @@ func (a *app) certificates() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printCertificates(&step.Toolbox{StateDir: a.stateDir, Now: time.Now}, env)
+			states, err := (&step.Toolbox{StateDir: a.stateDir, Now: time.Now}).Certificates(env)
+			if err != nil {
+				return err
+			}
+			return a.printCertificates(states)
 		},
 	}
 	cmd.AddCommand(a.renewCertificates())
@@ -70,16 +74,13 @@ func (a *app) runRenewal(ctx context.Context, environment, only string) error {
 		return err
 	}
 	defer s.close()
-	if err := s.tools.Renew(ctx, cfg, env, only, a.talk); err != nil {
-		return err
-	}
-	return a.printCertificates(s.tools, env)
-}
-
-func (a *app) printCertificates(tools *step.Toolbox, env *spec.Environment) error {
-	states, err := tools.Certificates(env)
+	states, err := s.tools.Renew(ctx, cfg, env, only, a.talk)
 	if err != nil {
 		return err
 	}
+	return a.printCertificates(states)
+}
+
+func (a *app) printCertificates(states []step.CertificateState) error {
 	return a.output.Print(states, func() view.Table { return view.Certificates(states) })
 }

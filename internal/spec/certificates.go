@@ -70,9 +70,6 @@ func (e environment) proven(at place, c *Certificate) {
 			at.Problem("%s has a wildcard, which http01 cannot prove; use dns01", strict.Show(name))
 		}
 	}
-	if (c.HTTP01 == "") == (c.DNS01 == "") && at.Readable() {
-		at.Problem("must have exactly one of http01 and dns01, the router that proves the names to the CA")
-	}
 	for field, router := range map[string]string{"http01": c.HTTP01, "dns01": c.DNS01} {
 		if router == "" {
 			continue

@@ -1,6 +1,7 @@
 package step
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -218,40 +219,51 @@ func (t *Toolbox) Certificates(env *spec.Environment) ([]CertificateState, error
 }
 
 // Renew requests the certificates of an environment that are due, or one of them by its name, into the backup, and puts what the backup has
-// into the Secrets of the live generation, and of others that have them. It may be called by any process at any time.
-func (t *Toolbox) Renew(ctx context.Context, cfg *spec.Config, env *spec.Environment, only string, say func(format string, args ...any)) error {
+// into the Secrets of the live generation, and of others that have them. One that
+// fails keeps no other one. It returns what the backup has then, and may be called by any process at any time.
+func (t *Toolbox) Renew(ctx context.Context, cfg *spec.Config, env *spec.Environment, only string, say func(format string, args ...any)) ([]CertificateState, error) {
 	all, err := plan.Certificates(cfg, env)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if only != "" {
 		all = slices.DeleteFunc(all, func(c plan.Certificate) bool { return c.Name != only })
 	}
 	if len(all) == 0 {
-		return fault.New(fault.Invalid, "environment %s has no certificate %s", env.Metadata.Name, only).WithHint("list them with crossfade certificates %s", env.Metadata.Name)
+		return nil, fault.New(fault.Invalid, "environment %s has no certificate %s", env.Metadata.Name, only).WithHint("list them with crossfade certificates %s", env.Metadata.Name)
 	}
 	backup, err := certs.OpenBackup(env.Spec.CertificateBackup.Directory, env.Spec.CertificateBackup.IdentityFile)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	standing, err := t.standing(ctx, cfg, env)
 	if err != nil {
+		return nil, err
+	}
+	var failed error
+	for _, c := range all {
+		if err := t.renew(ctx, c, backup, standing, say); err != nil {
+			say("%s is not renewed: %v", c.Name, err)
+			failed = cmp.Or(failed, err)
+		}
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	return t.Certificates(env)
+}
+
+// renew requests a certificate if it is due, and puts it where it is used.
+func (t *Toolbox) renew(ctx context.Context, c plan.Certificate, backup *certs.Backup, standing reachable, say func(format string, args ...any)) error {
+	prover, err := t.prover(ctx, c)
+	if err != nil {
 		return err
 	}
-	for _, c := range all {
-		r := &certs.Request{Of: c.Certificate, Backup: backup, Now: t.Now, Say: say}
-		if r.Prover, err = t.prover(ctx, c); err != nil {
-			return err
-		}
-		p, err := obtain(ctx, r)
-		if err != nil {
-			return err
-		}
-		if err := standing.put(ctx, c, p, say); err != nil {
-			return err
-		}
+	p, err := obtain(ctx, &certs.Request{Of: c.Certificate, Backup: backup, Prover: prover, Now: t.Now, Say: say})
+	if err != nil {
+		return err
 	}
-	return nil
+	return standing.put(ctx, c, p, say)
 }
 
 // reachable are those of an environment that can be reached.

@@ -217,8 +217,11 @@ func (c *certified) renews(t *testing.T, first *unstructured.Unstructured) {
 	}
 	var said []string
 	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
-	wantCode(t, "a name that is none", c.Renew(t.Context(), c.cfg, &c.env, "other", say), fault.Invalid)
-	ok(t, c.Renew(t.Context(), c.cfg, &c.env, "", say))
+	_, err = c.Renew(t.Context(), c.cfg, &c.env, "other", say)
+	wantCode(t, "a name that is none", err, fault.Invalid)
+	states, err = c.Renew(t.Context(), c.cfg, &c.env, "", say)
+	ok(t, err)
+	same(t, "nothing is due any more", "", states[0].Due)
 	same(t, "in both", c.secret(t, c.old).Object["data"], c.secret(t, c.new).Object["data"])
 	if bytes.Equal(jsonOf(first.Object["data"]), jsonOf(c.secret(t, c.new).Object["data"])) {
 		t.Error("it is the one of before")
