@@ -42,7 +42,7 @@ func OpenBackup(dir, identityFile string) (*Backup, error) {
 	defer f.Close()
 	b := &Backup{dir: dir, identity: identityFile}
 	if b.identities, err = age.ParseIdentities(f); err != nil {
-		return problem(errors.New("it is not a file of age identities, AGE-SECRET-KEY-1...")) //nolint:err113 // the parser's words may quote the key
+		return problem(errors.New("it is not a file of age identities, of which each begins with AGE-SECRET-KEY-1")) //nolint:err113 // the parser's words may quote the key
 	}
 	switch first := b.identities[0].(type) {
 	case *age.X25519Identity:
