@@ -38,22 +38,28 @@ const (
 	beat        = 500 * time.Millisecond
 )
 
-// patience notes when a CA wants to be asked again.
+// patience notes what the ACME client does not tell of a CA's answers: when it wants to be asked again, and the last status.
 type patience struct {
-	next  http.RoundTripper
-	mu    sync.Mutex
-	until time.Time
-	now   func() time.Time
+	next   http.RoundTripper
+	mu     sync.Mutex
+	until  time.Time
+	status int
+	now    func() time.Time
 }
 
 // RoundTrip notes the Retry-After of answers that refuse, in seconds or as a date (RFC 9110 section 10.2.3).
 func (p *patience) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := p.next.RoundTrip(req)
-	if err != nil || res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
-		return res, err
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.status = 0
+	if err != nil {
+		return res, err
+	}
+	p.status = res.StatusCode
+	if res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
+		return res, nil
+	}
 	after := res.Header.Get("Retry-After")
 	if seconds, err := strconv.Atoi(after); err == nil {
 		p.until = p.now().Add(time.Duration(seconds) * time.Second)
@@ -61,6 +67,13 @@ func (p *patience) RoundTrip(req *http.Request) (*http.Response, error) {
 		p.until = at
 	}
 	return res, nil
+}
+
+// last is the status of the last answer; 0 for none.
+func (p *patience) last() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status
 }
 
 // again is when the CA wants to be asked again: what it said, or else after a while.

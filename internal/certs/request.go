@@ -31,6 +31,8 @@ type order struct {
 	Names     []string `json:"names"`
 	URL       string   `json:"url"`
 	Key       string   `json:"key"`
+
+	resumed bool // it was made by another call
 }
 
 // Due says why a certificate is to be requested; "" while the one in the backup serves and is not to be renewed yet.
@@ -76,11 +78,42 @@ func (r *Request) Obtain(ctx context.Context) (*Pair, error) {
 	if why == "" {
 		return kept, nil
 	}
-	p, err := r.request(ctx, c, why, replaces)
+	o, err := r.underWay()
+	if err != nil {
+		return nil, err
+	}
+	if o == nil {
+		if err := r.permitted(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p, err := r.request(ctx, c, o, why, replaces)
 	if err != nil {
 		return nil, failure(r.Of.Issuer, r.Of.Names, err)
 	}
 	return p, nil
+}
+
+// permitted refuses what the CA would refuse, before it is asked: too many requests, and names that do not lead to us.
+func (r *Request) permitted(ctx context.Context) error {
+	l, err := r.Backup.ledger()
+	if err != nil {
+		return err
+	}
+	if err := l.allows(account(r.Of.Issuer.Directory, r.Of.Names), r.Of.Names, r.Now()); err != nil {
+		return err
+	}
+	return r.probe(ctx)
+}
+
+// probe asks every name as the CA will.
+func (r *Request) probe(ctx context.Context) error {
+	for _, name := range r.Of.Names {
+		if err := r.Prover.Probe(ctx, strings.TrimPrefix(name, "*.")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hint asks the CA when a certificate of its own should be renewed (RFC 9773): why now, if so, and by which name the next order replaces
@@ -98,32 +131,14 @@ func (r *Request) hint(ctx context.Context, c *client, p *Pair) (why, replaces s
 	return why, info.UniqueIdentifier
 }
 
-func (r *Request) request(ctx context.Context, c *client, why, replaces string) (*Pair, error) {
-	of := account(r.Of.Issuer.Directory, r.Of.Names)
-	o, err := r.underWay()
-	if err != nil {
-		return nil, err
-	}
-	if o == nil {
-		l, err := r.Backup.ledger()
-		if err != nil {
-			return nil, err
-		}
-		if err := l.allows(of, r.Of.Names, r.Now()); err != nil {
-			return nil, err
-		}
-		for _, name := range r.Of.Names {
-			if err := r.Prover.Probe(ctx, strings.TrimPrefix(name, "*.")); err != nil {
-				return nil, err
-			}
-		}
-	}
+// request carries an order out, and notes when the CA wants to be asked again.
+func (r *Request) request(ctx context.Context, c *client, o *order, why, replaces string) (*Pair, error) {
 	p, err := r.carryOut(ctx, c, o, why, replaces)
 	if !limited(err) {
 		return p, err
 	}
 	again := c.wait.again()
-	if noted := r.Backup.noteLater(of, again, r.Now()); noted != nil {
+	if noted := r.Backup.noteLater(account(r.Of.Issuer.Directory, r.Of.Names), again, r.Now()); noted != nil {
 		return nil, errors.Join(err, noted)
 	}
 	return nil, fault.New(fault.Failed, "the CA was asked too often; it may be asked again after %s: %w", date(again), translate(r.Of.Issuer, err)).
@@ -140,6 +155,9 @@ func (r *Request) carryOut(ctx context.Context, c *client, o *order, why, replac
 		p, err := r.follow(ctx, c, o)
 		if !gone(err) {
 			return p, err
+		}
+		if err := r.permitted(ctx); err != nil {
+			return nil, err
 		}
 	}
 	r.Say("requesting a certificate for %s: %s", strings.Join(r.Of.Names, ", "), why)
@@ -162,6 +180,7 @@ func (r *Request) underWay() (*order, error) {
 	if err := json.Unmarshal(raw, &o); err != nil || o.Directory != r.Of.Issuer.Directory || !slices.Equal(o.Names, r.Of.Names) {
 		return nil, nil //nolint:nilerr,nilnil // an order for something else is of no use
 	}
+	o.resumed = true
 	return &o, nil
 }
 
@@ -197,8 +216,8 @@ func notTaken(err error) bool {
 	return is && !limited(err) && p.Status >= 400 && p.Status < 500
 }
 
-// errGone is an order that the CA does not know any more.
-var errGone = errors.New("the CA does not know the order any more")
+// errGone is an order that the CA does not know any more, or that came to its end while nobody looked.
+var errGone = errors.New("the order is no more")
 
 func gone(err error) bool { return errors.Is(err, errGone) }
 
@@ -206,10 +225,18 @@ func gone(err error) bool { return errors.Is(err, errGone) }
 func (r *Request) follow(ctx context.Context, c *client, o *order) (*Pair, error) {
 	again := time.NewTicker(beat)
 	defer again.Stop()
-	for {
+	for first := o.resumed; ; first = false {
 		now, err := c.acme.GetOrder(ctx, c.account, acme.Order{Location: o.URL})
 		if err != nil {
-			return nil, r.lost(err)
+			return nil, r.lost(c, err)
+		}
+		if first && now.Status == acme.StatusInvalid { // it has expired, for one
+			return nil, r.forget()
+		}
+		if first && now.Status == acme.StatusPending { // the names may lead elsewhere by now
+			if err := r.probe(ctx); err != nil {
+				return nil, err
+			}
 		}
 		switch now.Status {
 		case acme.StatusPending:
@@ -232,12 +259,17 @@ func (r *Request) follow(ctx context.Context, c *client, o *order) (*Pair, error
 	}
 }
 
-// lost drops an order that the CA does not know any more, or not as ours.
-func (r *Request) lost(err error) error {
-	p, is := problemIn(err)
-	if !is || p.Status != http.StatusNotFound && p.Status != http.StatusForbidden && p.Status != http.StatusUnauthorized {
-		return err
+// lost drops an order that the CA does not know any more, or not as ours. Some say so without a problem document.
+func (r *Request) lost(c *client, err error) error {
+	switch c.wait.last() {
+	case http.StatusNotFound, http.StatusForbidden, http.StatusUnauthorized:
+		return r.forget()
 	}
+	return err
+}
+
+// forget drops an order that is of no use, so that another one is made.
+func (r *Request) forget() error {
 	if err := r.Backup.remove(r.orderFile()); err != nil {
 		return err
 	}

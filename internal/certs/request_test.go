@@ -2,6 +2,7 @@ package certs
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -201,4 +202,80 @@ func TestExternalAccount(t *testing.T) {
 	r.Of.Issuer.Account = external(t, "kid-1", mac)
 	_, err = r.Obtain(t.Context())
 	ok(t, err)
+}
+
+// TestSuggested renews when the CA suggests it (RFC 9773), before the last third of the life.
+func TestSuggested(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	first, err := s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+	s.ca.RenewNow(t, first.Chain)
+	second, err := s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+	if bytes.Equal(first.Chain, second.Chain) || !strings.Contains(strings.Join(s.heard, "\n"), "the CA wants it renewed since 20") {
+		t.Errorf("it was not renewed: %v", s.heard)
+	}
+	_, err = s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+	s.asked(t, "the suggestion was followed once", 2, 2)
+}
+
+// TestOrderGone goes on where the CA knows nothing of an order that is under way, and nothing of the account.
+func TestOrderGone(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	r := s.request(t, "shop.example.com")
+	s.interrupt(t, r, pebbletest.Authorize)
+	s.ca.Forget(t)
+	p, err := r.Obtain(t.Context())
+	ok(t, err)
+	if why := p.Unfit(r.Of.Names, time.Now()); why != "" {
+		t.Error(why)
+	}
+}
+
+// interrupt ends a request when the CA has done what was asked below a path.
+func (s *scene) interrupt(t *testing.T, r *Request, path string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s.ca.After(func(req *http.Request) {
+		if strings.HasPrefix(req.URL.Path, path) {
+			cancel()
+		}
+	})
+	if _, err := r.Obtain(ctx); err == nil {
+		t.Fatal("it was not interrupted")
+	}
+	s.ca.After(nil)
+	if _, err := os.Stat(r.orderFile()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestResumedElsewhere does not go on with an order whose names lead elsewhere by now, and does once they lead back.
+func TestResumedElsewhere(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	r := s.request(t, "shop.example.com")
+	s.interrupt(t, r, pebbletest.Authorize)
+	here := r.Prover
+	r.Prover = s.edge.proof(startEdge(t).server.Listener.Addr().String())
+	_, err := r.Obtain(t.Context())
+	refused(t, "it leads elsewhere", err, fault.Refused, "shop.example.com", "somebody-else")
+	if n := s.ca.Asked(pebbletest.Challenge); n != 0 {
+		t.Errorf("the CA was told of %d challenges", n)
+	}
+	r.Prover = here
+	_, err = r.Obtain(t.Context())
+	ok(t, err)
+	s.asked(t, "the same order", 1, 1)
+}
+
+// TestOtherNames leaves an order for other names alone.
+func TestOtherNames(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	s.interrupt(t, s.request(t, "shop.example.com"), pebbletest.Authorize)
+	p, err := s.request(t, "www.example.com").Obtain(t.Context())
+	ok(t, err)
+	if why := p.Unfit([]string{"www.example.com"}, time.Now()); why != "" {
+		t.Error(why)
+	}
 }

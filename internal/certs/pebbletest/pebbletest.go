@@ -3,6 +3,8 @@
 package pebbletest
 
 import (
+	"bytes"
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"log"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/letsencrypt/challtestsrv"
 	"github.com/letsencrypt/pebble/v2/ca"
@@ -51,6 +54,9 @@ type CA struct {
 	before  func(http.ResponseWriter, *http.Request) bool
 	after   func(*http.Request)
 	handler http.Handler
+	manage  http.Handler
+	options Options
+	port    int
 }
 
 // Start starts a Pebble.
@@ -68,16 +74,8 @@ func Start(t *testing.T, o Options) *CA {
 	if err != nil && o.HTTPPort != "" {
 		t.Fatal(err)
 	}
-	quiet := log.New(io.Discard, "", 0)
-	store := db.NewMemoryStore()
-	for id, key := range o.Accounts {
-		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
-			t.Fatal(err)
-		}
-	}
-	signer := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: o.Validity}})
-	front := wfe.New(quiet, store, va.New(quiet, port, 0, true, o.DNS, store), signer, []string{"pebble.test"}, true, len(o.Accounts) > 0, 0, 0)
-	c := &CA{counts: map[string]int{}, handler: front.Handler(), RootsFile: filepath.Join(t.TempDir(), "roots.pem")}
+	c := &CA{counts: map[string]int{}, RootsFile: filepath.Join(t.TempDir(), "roots.pem"), options: o, port: port}
+	c.Forget(t)
 	server := httptest.NewTLSServer(c)
 	t.Cleanup(server.Close)
 	c.Directory = server.URL + wfe.DirectoryPath
@@ -86,6 +84,45 @@ func Start(t *testing.T, o Options) *CA {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// Forget has it know nothing of what it did, its accounts and orders included, and sign by another CA.
+func (c *CA) Forget(t *testing.T) {
+	t.Helper()
+	quiet := log.New(io.Discard, "", 0)
+	store := db.NewMemoryStore()
+	for id, key := range c.options.Accounts {
+		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signer := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: c.options.Validity}})
+	front := wfe.New(quiet, store, va.New(quiet, c.port, 0, true, c.options.DNS, store), signer, []string{"pebble.test"}, true, len(c.options.Accounts) > 0, 0, 0)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handler, c.manage = front.Handler(), front.ManagementHandler()
+}
+
+// RenewNow has it suggest (RFC 9773) that a certificate, in PEM, is renewed at once.
+func (c *CA) RenewNow(t *testing.T, certificate []byte) {
+	t.Helper()
+	window, err := json.Marshal(map[string]any{"suggestedWindow": map[string]time.Time{
+		"start": time.Now().Add(-2 * time.Hour).UTC(), "end": time.Now().Add(-time.Hour).UTC(),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(map[string]string{"Certificate": string(certificate), "ARIResponse": string(window)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := httptest.NewRecorder()
+	request := httptest.NewRequest(http.MethodPost, "/set-renewal-info/", bytes.NewReader(body))
+	request.Header.Set("User-Agent", "crossfade")
+	c.manage.ServeHTTP(answer, request)
+	if answer.Code != http.StatusOK {
+		t.Fatalf("the CA does not suggest it: %s", answer.Body)
+	}
 }
 
 // names runs a DNS server that has every name at 127.0.0.1.
@@ -111,7 +148,7 @@ func names(t *testing.T) string {
 // ServeHTTP counts what is asked for, and lets a test step in.
 func (c *CA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
-	before, after := c.before, c.after
+	before, after, handler := c.before, c.after, c.handler
 	c.mu.Unlock()
 	if before != nil && before(w, r) {
 		return
@@ -120,7 +157,7 @@ func (c *CA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if after != nil {
 		recorded.ResponseWriter = httptest.NewRecorder()
 	}
-	c.handler.ServeHTTP(recorded, r)
+	handler.ServeHTTP(recorded, r)
 	c.mu.Lock()
 	if recorded.status < http.StatusBadRequest { // those with a nonce that it did not like are not counted
 		c.counts[r.URL.Path]++
