@@ -21,3 +21,10 @@ func KeepsCertificate(obj *unstructured.Unstructured) bool {
 	group, err := schema.ParseGroupVersion(owner.APIVersion)
 	return err == nil && group.Group == "cert-manager.io" && owner.Kind == "Certificate" && obj.GetLabels()[nextKey] != "true"
 }
+
+// isWebhookAuthority reports whether an object is the Secret with the CA that cert-manager's webhook makes for itself in every cluster
+// (pkg/server/tls/authority of cert-manager). Secrets of people from which a CA is injected have the annotation alone.
+func isWebhookAuthority(obj *unstructured.Unstructured) bool {
+	return obj.GetAnnotations()["cert-manager.io/allow-direct-injection"] == "true" && obj.GetAnnotations()["cert-manager.io/certificate-name"] == "" &&
+		(obj.GetLabels()["app.kubernetes.io/managed-by"] == "cert-manager" || obj.GetName() == "cert-manager-webhook-ca")
+}

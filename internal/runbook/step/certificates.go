@@ -39,10 +39,11 @@ func (t *Toolbox) RestoreCertificates(ctx context.Context, id ID) error {
 		var restored, missing []string
 		for _, c := range j.plan.Certificates {
 			p, err := j.adopt(ctx, backup, c)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
-			case p == nil || p.Unfit(c.Names, t.Now()) != "":
+			}
+			if why := unfit(p, c, t.Now()); why != "" {
+				j.say("%s is not restored: %s", c.Name, why)
 				missing = append(missing, c.Name)
 				continue
 			}
@@ -57,6 +58,14 @@ func (t *Toolbox) RestoreCertificates(ctx context.Context, id ID) error {
 		}
 		return nil
 	})
+}
+
+// unfit says why a certificate of the backup is not restored; "" where it is.
+func unfit(p *certs.Pair, c plan.Certificate, now time.Time) string {
+	if p == nil {
+		return "there is none in the backup"
+	}
+	return p.Unfit(c.Names, now)
 }
 
 // adopt returns what the backup has of a certificate; where the live generation has one that serves and the backup has none, or one that
