@@ -13,11 +13,11 @@ var (
 	word  = regexp.MustCompile(`"([^"]*)"|(\S+)`)
 )
 
-// TestDocumentedCommands takes the command lines of the pages about releases as if they were typed: commands, flags and arguments are as the program has
+// TestDocumentedCommands takes the command lines of the pages about releases and certificates as if they were typed: commands, flags and arguments are as the program has
 // them.
 func TestDocumentedCommands(t *testing.T) {
 	found := 0
-	for _, page := range []string{"releases", "promotion"} {
+	for _, page := range []string{"releases", "promotion", "certificates"} {
 		raw, err := os.ReadFile("../../docs/concepts/" + page + ".md")
 		if err != nil {
 			t.Fatal(err)

@@ -43,7 +43,7 @@ var holdsOthers = map[string]string{"holdsOthers": "yes"}
 func speak(cmd *cobra.Command) {
 	cmd.DisableFlagsInUseLine = !cmd.HasAvailableLocalFlags()
 	cmd.SuggestionsMinimumDistance = 2
-	if cmd.HasSubCommands() {
+	if cmd.HasSubCommands() && (cmd.Args == nil || cmd.Args(cmd, []string{"a name"}) != nil) { // no name but those of commands
 		cmd.Args, cmd.RunE = cobra.ArbitraryArgs, orUnknown(cmd.RunE)
 	} else if cmd.Args != nil {
 		cmd.Args = counted(cmd.Args)

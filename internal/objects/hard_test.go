@@ -34,6 +34,7 @@ func TestHardCases(t *testing.T) {
 		{"fixed fields", testFixedFields},
 		{"refused", testRefused},
 		{"related", testRelated},
+		{"issued", testIssued},
 		{"quiesced", testQuiesced},
 		{"served", testServed},
 		{"guarded", testGuarded},

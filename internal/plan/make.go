@@ -66,8 +66,12 @@ func Make(cfg *spec.Config, environment string, rendered map[string]Rendered, se
 	if p.Routes, err = Routes(cfg, env); err != nil {
 		return nil, err
 	}
+	if p.Certificates, err = Certificates(cfg, env); err != nil {
+		return nil, err
+	}
+	p.CertificateBackup = env.Spec.CertificateBackup
 	if seen.Live != "" {
-		p.Copy = &Copy{Rules: env.Spec.Copy, Owned: owned(p.Prime, p.Services)}
+		p.Copy = &Copy{Rules: env.Spec.Copy, Owned: owned(p.Certificates, p.Prime, p.Services)}
 	}
 	if p.Hash, err = p.sum(); err != nil {
 		return nil, err
@@ -159,15 +163,31 @@ func inOrder(what string, names []string, needs map[string][]string, units map[s
 	return result, nil
 }
 
-// owned lists the objects of units, in order and each once.
-func owned(layers ...[]Unit) []string {
+// owned lists the Secrets of certificates and the objects of units, in order and each once.
+func owned(certificates []Certificate, layers ...[]Unit) []string {
 	var all []string
+	for _, c := range certificates {
+		all = append(all, "Secret "+c.Secret.Namespace+"/"+c.Secret.Name)
+	}
 	for _, u := range slices.Concat(layers...) {
 		all = append(all, u.Objects...)
 		all = append(all, u.Owned...)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// Certificates resolves the certificates of an environment: the router that proves each.
+func Certificates(cfg *spec.Config, env *spec.Environment) ([]Certificate, error) {
+	var all []Certificate
+	for _, c := range env.Spec.Certificates {
+		router, err := cfg.Router(cmp.Or(c.HTTP01, c.DNS01))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Certificate{Certificate: c, Router: *router})
+	}
+	return all, nil
 }
 
 // Routes resolves the routes of an environment: the router, the Kubernetes Service that answers, the pre-live name.

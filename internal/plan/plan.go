@@ -19,6 +19,8 @@ type Observed struct {
 	Taken []string `json:"taken,omitempty"`
 	// Sources are what the configuration and the manifests were read from.
 	Sources []Source `json:"sources,omitempty"`
+	// Certificates say what the backup has of each certificate, for people.
+	Certificates map[string]string `json:"certificates,omitempty"`
 }
 
 // Plan is one roll-over, or the deployment of one service, ready to be carried out.
@@ -43,6 +45,15 @@ type Plan struct {
 	Promotion   *Promotion   `json:"promotion,omitempty"` // with either: what stands before it; nil for what may come at once
 	Premises    Observed     `json:"premises"`
 	Hash        string       `json:"hash"` // "sha256:..." over all of the above
+
+	Certificates      []Certificate           `json:"certificates,omitempty"`
+	CertificateBackup *spec.CertificateBackup `json:"certificateBackup,omitempty"` // where they are kept; there with certificates
+}
+
+// Certificate is a certificate for TLS, and the router that proves its names to a CA.
+type Certificate struct {
+	spec.Certificate
+	Router spec.Router `json:"router"`
 }
 
 // Unit is a set of objects to be applied and proved: a step of priming, or a service.

@@ -83,6 +83,13 @@ func live() Observed {
 	}
 }
 
+// certified is live, with what a backup has.
+func certified() Observed {
+	o := live()
+	o.Certificates = map[string]string{"shop": "valid until 2027-01-20", "api": "one will be requested: it expired on 2026-11-20 12:00 UTC"}
+	return o
+}
+
 // TestMake compares whole plans, and their tables, by case.
 func TestMake(t *testing.T) {
 	first := Observed{Now: now, Weights: map[string]int{}, Good: map[string]string{}}
@@ -94,6 +101,13 @@ func TestMake(t *testing.T) {
 		"next":  {"a generation beside the live one, with everything", func(*spec.EnvironmentSpec) {}, live()},
 		"first": {"nothing is live: nothing is copied, and users come at once", func(*spec.EnvironmentSpec) {}, first},
 		"keep":  {"the old generation stays", func(e *spec.EnvironmentSpec) { e.Retire = spec.Retire{Keep: true} }, live()},
+		"certificates": {"they are restored before priming, and the backup owns their Secrets", func(e *spec.EnvironmentSpec) {
+			e.Certificates = []spec.Certificate{
+				{Name: "shop", Names: []string{"shop.example.com", "www.example.com"}, Secret: spec.SecretName{Namespace: "shop", Name: "shop-tls"}, Issuer: spec.Issuer{Directory: "https://ca/dir"}, HTTP01: "edge"},
+				{Name: "api", Names: []string{"api.example.com"}, Secret: spec.SecretName{Namespace: "shop", Name: "api-tls"}, Issuer: spec.Issuer{Directory: "https://ca/dir"}, HTTP01: "edge"},
+			}
+			e.CertificateBackup = &spec.CertificateBackup{Directory: "/backup", IdentityFile: "/keys/age"}
+		}, certified()},
 		"bare": {"nothing but a cluster and its default name", func(e *spec.EnvironmentSpec) {
 			*e = spec.EnvironmentSpec{Cluster: spec.Cluster{Provider: "existing", Existing: &spec.ExistingCluster{Contexts: []string{"a", "b"}}}}
 		}, Observed{Now: now, Live: "production2611140130", Generations: []string{"production2611140130"}}},

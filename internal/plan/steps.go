@@ -46,7 +46,13 @@ func (l *steps) build() {
 	l.then("provision/cluster", "make %s: %s", p.Generation, describeCluster(p.Cluster))
 	l.list = append(l.list, Step{ID: "provision/entry", Needs: before, Does: "open the entry: " + joined(routers(p.Routes), "none, there are no routes")})
 	l.last = append(l.last, "provision/entry")
+	if len(p.Certificates) > 0 {
+		l.then("certificates/restore", "put %s of the backup into %s", count(len(p.Certificates), "certificate"), p.Generation)
+	}
 	l.units("prime", p.Prime)
+	if len(p.Certificates) > 0 {
+		l.then("certificates/request", "request those that the backup lacks, or that are due")
+	}
 	if p.Copy != nil {
 		l.then("copy", "recreate what no pipeline owns, from %s", p.Previous)
 		l.list = append(l.list, Step{ID: "follow", Needs: l.last, Does: "carry every change over from " + p.Previous + ", until sync"})

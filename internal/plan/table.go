@@ -25,6 +25,7 @@ func Table(w io.Writer, p *Plan) error {
 	units(&text, "SERVICE", p.Services)
 	copying(&text, p.Copy)
 	routes(&text, p.Routes)
+	certificates(&text, p)
 	stepTable(&text, Steps(p))
 	fmt.Fprintf(&text, "\n%s\n", p.Hash)
 	for line := range strings.Lines(text.String()) {
@@ -116,6 +117,18 @@ func routes(w io.Writer, list []Route) {
 	}
 	if lines != nil {
 		rows(w, "ROUTE\tPRE-LIVE\tROUTER\tANSWERED BY\tHEALTH", lines)
+	}
+}
+
+func certificates(w io.Writer, p *Plan) {
+	var lines []string
+	for _, c := range p.Certificates {
+		lines = append(lines, strings.Join([]string{
+			c.Name, strings.Join(c.Names, ", "), c.Secret.Namespace + "/" + c.Secret.Name, dash(p.Premises.Certificates[c.Name]),
+		}, "\t"))
+	}
+	if lines != nil {
+		rows(w, "CERTIFICATE\tNAMES\tSECRET\tIN THE BACKUP", lines)
 	}
 }
 

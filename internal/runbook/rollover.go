@@ -31,7 +31,9 @@ func (r *run) rollover(ctx workflow.Context) error {
 	err := r.unless(ctx, []string{Abort}, inOrder(
 		r.confirm,   // what the plan was made from is still so
 		r.provision, // the cluster and the entry points, in parallel
+		r.restore,   // certificates, from their backup
 		r.prime,     // what every service needs, in parallel where independent
+		r.certify,   // certificates that the backup lacks, or that are due
 		r.copy,      // what no pipeline owns, from the live generation
 		r.follow,    // what changes there from now on is carried over
 		r.deploy,    // every service at its good version, in the order of their needs
@@ -98,6 +100,21 @@ func (r *run) provision(ctx workflow.Context) error {
 		func(ctx workflow.Context) error { return r.step(ctx, "provision/cluster", r.tools.Provision) },
 		func(ctx workflow.Context) error { return r.step(ctx, "provision/entry", r.tools.OpenEntry) },
 	)
+}
+
+// restore and certify have nothing to do for environments without certificates, and for runs that began before there were any.
+func (r *run) restore(ctx workflow.Context) error {
+	if len(r.plan.Certificates) == 0 {
+		return nil
+	}
+	return r.step(ctx, "certificates/restore", r.tools.RestoreCertificates)
+}
+
+func (r *run) certify(ctx workflow.Context) error {
+	if len(r.plan.Certificates) == 0 {
+		return nil
+	}
+	return r.step(ctx, "certificates/request", r.tools.RequestCertificates)
 }
 
 func (r *run) prime(ctx workflow.Context) error {

@@ -110,7 +110,7 @@ func (s script) play(t *testing.T, operation string, procedure any, p plan.Plan)
 		tools.Confirm, tools.Provision, tools.OpenEntry, tools.ApplyUnit, tools.Copy, tools.Follow, tools.Sync, tools.EnterPreLive, tools.Verify, tools.HoldGate,
 		tools.HandOver, tools.HandBack, tools.Drain, tools.Settle, tools.SettleBack, tools.Quarantine, tools.Delete, tools.StandDown, tools.Clean,
 		tools.Admit, tools.Roll, tools.Unroll, tools.Stage, tools.Preview, tools.Switch, tools.SwitchBack, tools.MarkGood, tools.DrainVersion, tools.RemoveOld, tools.RemoveNew,
-		tools.PassGate, tools.AdmitSet, tools.VerifyStage, tools.Scale, tools.Mirror, tools.LeadAskers,
+		tools.PassGate, tools.AdmitSet, tools.VerifyStage, tools.Scale, tools.Mirror, tools.LeadAskers, tools.RestoreCertificates, tools.RequestCertificates,
 	} {
 		env.RegisterActivity(a)
 		env.OnActivity(a, mock.Anything, mock.Anything).Return(plain)
@@ -184,6 +184,19 @@ func TestRollover(t *testing.T) {
 				"shift/100", "hand-over", "settle",
 			}),
 			state: record.Done,
+		},
+		"Certificates": {
+			reason: "those of the backup are there before priming, the others are requested after it",
+			script: script{edit: func(p *plan.Plan) { p.Certificates = []plan.Certificate{{}} }},
+			want: slices.Concat(build[:3], []string{"certificates/restore"}, build[3:5], []string{"certificates/request"}, build[5:], cross,
+				[]string{"soak ends"}, gone),
+			state: record.Done,
+		},
+		"CertificateFails": {
+			reason: "the live generation was not touched",
+			script: script{edit: func(p *plan.Plan) { p.Certificates = []plan.Certificate{{}} }, fail: map[string]error{"certificates/request": no}},
+			want:   slices.Concat(build[:3], []string{"certificates/restore"}, build[3:5], []string{"certificates/request", "stand-down"}),
+			state:  record.RunRefused,
 		},
 		"CheckFailsBeforeShift": {
 			reason: "the new generation is left, and no share was moved",

@@ -31,6 +31,7 @@ func (e environment) validate() {
 	e.checks()
 	e.shift()
 	e.promotion()
+	e.certificates()
 }
 
 // prefix checks what generations are named by. Two environments with one prefix could not tell their generations apart.

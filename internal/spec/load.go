@@ -215,6 +215,7 @@ func shape() strict.Shape {
 		Choices: map[string][]string{
 			"Router":      {"caddy", "dns", "haproxy", "nginx"},
 			"TSIG":        {"secretFile", "secretEnv"},
+			"Certificate": {"http01", "dns01"},
 			"Unit":        {"files", "kustomize", "helm"},
 			"ServiceSpec": {"files", "kustomize", "helm"},
 			"Front":       {"httpRoute", "nginx"},

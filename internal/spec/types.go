@@ -130,6 +130,47 @@ type EnvironmentSpec struct {
 	Shift      Shift        `json:"shift,omitzero"`       // how the users are moved
 	Retire     Retire       `json:"retire,omitzero"`      // what becomes of the old generation
 	Promotion  Promotion    `json:"promotion,omitzero"`   // what a version must pass before it comes into this stage
+
+	Certificates      []Certificate      `json:"certificates,omitempty"`      // for TLS, which outlive generations
+	CertificateBackup *CertificateBackup `json:"certificateBackup,omitempty"` // where they are kept; required with certificates
+}
+
+// Certificate is a certificate for TLS that an ACME server (RFC 8555) signs. Exactly one of http01 and dns01 names the router that proves to
+// it that the names are ours.
+type Certificate struct {
+	Name   string     `json:"name"`             // a DNS label; it is kept in the file NAME.age of the backup
+	Names  []string   `json:"names"`            // the host names that it is for, at least one; *.example.com by dns01 only
+	Secret SecretName `json:"secret"`           // where the generations have it: a Secret of type kubernetes.io/tls
+	Issuer Issuer     `json:"issuer"`           // who signs it
+	HTTP01 string     `json:"http01,omitempty"` // a caddy router: it answers the CA at http://NAME/.well-known/acme-challenge/
+	DNS01  string     `json:"dns01,omitempty"`  // a dns router: its zone answers the CA at _acme-challenge.NAME, or where a CNAME leads from there
+}
+
+// SecretName is a Secret of a generation.
+type SecretName struct {
+	Namespace string `json:"namespace"` // made where it is missing
+	Name      string `json:"name"`      // of the Secret
+}
+
+// Issuer is an ACME server. Asking it for a certificate is to agree to its terms of service.
+type Issuer struct {
+	Directory string           `json:"directory"`                 // the URL of its directory, such as https://acme-v02.api.letsencrypt.org/directory
+	Email     string           `json:"email,omitempty"`           // where it writes to
+	CAFile    string           `json:"caFile,omitempty"`          // certificates in PEM that sign its own; those of the system unless set
+	Account   *ExternalAccount `json:"externalAccount,omitempty"` // where it asks for one (RFC 8555 section 7.3.4)
+}
+
+// ExternalAccount is an account at a CA, which an ACME account is bound to.
+type ExternalAccount struct {
+	KeyID   string `json:"keyID"`   // of the CA
+	KeyFile string `json:"keyFile"` // a file with its HMAC key, in base64url
+}
+
+// CertificateBackup is a directory of encrypted certificates, a file each. No two environments have the same.
+type CertificateBackup struct {
+	Directory string `json:"directory"` // made where it is missing
+	// IdentityFile has the age keys, as age-keygen writes them: the first one encrypts, all of them decrypt.
+	IdentityFile string `json:"identityFile"`
 }
 
 // Nginx is the machines with an nginx that lead users to services. They are Linux, with bash and util-linux.

@@ -24,11 +24,12 @@ type validator struct {
 	serviceNames []string
 	hosts        unique            // by router and host, over all environments
 	prefixes     map[string]string // the environment that owns each
+	backups      map[string]string // the same of directories of certificates
 	routersKnown bool
 }
 
 func (v *validator) validate() {
-	v.services, v.hosts, v.prefixes = map[string]*Service{}, unique{}, map[string]string{}
+	v.services, v.hosts, v.prefixes, v.backups = map[string]*Service{}, unique{}, map[string]string{}, map[string]string{}
 	v.collect()
 	for _, doc := range v.docs {
 		at := in(doc, "spec")

@@ -21,3 +21,20 @@ type Teller interface {
 	// Tell has it say what it waits for, once for each thing. It is called before the other methods.
 	Tell(say func(format string, args ...any))
 }
+
+// Answerer is a Router that can answer requests by itself, whichever generation a host leads to.
+type Answerer interface {
+	// Answer has it answer a GET of a path of a host with a text, in place of what it answered of that host so before, and returns once
+	// that is in force. The host needs no route.
+	Answer(ctx context.Context, host, path, text string) error
+	// Silence ends that. A host of which it answers nothing so is no error.
+	Silence(ctx context.Context, host string) error
+}
+
+// Publisher is a Router that can publish TXT records.
+type Publisher interface {
+	// Publish adds a TXT record at a name, or where its CNAMEs lead, and returns once every authoritative server answers it.
+	Publish(ctx context.Context, name, text string) error
+	// Withdraw takes it out again. One that is not there is no error.
+	Withdraw(ctx context.Context, name, text string) error
+}

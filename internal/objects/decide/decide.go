@@ -278,6 +278,8 @@ func secret(obj *unstructured.Unstructured) Reason {
 	kind := field.String(obj, "type")
 	account := obj.GetAnnotations()["kubernetes.io/service-account.name"]
 	switch {
+	case isWebhookAuthority(obj):
+		return Owned
 	case kind == "helm.sh/release.v1":
 		return Helm
 	case kind == "bootstrap.kubernetes.io/token":

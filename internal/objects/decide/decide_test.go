@@ -78,6 +78,11 @@ func TestObject(t *testing.T) {
 		"release":             {"Helm would take the objects for its own", "{apiVersion: v1, kind: Secret, metadata: {name: sh.helm.release.v1.web.v1, namespace: shop}, type: helm.sh/release.v1}", Helm},
 		"election":            {"the leader is in the old cluster", "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop, annotations: {control-plane.alpha.kubernetes.io/leader: '{}'}}}", Election},
 		"old election":        {"in an Endpoints object", "{apiVersion: v1, kind: Endpoints, metadata: {name: a, namespace: shop, annotations: {control-plane.alpha.kubernetes.io/leader: '{}'}}}", Election},
+		"webhook's CA":        {"cert-manager's webhook makes its own in every cluster", "{apiVersion: v1, kind: Secret, metadata: {name: cert-manager-webhook-ca, namespace: cert-manager, annotations: {cert-manager.io/allow-direct-injection: 'true'}}}", Owned},
+		"webhook's CA, named": {"it may have another name", "{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: shop, labels: {app.kubernetes.io/managed-by: cert-manager}, annotations: {cert-manager.io/allow-direct-injection: 'true'}}}", Owned},
+		"injected by people":  {"a CA of theirs", "{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: shop, annotations: {cert-manager.io/allow-direct-injection: 'true'}}}", None},
+		"injected, issued":    {"a CA that cert-manager has issued", "{apiVersion: v1, kind: Secret, metadata: {name: cert-manager-webhook-ca, namespace: shop, annotations: {cert-manager.io/allow-direct-injection: 'true', cert-manager.io/certificate-name: a}}}", None},
+		"account at a CA":     {"of an Issuer: another one would be registered", "{apiVersion: v1, kind: Secret, metadata: {name: acme-account, namespace: cert-manager, managedFields: [" + byField("cert-manager-issuers", "f:data") + "]}}", None},
 		"lease":               {"says who leads in the old cluster", "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: a, namespace: shop}}", Cluster},
 
 		"endpoints by hand":   {"a database outside", "{apiVersion: v1, kind: Endpoints, metadata: {name: db, namespace: shop, managedFields: [" + byField("kubectl", "f:subsets") + "]}}", None},

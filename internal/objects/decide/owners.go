@@ -78,7 +78,7 @@ func (o *owners) note(obj *unstructured.Unstructured, made bool) {
 
 func (o *owners) controllerMade(ctx context.Context, obj *unstructured.Unstructured, depth int) (bool, error) {
 	ref := metav1.GetControllerOf(obj)
-	if ref == nil || depth > deepest {
+	if ref == nil || depth > deepest || KeepsCertificate(obj) {
 		return false, nil
 	}
 	group, err := schema.ParseGroupVersion(ref.APIVersion)

@@ -17,6 +17,8 @@ func child(kind, owner, managers string) string {
 
 const (
 	shop       = "apiVersion: example.com/v1, kind: Shop"
+	tlsSecret  = "apiVersion: v1, kind: Secret, type: kubernetes.io/tls"
+	issued     = "apiVersion: cert-manager.io/v1, kind: Certificate"
 	configMap  = "apiVersion: v1, kind: ConfigMap"
 	deployment = "apiVersion: apps/v1, kind: Deployment"
 )
@@ -48,6 +50,11 @@ func TestControllerMade(t *testing.T) {
 		"nobody tells":  {"without field managers an owner of a controller is believed", child(configMap, shop, ""), object0(shop, ""), Owned},
 		"of made":       {"what hangs on what is made anew is not to be had in another cluster, whoever wrote it", child(configMap, "apiVersion: batch/v1, kind: Job", byField("kubectl", "f:data")), "{apiVersion: batch/v1, kind: Job, metadata: {name: owner, namespace: shop, uid: u-owner, ownerReferences: [{apiVersion: batch/v1, kind: CronJob, name: nightly, uid: u-2, controller: true}]}}", Owned},
 		"broken":        {"an owner that cannot exist makes nothing", child(configMap, "apiVersion: a/b/c, kind: Shop", byField("shop-operator", "f:data")), "", None},
+		"certificate":   {"of cert-manager, tied to its Certificate: made again, it would be another one of the CA", child(tlsSecret, issued, byField("cert-manager-certificates-issuing", "f:data")), object0(issued, by("kubectl")), None},
+		"of an ingress": {"whoever made the Certificate", child(tlsSecret, issued, byField("cert-manager-certificates-issuing", "f:data")), "{" + issued + ", metadata: {name: owner, namespace: shop, uid: u-owner, ownerReferences: [{apiVersion: networking.k8s.io/v1, kind: Ingress, name: web, uid: u-2, controller: true}]}}", None},
+		"of ingress":    {"a Certificate that cert-manager makes for an Ingress; it finds the Secret", child(issued, "apiVersion: networking.k8s.io/v1, kind: Ingress", byField("cert-manager-ingress-shim", "f:spec")), object0("apiVersion: networking.k8s.io/v1, kind: Ingress", by("kubectl")), Owned},
+		"next key":      {"of a request under way", "{" + tlsSecret + ", metadata: {name: a, namespace: shop, labels: {cert-manager.io/next-private-key: 'true'}, ownerReferences: [{" + issued + ", name: owner, uid: u-owner, controller: true}], managedFields: [" + byField("cert-manager-certificates-key-manager", "f:data") + "]}}", object0(issued, by("kubectl")), Owned},
+		"request":       {"of a Certificate", child("apiVersion: cert-manager.io/v1, kind: CertificateRequest", issued, byField("cert-manager-certificates-request-manager", "f:spec")), object0(issued, by("kubectl")), Cluster},
 		"not a control": {"an owner that is no controller makes nothing", "{" + configMap + ", metadata: {name: a, namespace: shop, managedFields: [" + byField("shop-operator", "f:data") + "], ownerReferences: [{" + shop + ", name: owner, uid: u-owner}]}}", object0(shop, by("kubectl")), None},
 	}
 	for name, test := range tests {

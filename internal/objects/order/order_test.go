@@ -21,6 +21,7 @@ func TestLevels(t *testing.T) {
 		resource("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"), resource("apps", "Deployment"), resource("", "Service"),
 		resource("", "Secret"), resource("", "ServiceAccount"), resource("", "Namespace"), resource("apiextensions.k8s.io", "CustomResourceDefinition"),
 		resource("", "ResourceQuota"), resource("example.com", "Service"), resource("autoscaling", "HorizontalPodAutoscaler"), resource("example.com", "Coupon"),
+		resource("cert-manager.io", "Certificate"), resource("cert-manager.io", "ClusterIssuer"), resource("networking.k8s.io", "Ingress"),
 		resource("", "Pod"), resource("flowcontrol.apiserver.k8s.io", "FlowSchema"), resource("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
 		resource("admissionregistration.k8s.io", "MutatingAdmissionPolicy"), resource("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
 	}
@@ -36,6 +37,10 @@ func TestLevels(t *testing.T) {
 		{"ServiceAccount", "Secret"},
 		{"Secret", "Coupon.example.com"},
 		{"Secret", "Deployment.apps"},
+		{"CustomResourceDefinition.apiextensions.k8s.io", "Certificate.cert-manager.io"},
+		{"Secret", "Certificate.cert-manager.io"},
+		{"Secret", "ClusterIssuer.cert-manager.io"},
+		{"Secret", "Ingress.networking.k8s.io"},
 		{"Service", "ResourceQuota"},
 		{"ResourceQuota", "Deployment.apps"},
 		{"Deployment.apps", "HorizontalPodAutoscaler.autoscaling"},

@@ -64,7 +64,7 @@ func (w *Writer) Prepare(ctx context.Context, from *unstructured.Unstructured, h
 	}
 	want = clean.Object(free)
 	var owners []any
-	if len(from.GetOwnerReferences()) > 0 {
+	if len(from.GetOwnerReferences()) > 0 && !decide.KeepsCertificate(from) {
 		if owners, missing, err = w.Relate.Owners(ctx, from, !hasty); err != nil {
 			return nil, nil, err
 		}

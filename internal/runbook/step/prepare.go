@@ -27,6 +27,9 @@ func (t *Toolbox) Prepare(ctx context.Context, cfg *spec.Config, environment str
 	if err != nil {
 		return nil, err
 	}
+	if seen.Certificates, err = t.inBackup(env); err != nil {
+		return nil, err
+	}
 	rendered, err := t.render(ctx, cfg, env, seen.Good)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crossfade-dev/crossfade/internal/certs"
 	"github.com/crossfade-dev/crossfade/internal/cluster"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/host"
@@ -32,6 +33,7 @@ type Toolbox struct {
 	// What tests have in place of the lists of providers; nil for those.
 	makeRouter   func(spec.Router) (traffic.Router, error)
 	makeProvider func(spec.Cluster) (cluster.Provider, error)
+	makeProver   func(plan.Certificate) (certs.Prover, error)
 }
 
 // ID names one execution of a step in a run.

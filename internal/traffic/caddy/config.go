@@ -34,6 +34,7 @@ type routeConfig struct {
 
 type matchConfig struct {
 	Host       []string            `json:"host,omitempty"`
+	Path       []string            `json:"path,omitempty"`
 	Header     map[string][]string `json:"header,omitempty"`
 	Not        []matchConfig       `json:"not,omitempty"`
 	Expression string              `json:"expression,omitempty"`

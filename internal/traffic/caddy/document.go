@@ -40,12 +40,14 @@ func (c *config) servers() map[string]any {
 }
 
 // find returns where the route of a host is, or nil.
-func (c *config) find(host string) *place {
+func (c *config) find(host string) *place { return c.findID(id(host)) }
+
+func (c *config) findID(id string) *place {
 	for _, s := range c.servers() {
 		server, _ := s.(map[string]any)
 		list, _ := server["routes"].([]any)
 		for i, route := range list {
-			if m, ok := route.(map[string]any); ok && m["@id"] == id(host) {
+			if m, ok := route.(map[string]any); ok && m["@id"] == id {
 				return &place{server: server, index: i}
 			}
 		}
@@ -54,8 +56,10 @@ func (c *config) find(host string) *place {
 }
 
 // remove takes the route of a host out and reports whether there was one.
-func (c *config) remove(host string) bool {
-	p := c.find(host)
+func (c *config) remove(host string) bool { return c.removeID(id(host)) }
+
+func (c *config) removeID(id string) bool {
+	p := c.findID(id)
 	if p == nil {
 		return false
 	}

@@ -1,0 +1,281 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	gosync "sync"
+	"testing"
+	"time"
+
+	"github.com/crossfade-dev/crossfade/internal/certs/pebbletest"
+	"github.com/crossfade-dev/crossfade/internal/fault"
+)
+
+// TestObtain gets a certificate of a CA that refuses a third of the nonces, once: whoever comes later finds it in the backup.
+func TestObtain(t *testing.T) {
+	s := newScene(t, pebbletest.Options{Nonces: 33})
+	p, err := s.request(t, "shop.example.com", "www.example.com").Obtain(t.Context())
+	ok(t, err)
+	if why := p.Unfit([]string{"www.example.com", "shop.example.com"}, time.Now()); why != "" {
+		t.Errorf("it does not serve: %s", why)
+	}
+	again, err := s.request(t, "shop.example.com", "www.example.com").Obtain(t.Context())
+	ok(t, err)
+	if !bytes.Equal(p.Chain, again.Chain) || !bytes.Equal(p.Key, again.Key) {
+		t.Error("the second one is another certificate")
+	}
+	s.asked(t, "asked twice", 1, 1)
+	if len(s.edge.texts) > 0 {
+		t.Errorf("the router goes on to answer: %v", s.edge.texts)
+	}
+	s.noKeys(t, p)
+}
+
+// noKeys looks for private keys in what was said, and on the disk.
+func (s *scene) noKeys(t *testing.T, p *Pair) {
+	t.Helper()
+	secret := strings.Split(string(p.Key), "\n")[1]
+	for _, text := range append(s.heard, fmt.Sprintf("%v %+v %#v %s", p, *p, *p, p.Key)) {
+		if strings.Contains(text, secret) || strings.Contains(text, "PRIVATE KEY") {
+			t.Errorf("a private key is in %q", text)
+		}
+	}
+	ok(t, filepath.WalkDir(s.dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if bytes.Contains(raw, []byte("PRIVATE KEY")) {
+			t.Errorf("a private key is in the clear in %s", path)
+		}
+		if info, err := d.Info(); err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has the mode %v", path, info.Mode())
+		}
+		return err
+	}))
+}
+
+// TestAtOnce has several ask for the same at once; one does.
+func TestAtOnce(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	var all gosync.WaitGroup
+	for range 4 {
+		r := s.request(t, "shop.example.com")
+		all.Go(func() {
+			if _, err := r.Obtain(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	s.asked(t, "four at once", 1, 1)
+}
+
+// TestRenewal requests another certificate in the last third of the first one's life, and when it is for other names.
+func TestRenewal(t *testing.T) {
+	s := newScene(t, pebbletest.Options{Validity: 3600})
+	first, err := s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+	s.now = time.Now().Add(45 * time.Minute)
+	second, err := s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+	if bytes.Equal(first.Chain, second.Chain) || bytes.Equal(first.Key, second.Key) {
+		t.Error("it was not renewed, or has the key of before")
+	}
+	s.now = time.Time{}
+	third, err := s.request(t, "shop.example.com", "www.example.com").Obtain(t.Context())
+	ok(t, err)
+	if why := third.Unfit([]string{"www.example.com"}, time.Now()); why != "" {
+		t.Error(why)
+	}
+	s.asked(t, "renewed, and for other names", 3, 3)
+}
+
+// TestProbe asks nothing of the CA while the name leads to somebody else.
+func TestProbe(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	other := startEdge(t)
+	cases := map[string]struct {
+		address string
+		says    string
+	}{
+		"AnotherServer": {other.server.Listener.Addr().String(), other.server.Listener.Addr().String() + " (status 404, somebody-else) answered"},
+		"Nobody":        {"127.0.0.1:1", "connection refused"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := s.request(t, "shop.example.com")
+			r.Prover = s.edge.proof(tc.address)
+			_, err := r.Obtain(t.Context())
+			refused(t, name, err, fault.Refused, "shop.example.com", tc.says)
+			s.asked(t, name, 0, 0)
+		})
+	}
+}
+
+// TestNotProven has the CA meet another server than the probe: the request fails for good, and begins anew, five times in an hour.
+func TestNotProven(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	r := s.request(t, "shop.example.com")
+	r.Prover = &silent{HTTP: s.edge.proof(s.edge.server.Listener.Addr().String())}
+	for range maxFailed {
+		_, err := r.Obtain(t.Context())
+		refused(t, "not proven", err, fault.Failed, "shop.example.com", "returned 404", "unauthorized")
+	}
+	s.asked(t, "each in an order of its own", maxFailed, 0)
+	_, err := r.Obtain(t.Context())
+	refused(t, "too many failed", err, fault.Failed, "5 requests for the same names failed within an hour")
+	s.asked(t, "the CA is not asked a sixth time", maxFailed, 0)
+	s.now = time.Now().Add(time.Hour)
+	_, err = s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+}
+
+// TestDuplicates asks for no sixth certificate of the same names within a week.
+func TestDuplicates(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	for range maxIssued {
+		r := s.request(t, "shop.example.com")
+		_, err := r.Obtain(t.Context())
+		ok(t, err)
+		ok(t, os.Remove(r.Backup.File("shop"))) // somebody loses it
+	}
+	_, err := s.request(t, "shop.example.com").Obtain(t.Context())
+	refused(t, "a sixth", err, fault.Failed, "shop.example.com", "5 certificates were requested", "before 20")
+	s.asked(t, "a sixth is not asked for", maxIssued, maxIssued)
+	_, err = s.request(t, "other.example.com").Obtain(t.Context())
+	ok(t, err)
+}
+
+// TestRateLimited keeps to what the CA says of when it may be asked again.
+func TestRateLimited(t *testing.T) {
+	cases := map[string]string{"Seconds": "7200", "Date": time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat)}
+	for name, after := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, pebbletest.Options{})
+			refusals := 0
+			s.ca.Before(func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.HasPrefix(r.URL.Path, pebbletest.NewOrder) {
+					return false
+				}
+				refusals++
+				w.Header().Set("Retry-After", after)
+				w.Header().Set("Content-Type", "application/problem+json")
+				w.WriteHeader(http.StatusTooManyRequests)
+				fmt.Fprint(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many certificates already issued","status":429}`)
+				return true
+			})
+			at := time.Now().Add(2 * time.Hour).UTC().Format("2006-01-02 15:")
+			_, err := s.request(t, "shop.example.com").Obtain(t.Context())
+			refused(t, "limited", err, fault.Failed, "too many certificates already issued", "asked again after "+at)
+			_, err = s.request(t, "shop.example.com").Obtain(t.Context())
+			refused(t, "too early", err, fault.Failed, "shop.example.com before "+at)
+			if refusals != 1 {
+				t.Errorf("the CA was asked %d times", refusals)
+			}
+			s.ca.Before(nil)
+			s.now = time.Now().Add(2*time.Hour + time.Minute)
+			_, err = s.request(t, "shop.example.com").Obtain(t.Context())
+			ok(t, err)
+		})
+	}
+}
+
+// TestExternalAccount binds the account to one at the CA.
+func TestExternalAccount(t *testing.T) {
+	const mac = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+	s := newScene(t, pebbletest.Options{Accounts: map[string]string{"kid-1": mac}})
+	_, err := s.request(t, "shop.example.com").Obtain(t.Context())
+	refused(t, "without one", err, fault.Failed, "externalAccountRequired")
+	r := s.request(t, "shop.example.com")
+	r.Of.Issuer.Account = external(t, "kid-1", "not base64url!")
+	_, err = r.Obtain(t.Context())
+	refused(t, "with a key that is none", err, fault.Invalid, "kid-1", "base64url")
+	if strings.Contains(err.Error(), "not base64url!") {
+		t.Errorf("the key is in %v", err)
+	}
+	r.Of.Issuer.Account = external(t, "kid-1", mac)
+	_, err = r.Obtain(t.Context())
+	ok(t, err)
+}
+
+// TestSuggested renews when the CA suggests it (RFC 9773), before the last third of the life.
+func TestSuggested(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	first, err := s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+	s.ca.RenewNow(t, first.Chain)
+	second, err := s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+	if bytes.Equal(first.Chain, second.Chain) || !strings.Contains(strings.Join(s.heard, "\n"), "the CA wants it renewed since 20") {
+		t.Errorf("it was not renewed: %v", s.heard)
+	}
+	_, err = s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+	s.asked(t, "the suggestion was followed once", 2, 2)
+}
+
+// TestOrderGone goes on where the CA knows nothing of an order that is under way, and nothing of the account.
+func TestOrderGone(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	r := s.request(t, "shop.example.com")
+	s.interrupt(t, r, pebbletest.Authorize)
+	s.ca.Forget(t)
+	p, err := r.Obtain(t.Context())
+	ok(t, err)
+	if why := p.Unfit(r.Of.Names, time.Now()); why != "" {
+		t.Error(why)
+	}
+}
+
+// interrupt ends a request when the CA has done what was asked below a path.
+func (s *scene) interrupt(t *testing.T, r *Request, path string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s.ca.After(func(req *http.Request) {
+		if strings.HasPrefix(req.URL.Path, path) {
+			cancel()
+		}
+	})
+	if _, err := r.Obtain(ctx); err == nil {
+		t.Fatal("it was not interrupted")
+	}
+	s.ca.After(nil)
+	if _, err := os.Stat(r.orderFile()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestResumedElsewhere does not go on with an order whose names lead elsewhere by now, and does once they lead back.
+func TestResumedElsewhere(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	r := s.request(t, "shop.example.com")
+	s.interrupt(t, r, pebbletest.Authorize)
+	here := r.Prover
+	r.Prover = s.edge.proof(startEdge(t).server.Listener.Addr().String())
+	_, err := r.Obtain(t.Context())
+	refused(t, "it leads elsewhere", err, fault.Refused, "shop.example.com", "somebody-else")
+	if n := s.ca.Asked(pebbletest.Challenge); n != 0 {
+		t.Errorf("the CA was told of %d challenges", n)
+	}
+	r.Prover = here
+	_, err = r.Obtain(t.Context())
+	ok(t, err)
+	s.asked(t, "the same order", 1, 1)
+}
+
+// TestOtherNames leaves an order for other names alone.
+func TestOtherNames(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	s.interrupt(t, s.request(t, "shop.example.com"), pebbletest.Authorize)
+	p, err := s.request(t, "www.example.com").Obtain(t.Context())
+	ok(t, err)
+	if why := p.Unfit([]string{"www.example.com"}, time.Now()); why != "" {
+		t.Error(why)
+	}
+}

@@ -1,0 +1,399 @@
+package step
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/crossfade-dev/crossfade/internal/certs"
+	"github.com/crossfade-dev/crossfade/internal/cluster"
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/plan"
+	"github.com/crossfade-dev/crossfade/internal/spec"
+	"github.com/crossfade-dev/crossfade/internal/traffic"
+)
+
+// requestLimit bounds the request of one certificate, the waits for other processes and for DNS included.
+const requestLimit = 15 * time.Minute
+
+// RestoreCertificates puts the certificates of the backup into the new generation. One that the backup lacks, or has in a worse state, is
+// taken into the backup from the live generation first. Nothing is asked of a CA.
+func (t *Toolbox) RestoreCertificates(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "restoring certificates", "", func(ctx context.Context, j *job) error {
+		backup, err := certs.OpenBackup(j.plan.CertificateBackup.Directory, j.plan.CertificateBackup.IdentityFile)
+		if err != nil {
+			return err
+		}
+		to, err := j.connect(ctx, j.plan.Generation)
+		if err != nil {
+			return err
+		}
+		var restored, missing []string
+		for _, c := range j.plan.Certificates {
+			p, err := j.adopt(ctx, backup, c)
+			if err != nil {
+				return err
+			}
+			if why := unfit(p, c, t.Now()); why != "" {
+				j.say("%s is not restored: %s", c.Name, why)
+				missing = append(missing, c.Name)
+				continue
+			}
+			if err := putSecret(ctx, to, c.Secret, p); err != nil {
+				return err
+			}
+			restored = append(restored, c.Name)
+		}
+		j.done = "restored " + listOf(restored) + " from the backup"
+		if len(missing) > 0 {
+			j.done += "; it has none that serves of " + listOf(missing)
+		}
+		return nil
+	})
+}
+
+// unfit says why a certificate of the backup is not restored; "" where it is.
+func unfit(p *certs.Pair, c plan.Certificate, now time.Time) string {
+	if p == nil {
+		return "there is none in the backup"
+	}
+	return p.Unfit(c.Names, now)
+}
+
+// adopt returns what the backup has of a certificate; where the live generation has one that serves and the backup has none, or one that
+// ends sooner, it is put into the backup before.
+func (j *job) adopt(ctx context.Context, backup *certs.Backup, c plan.Certificate) (*certs.Pair, error) {
+	kept, err := backup.Get(c.Name)
+	if err != nil || j.plan.Previous == "" {
+		return kept, err
+	}
+	from, err := j.connect(ctx, j.plan.Previous)
+	if err != nil {
+		return nil, err
+	}
+	live, err := secretIn(ctx, from, c.Secret)
+	if err != nil || live == nil || live.Unfit(c.Names, j.Now()) != "" {
+		return kept, err
+	}
+	if kept != nil && kept.Unfit(c.Names, j.Now()) == "" && !kept.NotAfter().Before(live.NotAfter()) {
+		return kept, nil
+	}
+	if err := backup.Put(c.Name, live); err != nil {
+		return nil, err
+	}
+	j.say("took the certificate %s of %s into the backup", c.Name, j.plan.Previous)
+	return live, nil
+}
+
+// RequestCertificates requests the certificates that the backup lacks, or that are due, and puts them into the backup, then into the new
+// generation. Where one that still serves cannot be renewed, the run goes on with it.
+func (t *Toolbox) RequestCertificates(ctx context.Context, id ID) error {
+	return t.do(ctx, id, "requesting certificates that are missing or due", "nothing was requested", func(ctx context.Context, j *job) error {
+		backup, err := certs.OpenBackup(j.plan.CertificateBackup.Directory, j.plan.CertificateBackup.IdentityFile)
+		if err != nil {
+			return err
+		}
+		var got []string
+		for _, c := range j.plan.Certificates {
+			requested, err := j.certify(ctx, backup, c)
+			if err != nil {
+				return err
+			}
+			if requested {
+				got = append(got, c.Name)
+			}
+		}
+		if len(got) > 0 {
+			j.done = "requested " + listOf(got)
+		}
+		return nil
+	})
+}
+
+// certify requests a certificate if it is missing or due, and reports whether the new generation has a new one.
+func (j *job) certify(ctx context.Context, backup *certs.Backup, c plan.Certificate) (bool, error) {
+	r := &certs.Request{Of: c.Certificate, Backup: backup, Now: j.Now, Say: j.say}
+	kept, err := backup.Get(c.Name)
+	if err != nil || r.Due(kept) == "" {
+		return false, err
+	}
+	if r.Prover, err = j.prover(ctx, c); err != nil {
+		return false, err
+	}
+	p, err := obtain(ctx, r)
+	if err != nil && ctx.Err() == nil && kept != nil && kept.Unfit(c.Names, j.Now()) == "" {
+		j.say("%s goes on with its certificate of before, until %s: %v", c.Name, kept.NotAfter().UTC().Format(time.DateTime+" MST"), err)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	to, err := j.connect(ctx, j.plan.Generation)
+	if err != nil {
+		return false, err
+	}
+	return true, putSecret(ctx, to, c.Secret, p)
+}
+
+func obtain(ctx context.Context, r *certs.Request) (*certs.Pair, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestLimit)
+	defer cancel()
+	return r.Obtain(ctx)
+}
+
+// prover proves the names of a certificate by its router.
+func (t *Toolbox) prover(ctx context.Context, c plan.Certificate) (certs.Prover, error) {
+	if t.makeProver != nil {
+		return t.makeProver(c)
+	}
+	if err := openRouter(ctx, c.Router, t.StateDir); err != nil {
+		return nil, err
+	}
+	router, err := t.router(c.Router)
+	if err != nil {
+		return nil, err
+	}
+	answerer, answers := router.(traffic.Answerer)
+	publisher, publishes := router.(traffic.Publisher)
+	switch {
+	case c.HTTP01 != "" && answers:
+		return certs.NewHTTP(answerer, c.Router.Name), nil
+	case c.DNS01 != "" && publishes:
+		return &certs.DNS{Zone: publisher}, nil
+	}
+	return nil, fault.New(fault.Invalid, "cannot prove the names of %s: the router %s does not", c.Name, c.Router.Name).WithHint("name a caddy router in http01, or a dns router in dns01")
+}
+
+// inBackup says in words what the backup has of each certificate; nil where there are none.
+func (t *Toolbox) inBackup(env *spec.Environment) (map[string]string, error) {
+	states, err := t.Certificates(env)
+	if err != nil || len(states) == 0 {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, s := range states {
+		switch {
+		case s.Due != "":
+			all[s.Name] = "one will be requested: " + s.Due
+		default:
+			all[s.Name] = "valid until " + s.NotAfter.Format(time.DateOnly)
+		}
+	}
+	return all, nil
+}
+
+// CertificateState is what the backup has of a certificate.
+type CertificateState struct {
+	Name     string     `json:"name"`
+	Names    []string   `json:"names"`
+	Secret   string     `json:"secret"`             // NAMESPACE/NAME
+	File     string     `json:"file"`               // where it is kept
+	NotAfter *time.Time `json:"notAfter,omitempty"` // absent while the backup has none
+	Renewal  *time.Time `json:"renewal,omitempty"`  // from when on it is renewed
+	Due      string     `json:"due,omitempty"`      // why it is to be requested now
+}
+
+// Certificates looks at the certificates of an environment in its backup. It asks nobody.
+func (t *Toolbox) Certificates(env *spec.Environment) ([]CertificateState, error) {
+	all := []CertificateState{}
+	if len(env.Spec.Certificates) == 0 {
+		return all, nil
+	}
+	backup, err := certs.OpenBackup(env.Spec.CertificateBackup.Directory, env.Spec.CertificateBackup.IdentityFile)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range env.Spec.Certificates {
+		p, err := backup.Get(c.Name)
+		if err != nil {
+			return nil, err
+		}
+		s := CertificateState{Name: c.Name, Names: c.Names, Secret: c.Secret.Namespace + "/" + c.Secret.Name, File: backup.File(c.Name)}
+		if p != nil {
+			end, renewal := p.NotAfter().UTC(), p.Renewal()
+			s.NotAfter, s.Renewal = &end, &renewal
+		}
+		s.Due = (&certs.Request{Of: c, Now: t.Now}).Due(p)
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// Renew requests the certificates of an environment that are due, or one of them by its name, into the backup, and puts what the backup has
+// into the Secrets of the live generation, and of others that have them. One that
+// fails keeps no other one. It returns what the backup has then, and may be called by any process at any time.
+func (t *Toolbox) Renew(ctx context.Context, cfg *spec.Config, env *spec.Environment, only string, say func(format string, args ...any)) ([]CertificateState, error) {
+	all, err := plan.Certificates(cfg, env)
+	if err != nil {
+		return nil, err
+	}
+	if only != "" {
+		all = slices.DeleteFunc(all, func(c plan.Certificate) bool { return c.Name != only })
+	}
+	if len(all) == 0 {
+		return nil, fault.New(fault.Invalid, "environment %s has no certificate %s", env.Metadata.Name, only).WithHint("list them with crossfade certificates %s", env.Metadata.Name)
+	}
+	backup, err := certs.OpenBackup(env.Spec.CertificateBackup.Directory, env.Spec.CertificateBackup.IdentityFile)
+	if err != nil {
+		return nil, err
+	}
+	standing, err := t.standing(ctx, cfg, env)
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	for _, c := range all {
+		if err := t.renew(ctx, c, backup, standing, say); err != nil {
+			say("%s is not renewed: %v", c.Name, err)
+			failed = cmp.Or(failed, err)
+		}
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	return t.Certificates(env)
+}
+
+// renew requests a certificate if it is due, and puts it where it is used.
+func (t *Toolbox) renew(ctx context.Context, c plan.Certificate, backup *certs.Backup, standing reachable, say func(format string, args ...any)) error {
+	prover, err := t.prover(ctx, c)
+	if err != nil {
+		return err
+	}
+	p, err := obtain(ctx, &certs.Request{Of: c.Certificate, Backup: backup, Prover: prover, Now: t.Now, Say: say})
+	if err != nil {
+		return err
+	}
+	return standing.put(ctx, c, p, say)
+}
+
+// reachable are those of an environment that can be reached.
+type reachable struct {
+	live     string // "" for none
+	clusters map[string]*kube.Cluster
+}
+
+// standing connects to the generations of an environment. The live one must be ready; others that are not are left out.
+func (t *Toolbox) standing(ctx context.Context, cfg *spec.Config, env *spec.Environment) (reachable, error) {
+	g := reachable{clusters: map[string]*kube.Cluster{}}
+	routes, err := plan.Routes(cfg, env)
+	if err != nil {
+		return g, err
+	}
+	s := scope{Environment: env.Metadata.Name, Prefix: env.GenerationPrefix(), Cluster: env.Spec.Cluster, Routes: routes}
+	provider, err := t.provider(s.Cluster, s.Environment)
+	if err != nil {
+		return g, err
+	}
+	seen, err := t.observe(ctx, s)
+	if err != nil {
+		return g, err
+	}
+	g.live = seen.Live
+	names := seen.Generations
+	if g.live != "" && !slices.Contains(names, g.live) {
+		names = append(names, g.live)
+	}
+	for _, name := range names {
+		status, err := provider.Observe(ctx, name)
+		if err != nil {
+			return g, err
+		}
+		if status.Phase != cluster.Ready {
+			if name == g.live {
+				return g, fault.New(fault.Unavailable, "cluster %s is not ready: %s %s", name, status.Phase, status.Detail).WithHint("see crossfade status %s", env.Metadata.Name)
+			}
+			continue
+		}
+		if g.clusters[name], err = kube.Connect(status.Access); err != nil {
+			return g, err
+		}
+	}
+	return g, nil
+}
+
+// put writes a certificate into the live generation, and into others that have its Secret.
+func (g reachable) put(ctx context.Context, c plan.Certificate, p *certs.Pair, say func(format string, args ...any)) error {
+	for _, name := range slices.Sorted(maps.Keys(g.clusters)) {
+		in := g.clusters[name]
+		if name != g.live {
+			found, err := in.Get(ctx, secretRef(c.Secret))
+			if err != nil {
+				return err
+			}
+			if found == nil {
+				continue
+			}
+		}
+		if err := putSecret(ctx, in, c.Secret, p); err != nil {
+			return err
+		}
+		say("%s has the certificate %s, valid until %s", name, c.Name, p.NotAfter().UTC().Format(time.DateTime+" MST"))
+	}
+	return nil
+}
+
+// secretRef is a Secret without its content.
+func secretRef(s spec.SecretName) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"namespace": s.Namespace, "name": s.Name},
+	}}
+}
+
+// secretIn reads a certificate from a Secret; nil where there is none, or none that can be used.
+func secretIn(ctx context.Context, in *kube.Cluster, s spec.SecretName) (*certs.Pair, error) {
+	found, err := in.Get(ctx, secretRef(s))
+	if err != nil || found == nil {
+		return nil, err
+	}
+	value := func(key string) []byte {
+		text, _, _ := unstructured.NestedString(found.Object, "data", key)
+		raw, _ := base64.StdEncoding.DecodeString(text) // nothing is no certificate either
+		return raw
+	}
+	p, err := certs.NewPair(value("tls.crt"), value("tls.key"))
+	if err != nil {
+		return nil, nil //nolint:nilerr,nilnil // documented
+	}
+	return p, nil
+}
+
+// putSecret writes a certificate into a Secret, and makes its namespace where that is missing.
+func putSecret(ctx context.Context, in *kube.Cluster, s spec.SecretName, p *certs.Pair) error {
+	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": s.Namespace}}}
+	there, err := in.Get(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	if there == nil {
+		if _, err := in.Create(ctx, namespace); err != nil {
+			return err
+		}
+	}
+	secret := secretRef(s)
+	secret.Object["type"] = "kubernetes.io/tls"
+	secret.Object["data"] = map[string]any{
+		"tls.crt": base64.StdEncoding.EncodeToString(p.Chain), "tls.key": base64.StdEncoding.EncodeToString(p.Key),
+	}
+	existing, err := in.Get(ctx, secret)
+	if err != nil {
+		return err
+	}
+	_, err = in.Write(ctx, secret, existing, true)
+	return err
+}
+
+func listOf(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return fmt.Sprintf("the certificates %s", strings.Join(names, ", "))
+}

@@ -1,0 +1,97 @@
+package dns
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	wire "github.com/miekg/dns"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
+)
+
+// texts are the TXT records that a server answers at a name.
+func texts(t *testing.T, b *bindtest.Server, name string) []string {
+	t.Helper()
+	answer, err := b.Query(name, wire.TypeTXT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, rr := range answer.Answer {
+		if text := textOf(rr); text != "" {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+// TestPublish adds TXT records beside each other, where CNAMEs lead, and takes away its own.
+func TestPublish(t *testing.T) {
+	const at = "_acme-challenge.shop.example.com"
+	b := bindtest.Start(t, "_acme-challenge.led IN CNAME proofs\n_acme-challenge.away IN CNAME elsewhere.example.net.\n"+
+		"_acme-challenge.circle IN CNAME circle\ncircle IN CNAME _acme-challenge.circle\n")
+	o := options(b)
+	o.Resolvers = []string{b.Address} // which knows no other zone
+	r := router(t, o)
+	publish := func(name, text string) {
+		t.Helper()
+		if err := r.Publish(t.Context(), name, text); err != nil {
+			t.Fatalf("%v (%s)", err, fault.HintOf(err))
+		}
+	}
+	publish(at, "one")
+	publish(at, "one")
+	publish(at, "two") // of the wildcard at the same name
+	if got := len(texts(t, b, at)); got != 2 {
+		t.Errorf("%d records, want both", got)
+	}
+	for range 2 {
+		if err := r.Withdraw(t.Context(), at, "one"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := texts(t, b, at); len(got) != 1 || got[0] != "two" {
+		t.Errorf("left are %v, want the other one", got)
+	}
+	publish("_acme-challenge.led.example.com", "led")
+	if got := texts(t, b, "proofs.example.com"); len(got) != 1 || got[0] != "led" {
+		t.Errorf("where the CNAME leads are %v", got)
+	}
+	if err := r.Withdraw(t.Context(), "_acme-challenge.led.example.com", "led"); err != nil || len(texts(t, b, "proofs.example.com")) > 0 {
+		t.Errorf("it is not taken away: %v", err)
+	}
+	refused(t, "in a circle", r.Publish(t.Context(), "_acme-challenge.circle.example.com", "x"), fault.Invalid, "CNAMEs")
+	refused(t, "a name of nobody here", r.Publish(t.Context(), "_acme-challenge.away.example.com", "x"), fault.Unavailable, "elsewhere.example.net")
+}
+
+// TestPublishElsewhere follows a CNAME of another zone below ours, by a resolver.
+func TestPublishElsewhere(t *testing.T) {
+	b := bindtest.Start(t, "")
+	o := options(b)
+	o.Zone, o.Resolvers = "proofs.example.com", []string{b.Address}
+	b.Change(t, "_acme-challenge.www.example.com. 60 CNAME www.proofs.example.com.")
+	r := router(t, o)
+	if name, err := r.aliased(t.Context(), "_acme-challenge.mail.example.com."); err == nil {
+		t.Errorf("without a CNAME it is %s", name)
+	} else {
+		refused(t, "without a CNAME", err, fault.Invalid, "_acme-challenge.mail.example.com is not below the zone")
+	}
+	next, err := r.alias(t.Context(), "_acme-challenge.www.example.com.")
+	if err != nil || next != "www.proofs.example.com." {
+		t.Errorf("the CNAME leads to %q: %v", next, err)
+	}
+}
+
+// TestPublishAwaited waits for every authoritative server, and says which is late.
+func TestPublishAwaited(t *testing.T) {
+	b, deaf := bindtest.Start(t, ""), bindtest.Start(t, "")
+	o := options(b)
+	o.Authorities, o.Wait = []string{b.Address, deaf.Address}, 2*time.Second
+	err := router(t, o).Publish(t.Context(), "_acme-challenge.shop.example.com", "x")
+	refused(t, "a server that does not follow", err, fault.Failed, deaf.Address+" does not answer the TXT record yet")
+	if strings.Contains(err.Error(), b.Address+" does not") {
+		t.Errorf("the primary does: %v", err)
+	}
+}
