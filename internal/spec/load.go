@@ -214,6 +214,7 @@ func shape() strict.Shape {
 		Envelope: []string{"apiVersion", "kind"},
 		Choices: map[string][]string{
 			"Router":      {"caddy", "dns", "haproxy"},
+			"DNSRouter":   {"rfc2136", "webhook", "route53"},
 			"TSIG":        {"secretFile", "secretEnv"},
 			"Unit":        {"files", "kustomize", "helm"},
 			"ServiceSpec": {"files", "kustomize", "helm"},
