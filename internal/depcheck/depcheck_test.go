@@ -38,6 +38,7 @@ var only = map[string][]string{
 	"modernc.org/sqlite":                         {"record"},
 	"github.com/spf13/cobra":                     {"cli"},
 	"github.com/miekg/dns":                       {"traffic/dns"},
+	"github.com/aws/":                            {"traffic/dns"},
 	"golang.org/x/crypto/ssh":                    {"host"},
 	"github.com/pkg/sftp":                        {"host"},
 	"github.com/google/go-containerregistry/pkg": {"cluster/local", "cli", "release/image"},

@@ -37,7 +37,9 @@ func (r *Router) stages(have, shall Records, under *state) []Records {
 		}
 	}
 	texts := func(at Set) bool { return at.Kind == wire.TypeTXT && at != note }
-	pointers := func(at Set) bool { return slices.Contains(routable, at.Kind) && (leadsInside(have[at], have) || leadsInside(shall[at], shall)) }
+	pointers := func(at Set) bool {
+		return slices.Contains(routable, at.Kind) && (leadsInside(have[at], have) || leadsInside(shall[at], shall))
+	}
 	addresses := func(at Set) bool { return slices.Contains(routable, at.Kind) && !pointers(at) }
 	var all []Records
 	now := have

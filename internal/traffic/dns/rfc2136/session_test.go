@@ -50,7 +50,7 @@ func TestAnswers(t *testing.T) {
 		server := &wire.Server{Listener: l, Handler: wire.HandlerFunc(tc.answer)}
 		done := make(chan error)
 		go func() { done <- server.ActivateAndServe() }()
-				backend, err := New(Options{Zone: bindtest.Zone, Server: l.Addr().String(), Key: Key{Name: bindtest.Key, Algorithm: "hmac-sha256", Secret: bindtest.Secret}})
+		backend, err := New(Options{Zone: bindtest.Zone, Server: l.Addr().String(), Key: Key{Name: bindtest.Key, Algorithm: "hmac-sha256", Secret: bindtest.Secret}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ package suite
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -53,6 +54,7 @@ func Run(t *testing.T, p Peer) {
 	for name, test := range map[string]func(*testing.T, Peer){
 		"apply": apply, "remove": remove, "never nowhere": neverNowhere, "stopped": stopped, "ttl": ttl, "leaves last": leavesLast,
 		"leading": leading, "hosts": hosts, "owners": owners, "two": two, "nodes": nodes,
+		"weights": weights,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -367,6 +369,41 @@ func nodes(t *testing.T, p Peer) {
 	for to, n := range end() {
 		if !strings.HasPrefix(to, "10.0.1.") {
 			t.Errorf("%d answers led to %s", n, to)
+		}
+	}
+}
+
+// weights: users are moved in shares, as many of them as asked for; where names have none, the route is refused.
+func weights(t *testing.T, p Peer) {
+	z := p.Start(t, "")
+	r := Router(t, z)
+	Apply(t, r, Between(0))
+	if !p.Weighs {
+		err := r.Apply(t.Context(), Between(5))
+		if fault.CodeOf(err) != fault.Invalid || !strings.Contains(err.Error(), "DNS leads all users or none") {
+			t.Errorf("got %v, want %s", err, fault.Invalid)
+		}
+		return
+	}
+	for _, share := range []int{5, 50, 100, 25, 0} {
+		want := Between(share)
+		Apply(t, r, want)
+		if diff := cmp.Diff(&want, Observed(t, r, host)); diff != "" {
+			t.Fatalf("%d %% (-applied +observed):\n%s", share, diff)
+		}
+		const asked = 10_000
+		moved := 0
+		for range asked {
+			if strings.Contains(z.Server.Answers(host), "shop.g2") {
+				moved++
+			}
+		}
+		if got := float64(moved) / asked * 100; math.Abs(got-float64(share)) > 2 {
+			t.Errorf("%.1f %% of the answers lead to g2, want %d %%", got, share)
+		}
+		who, err := r.Leading(t.Context(), host, "g1")
+		if err != nil || share < 100 && len(who) > 0 {
+			t.Errorf("%d %%: g1 has users, and %v lead to it beside them: %v", share, who, err)
 		}
 	}
 }

@@ -258,4 +258,3 @@ func (s *session) adjusted(ctx context.Context, desired []endpoint) ([]endpoint,
 	}
 	return adjusted, nil
 }
-
