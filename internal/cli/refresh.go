@@ -43,15 +43,18 @@ func (a *app) refresh() *cobra.Command {
 }
 
 func (a *app) runRefresh(ctx context.Context, environment string, follow bool) error {
+	s, known, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	if !known {
+		return fault.New(fault.Invalid, "nothing ever happened in the state directory %s", a.stateDir).WithHint("name the right one with --state")
+	}
+	defer s.close()
 	cfg, err := spec.Load(a.config)
 	if err != nil {
 		return err
 	}
-	s, err := a.records(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.close()
 	r, err := step.NewRefresh(s.tools, cfg, environment)
 	if err != nil {
 		return err

@@ -64,8 +64,8 @@ func newRefresh(t *testing.T) (*bench, farm, *Refresh) {
 	}}
 	ok(t, b.router.Apply(t.Context(), route))
 	cfg := &spec.Config{
-		Platform:     spec.Platform{Spec: spec.PlatformSpec{Routers: []spec.Router{thePlan().Routes[0].Router}}},
-		Services:     []spec.Service{{Metadata: spec.Metadata{Name: "web"}, Spec: spec.ServiceSpec{Namespace: "shop"}}},
+		Platform: spec.Platform{Spec: spec.PlatformSpec{Routers: []spec.Router{thePlan().Routes[0].Router}}},
+		Services: []spec.Service{{Metadata: spec.Metadata{Name: "web"}, Spec: spec.ServiceSpec{Namespace: "shop"}}},
 		Environments: []spec.Environment{{Metadata: spec.Metadata{Name: "production"}, Spec: spec.EnvironmentSpec{
 			Cluster: spec.Cluster{Provider: "local"}, Services: []spec.ServiceRef{{Name: "web"}},
 			Routes: []spec.Route{{Host: "shop.example.com", Service: "web", Router: "front"}},

@@ -56,14 +56,14 @@ func stopped(t *testing.T, p Peer) {
 	changes := 0
 	for i := range 100 {
 		stands := Between(share)
-		stands.Sides, stands.PreLive = append(stands.Sides, Side("h00", 0, "10.0.3.1")), "g2" // h00 goes
+		stands.Sides, stands.PreLive = append(stands.Sides, Side("h00", 0, "10.0.3.1")), "h00" // which goes
 		Apply(t, r, stands)
 		share = 100 - share
 		s := &stopping{Backend: z.Backend, at: i/2 + 1, after: i%2 == 1}
 		reason := fmt.Sprintf("change %d, after: %t", s.at, s.after)
 		want := Between(share)
 		want.Sides = append(want.Sides, Side("h01", 0, "10.0.3.1")) // comes
-		want.PreLive = "g2"
+		want.PreLive = "h01"
 		err := router(t, z, s).Apply(t.Context(), want)
 		if err == nil {
 			changes = s.at - 1
