@@ -12,6 +12,7 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -187,7 +188,6 @@ func (r *Router) wanted(route traffic.Route) (*state, error) {
 			return nil, err
 		}
 	}
-	total := 0
 	for _, side := range route.Sides {
 		if _, twice := s.sides[side.Generation]; twice || !isLabel(side.Generation) {
 			return problem("name it by a DNS label", "the generation %q is there twice, or its name is no DNS label", side.Generation)
@@ -195,25 +195,39 @@ func (r *Router) wanted(route traffic.Route) (*state, error) {
 		if !r.powers.Weighs && (side.Weight != 0 && side.Weight != 100 || side.Weight == 100 && len(s.shares) > 0) {
 			return problem("move users at once: shift: {steps: [100]}", "DNS leads all users or none, and %s has the weight %d", side.Generation, side.Weight)
 		}
-		if total += side.Weight; side.Weight != 0 {
+		if side.Weight != 0 {
 			s.shares[side.Generation] = side.Weight
 		}
 		if s.sides[side.Generation], err = s.addresses(side); err != nil {
 			return problem("give the Kubernetes Service one port in all generations: that of a load balancer, or a fixed nodePort", "%v", err)
 		}
 	}
+	if hint, err := s.sound(); err != nil {
+		return problem(hint, "%v", err)
+	}
+	return s, r.namable(s)
+}
+
+// sound says what is wrong with a state that is wanted, and what to do about it.
+func (s *state) sound() (hint string, err error) {
+	total := 0
+	for generation, percent := range s.shares {
+		if total += percent; percent < 0 {
+			return "correct the weights", fmt.Errorf("%s has the weight %d", generation, percent)
+		}
+	}
 	if total != 0 && total != 100 {
-		return problem("correct the weights", "its weights add up to %d, not to 100", total)
+		return "correct the weights", fmt.Errorf("its weights add up to %d, not to 100", total)
 	}
 	for _, led := range append(s.shares.generations(), s.preLive) {
 		if led != "" && len(s.sides[led]) == 0 {
-			return problem("see where it answers", "generation %s has no endpoints, and a name shall lead to it", led)
+			return "see where it answers", fmt.Errorf("generation %s has no endpoints, and a name shall lead to it", led)
 		}
 	}
 	if s.preLive != "" && s.preLiveHost == "" || s.preLiveHost == s.host {
-		return problem("name another one", "its pre-live name is missing, or the live name itself")
+		return "name another one", errors.New("its pre-live name is missing, or the live name itself")
 	}
-	return s, r.namable(s)
+	return "", nil
 }
 
 // addresses are those of a side's endpoints, whose port must be that of all others.

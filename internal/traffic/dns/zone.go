@@ -131,17 +131,7 @@ func (r *Router) readOnce(ctx context.Context, s Session, want *state) (*state, 
 	if !seen.noted && len(want.sides) == 0 {
 		return now, seen, nil
 	}
-	names := []string{want.host, want.preLiveHost, now.preLiveHost, now.also}
-	for _, generations := range []map[string][]string{now.sides, want.sides} {
-		for g := range generations {
-			names = append(names, r.intermediate(want.host, g))
-		}
-	}
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		if name == "" {
-			continue
-		}
+	for _, name := range r.namesOf(now, want) {
 		if err := r.readName(ctx, s, name, &seen); err != nil {
 			return nil, seen, err
 		}
@@ -159,6 +149,18 @@ func (r *Router) readOnce(ctx context.Context, s Session, want *state) (*state, 
 			WithHint("lead it back by hand, or delete its route: the TXT record %s", plain(stateLabel+want.host))
 	}
 	return now, seen, err
+}
+
+// namesOf are the names that lead users by two states of a route, in order.
+func (r *Router) namesOf(now, want *state) []string {
+	names := []string{want.host, want.preLiveHost, now.preLiveHost, now.also}
+	for _, generations := range []map[string][]string{now.sides, want.sides} {
+		for g := range generations {
+			names = append(names, r.intermediate(want.host, g))
+		}
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }
 
 // ownNote reads the note of a route, which must be ours.

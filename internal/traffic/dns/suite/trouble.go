@@ -27,11 +27,13 @@ type stoppingSession struct {
 	of *stopping
 }
 
+// Open counts the changes of the session.
 func (s *stopping) Open(ctx context.Context) (dns.Session, error) {
 	session, err := s.Backend.Open(ctx)
 	return stoppingSession{session, s}, err
 }
 
+// Change changes, or stops.
 func (s stoppingSession) Change(ctx context.Context, have, want dns.Records) error {
 	s.of.made++
 	if s.of.made < s.of.at {
@@ -69,14 +71,7 @@ func stopped(t *testing.T, p Peer) {
 			changes = s.at - 1
 			break
 		}
-		for _, name := range []string{host, preLiveHost} {
-			if answer, err := z.Server.Query(name, wire.TypeA); err != nil || len(answer.Answer) < 2 {
-				t.Errorf("%s: %s leads nowhere: %v %v", reason, name, answer, err)
-			}
-		}
-		if seen := Observed(t, r, host); seen == nil || !whole(seen) {
-			t.Errorf("%s: the route is %+v", reason, seen)
-		}
+		somewhere(t, reason, z, Observed(t, r, host))
 		if i%4 > 1 { // what was begun is left, and another route comes instead
 			share = 100 - share
 			want = Between(share)
@@ -97,6 +92,19 @@ func stopped(t *testing.T, p Peer) {
 		if !strings.HasPrefix(to, "10.0.1.") && to != "10.0.2.1" {
 			t.Errorf("%d answers led to %s", n, to)
 		}
+	}
+}
+
+// somewhere wants both names of a route to lead to addresses, and the route to lead all users.
+func somewhere(t *testing.T, reason string, z *Zone, seen *traffic.Route) {
+	t.Helper()
+	for _, name := range []string{host, preLiveHost} {
+		if answer, err := z.Server.Query(name, wire.TypeA); err != nil || len(answer.Answer) < 2 {
+			t.Errorf("%s: %s leads nowhere: %v %v", reason, name, answer, err)
+		}
+	}
+	if seen == nil || !whole(seen) {
+		t.Errorf("%s: the route is %+v", reason, seen)
 	}
 }
 
