@@ -31,7 +31,7 @@ demo: setup build
 
 test: setup build
 	@hack/setup tests
-	@go run ./internal/tools/bundle traefik
+	@go run ./internal/tools/bundle traefik externaldns
 	@hack/test
 
 bench: setup build

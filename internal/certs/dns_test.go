@@ -9,15 +9,19 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/rfc2136"
 )
 
 // zone is a router of a BIND.
 func zone(t *testing.T, b *bindtest.Server, wait time.Duration, authorities ...string) *dns.Router {
 	t.Helper()
-	r, err := dns.New(dns.Options{
-		Zone: bindtest.Zone, Server: b.Address, Owner: "crossfade-shop", TTL: time.Second, Wait: wait, Authorities: authorities,
-		Key: dns.Key{Name: bindtest.Key, Algorithm: "hmac-sha256", Secret: bindtest.Secret}, Resolvers: []string{b.Address},
+	backend, err := rfc2136.New(rfc2136.Options{
+		Zone: bindtest.Zone, Server: b.Address, Key: rfc2136.Key{Name: bindtest.Key, Algorithm: "hmac-sha256", Secret: bindtest.Secret},
 	})
+	ok(t, err)
+	r, err := dns.New(dns.Options{
+		Zone: bindtest.Zone, Owner: "crossfade-shop", TTL: time.Second, Wait: wait, Authorities: authorities, Resolvers: []string{b.Address},
+	}, backend)
 	ok(t, err)
 	return r
 }

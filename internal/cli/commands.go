@@ -12,7 +12,7 @@ type group struct {
 func (a *app) groups() []group {
 	return []group{
 		{"Prepare", []*cobra.Command{a.validate(), a.schema(), a.planCommand()}},
-		{"Roll over", []*cobra.Command{a.rollover(), a.approve(), a.abort(), a.switchBack(), a.retire(), a.certificates()}},
+		{"Roll over", []*cobra.Command{a.rollover(), a.approve(), a.abort(), a.switchBack(), a.retire(), a.certificates(), a.refresh()}},
 		{"Release", []*cobra.Command{a.deploy(), a.promote(), a.rollback(), a.restart(), a.history()}},
 		{"Two clusters", []*cobra.Command{a.copy(), a.diff(), a.handOver()}},
 		{"Look", []*cobra.Command{a.status(), a.runs(), a.logs()}},

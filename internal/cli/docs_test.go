@@ -17,14 +17,14 @@ var (
 // them.
 func TestDocumentedCommands(t *testing.T) {
 	found := 0
-	for _, page := range []string{"releases", "promotion", "certificates"} {
+	for _, page := range []string{"releases", "promotion", "certificates", "dns"} {
 		raw, err := os.ReadFile("../../docs/concepts/" + page + ".md")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range block.FindAllStringSubmatch(string(raw), -1) {
 			for line := range strings.Lines(m[1]) {
-				rest, ok := strings.CutPrefix(strings.TrimSpace(line), "crossfade ")
+				rest, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimSpace(line), "$ "), "crossfade ")
 				if !ok {
 					continue
 				}

@@ -41,6 +41,7 @@ var only = map[string][]string{
 	"github.com/mholt/acmez/":                    {"certs"},
 	"github.com/letsencrypt/":                    {"certs/pebbletest"},
 	"filippo.io/age":                             {"certs"},
+	"github.com/aws/":                            {"traffic/dns"},
 	"golang.org/x/crypto/ssh":                    {"host"},
 	"github.com/pkg/sftp":                        {"host"},
 	"github.com/google/go-containerregistry/pkg": {"cluster/local", "cli", "release/image"},

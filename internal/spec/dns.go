@@ -2,6 +2,8 @@ package spec
 
 import (
 	"net"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -9,10 +11,12 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/spec/strict"
 )
 
-// dnsRouter checks a zone, the servers that are asked about it, and its key, and makes the path of the key's file absolute.
+// hostedZone is an id of a zone in Route 53.
+var hostedZone = regexp.MustCompile(`^Z[A-Z0-9]{1,31}$`)
+
+// dnsRouter checks a zone, the servers that are asked about it, and what keeps it, and makes the path of a key's file absolute.
 func (p place) dnsRouter(d *DNSRouter) {
 	p.to("zone").host(d.Zone)
-	p.to("server").reached(d.Server)
 	for field, servers := range map[string][]string{"authorities": d.Authorities, "resolvers": d.Resolvers} {
 		for i, server := range servers {
 			p.to(field, i).reached(server)
@@ -27,21 +31,43 @@ func (p place) dnsRouter(d *DNSRouter) {
 	if d.TXTPrefix != "" && d.TXTSuffix != "" {
 		p.to("txtSuffix").Problem("stands beside txtPrefix; external-dns has one of them at most")
 	}
-	if name := d.TSIG.Name; name != "" && !upstreamName.MatchString(name) {
-		p.to("tsig", "name").Problem("%s is not a name of letters, digits, dots, hyphens and underscores", strict.Quote(name))
+	p.keeper(d)
+}
+
+// keeper checks what keeps a zone.
+func (p place) keeper(d *DNSRouter) {
+	if z := d.RFC2136; z != nil {
+		at := p.to("rfc2136")
+		at.to("server").reached(z.Server)
+		if name := z.TSIG.Name; name != "" && !upstreamName.MatchString(name) {
+			at.to("tsig", "name").Problem("%s is not a name of letters, digits, dots, hyphens and underscores", strict.Quote(name))
+		}
+		at.to("tsig", "secretFile").absolute(&z.TSIG.SecretFile)
 	}
-	p.to("tsig", "secretFile").absolute(&d.TSIG.SecretFile)
+	if z := d.Webhook; z != nil && z.URL != "" {
+		u, err := url.Parse(z.URL)
+		switch {
+		case err == nil && u.User != nil:
+			p.to("webhook", "url").Problem("has a user in it; whoever may reach the provider may change the zone, so keep it where only crossfade reaches it")
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "":
+			p.to("webhook", "url").Problem(`is not a URL such as "http://127.0.0.1:8888", without a query`)
+		}
+	}
+	if z := d.Route53; z != nil && z.HostedZone != "" && !hostedZone.MatchString(z.HostedZone) {
+		p.to("route53", "hostedZone").Problem(`%s is not the id of a hosted zone, such as "Z0123456789ABCDEFGHIJ"`, strict.Quote(z.HostedZone))
+	}
 }
 
 // byDNS checks the routes that a zone leads: their names are below it, nothing asks their endpoints, and nobody is moved by halves.
 func (e environment) byDNS() {
 	led := false
 	for i, r := range e.spec.Routes {
-		zone := e.zone(r.Router)
-		if zone == "" {
+		d := e.zone(r.Router)
+		if d == nil {
 			continue
 		}
-		led = true
+		led = led || d.Route53 == nil
+		zone := d.Zone
 		at := e.at.to("routes", i)
 		for field, host := range map[string]string{"host": r.Host, "preLive": r.PreLiveHost()} {
 			if r.Host != "" && !strings.HasSuffix(host, "."+zone) {
@@ -53,16 +79,16 @@ func (e environment) byDNS() {
 		}
 	}
 	if steps := e.spec.Shift.Steps; led && len(steps) > 0 && !slices.Equal(steps, []int{100}) {
-		e.at.to("shift", "steps").Problem("must be [100] where DNS leads a route: a name leads all users or none")
+		e.at.to("shift", "steps").Problem("must be [100] where DNS without weights leads a route: a name leads all users or none")
 	}
 }
 
-// zone is that of a router which is one; "" for others.
-func (e environment) zone(router string) string {
-	if r := e.router(router); r != nil && r.DNS != nil {
-		return r.DNS.Zone
+// zone is a router which is one; nil for others.
+func (e environment) zone(router string) *DNSRouter {
+	if r := e.router(router); r != nil {
+		return r.DNS
 	}
-	return ""
+	return nil
 }
 
 // ServerAddress is a DNS server's address with its port: 53 unless written.

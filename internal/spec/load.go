@@ -214,6 +214,7 @@ func shape() strict.Shape {
 		Envelope: []string{"apiVersion", "kind"},
 		Choices: map[string][]string{
 			"Router":      {"caddy", "dns", "haproxy", "nginx"},
+			"DNSRouter":   {"rfc2136", "webhook", "route53"},
 			"TSIG":        {"secretFile", "secretEnv"},
 			"Certificate": {"http01", "dns01"},
 			"Unit":        {"files", "kustomize", "helm"},

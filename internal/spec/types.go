@@ -73,13 +73,15 @@ type NginxRouter struct {
 	Listen []string `json:"listen,omitempty"`
 }
 
-// DNSRouter is a DNS zone, changed by signed dynamic updates (RFC 2136). Its routes move all users at once: their shift has the steps [100].
+// DNSRouter is a DNS zone. Exactly one of the places that keep zones is set. Its routes move all users at once, so that their shift has
+// the steps [100]; only with route53 may it have others.
 type DNSRouter struct {
-	Zone   string `json:"zone"`   // such as example.com; the names of its routes are below it
-	Server string `json:"server"` // its primary, which takes updates: host or host:port
+	Zone    string       `json:"zone"`              // such as example.com; the names of its routes are below it
+	RFC2136 *RFC2136Zone `json:"rfc2136,omitempty"` // a server that takes signed dynamic updates: BIND, Knot, PowerDNS and others
+	Webhook *WebhookZone `json:"webhook,omitempty"` // a provider of external-dns, behind its webhook
+	Route53 *Route53Zone `json:"route53,omitempty"` // Amazon Route 53
 	// Owner tells our records from others', in the registry of external-dns; nobody else who writes to the zone has the same.
 	Owner string   `json:"owner"`
-	TSIG  TSIG     `json:"tsig"`          // the key that signs the updates
 	TTL   Duration `json:"ttl,omitzero"`  // of the live name while users may be moved; 30s unless set
 	Wait  Duration `json:"wait,omitzero"` // how long servers and resolvers may go on with an old answer after its TTL; past it the users are moved back; 1m unless set
 	// Authorities are the servers that must answer what is new, each host or host:port; those of the zone's NS records unless set.
@@ -87,6 +89,23 @@ type DNSRouter struct {
 	Resolvers   []string `json:"resolvers,omitempty"` // those that users ask, which must answer what is new, too; each host or host:port
 	TXTPrefix   string   `json:"txtPrefix,omitempty"` // --txt-prefix of the external-dns that writes to the zone
 	TXTSuffix   string   `json:"txtSuffix,omitempty"` // --txt-suffix of the external-dns that writes to the zone
+}
+
+// RFC2136Zone is a zone changed by signed dynamic updates (RFC 2136).
+type RFC2136Zone struct {
+	Server string `json:"server"` // its primary, which takes updates: host or host:port
+	TSIG   TSIG   `json:"tsig"`   // the key that signs the updates
+}
+
+// WebhookZone is a zone changed by a provider of external-dns, through the webhook protocol of external-dns.
+type WebhookZone struct {
+	URL string `json:"url"` // at which the provider answers, for example "http://127.0.0.1:8888"
+}
+
+// Route53Zone is a hosted zone of Amazon Route 53. Credentials are found as all programs of AWS find them: in the environment, in
+// ~/.aws, or of the machine's role.
+type Route53Zone struct {
+	HostedZone string `json:"hostedZone"` // its id, for example "Z0123456789ABCDEFGHIJ"
 }
 
 // TSIG is a key that signs DNS messages (RFC 8945). Its secret, in base64, is in a file or an environment variable.

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/record"
+	"github.com/crossfade-dev/crossfade/internal/runbook/step"
 )
 
 // Environment is what is shown of one environment.
@@ -75,4 +77,15 @@ func yes(b bool) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// Refreshed shows where generations that have users answer now, and what of that is new.
+func Refreshed(all []step.Refreshed) Table {
+	t := Table{Header: []string{"HOST", "GENERATION", "ENDPOINTS", "ADDED", "REMOVED"}}
+	for _, r := range all {
+		t.Rows = append(t.Rows, []string{
+			r.Host, r.Generation, strings.Join(r.Endpoints, " "), strings.Join(r.Added, " "), strings.Join(r.Removed, " "),
+		})
+	}
+	return t
 }

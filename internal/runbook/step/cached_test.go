@@ -134,7 +134,9 @@ func TestZone(t *testing.T) {
 		"not an algorithm": {spec.TSIG{SecretEnv: "CROSSFADE_TEST_KEY", Algorithm: "hmac-md5"}, `"hmac-md5" is none of`},
 	} {
 		tc.key.Name = "shop"
-		r := spec.Router{Name: "zone", DNS: &spec.DNSRouter{Zone: "example.com", Server: "10.0.0.53", Owner: "shop", TSIG: tc.key, Resolvers: []string{"fd00::53"}, Authorities: []string{"ns:5353"}}}
+		r := spec.Router{Name: "zone", DNS: &spec.DNSRouter{
+			Zone: "example.com", Owner: "shop", RFC2136: &spec.RFC2136Zone{Server: "10.0.0.53", TSIG: tc.key}, Resolvers: []string{"fd00::53"}, Authorities: []string{"ns:5353"},
+		}}
 		router, err := (&Toolbox{}).router(r)
 		if tc.says == "" {
 			ok(t, err)

@@ -17,6 +17,7 @@ type clusters struct {
 	standing map[string]cluster.Phase
 	access   cluster.Access            // of every one, but for
 	accesses map[string]cluster.Access // by generation
+	nodes    []string                  // of every one; nil for 127.0.0.1
 	calls    []string                  // what changed something, or was to
 	undying  bool                      // Delete has no effect
 	err      error                     // of every call
@@ -47,7 +48,11 @@ func (c *clusters) Observe(_ context.Context, generation string) (cluster.Status
 	if !own {
 		access = c.access
 	}
-	return cluster.Status{Phase: phase, Access: access, Nodes: []string{"127.0.0.1"}}, c.err
+	nodes := c.nodes
+	if nodes == nil {
+		nodes = []string{"127.0.0.1"}
+	}
+	return cluster.Status{Phase: phase, Access: access, Nodes: nodes}, c.err
 }
 
 func (c *clusters) Create(_ context.Context, generation string, progress cluster.Progress) error {

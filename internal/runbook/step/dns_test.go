@@ -40,8 +40,8 @@ func TestMovedByDNS(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	ok(t, os.WriteFile(key, []byte(bindtest.Secret+"\n"), 0o600))
 	zone := spec.Router{Name: "zone", DNS: &spec.DNSRouter{
-		Zone: bindtest.Zone, Server: bind.Address, Owner: "crossfade", TTL: spec.Duration(2 * time.Second), Authorities: []string{bind.Address},
-		TSIG: spec.TSIG{Name: bindtest.Key, SecretFile: key},
+		Zone: bindtest.Zone, Owner: "crossfade", TTL: spec.Duration(2 * time.Second), Authorities: []string{bind.Address},
+		RFC2136: &spec.RFC2136Zone{Server: bind.Address, TSIG: spec.TSIG{Name: bindtest.Key, SecretFile: key}},
 	}}
 	b := newBench(t, func(p *plan.Plan) {
 		p.Routes = p.Routes[:1]

@@ -19,6 +19,9 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/rfc2136"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/route53"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/webhook"
 	"github.com/crossfade-dev/crossfade/internal/traffic/haproxy"
 	"github.com/crossfade-dev/crossfade/internal/traffic/nginx"
 )
@@ -92,13 +95,12 @@ func nodes(r spec.NginxRouter) (traffic.Router, error) {
 
 // zone is the router of a DNS zone.
 func zone(d spec.DNSRouter) (traffic.Router, error) {
-	secret, err := secretOf(d.TSIG)
+	backend, err := keeper(d)
 	if err != nil {
 		return nil, err
 	}
 	o := dns.Options{
-		Zone: d.Zone, Server: spec.ServerAddress(d.Server), Owner: d.Owner, TTL: d.TTL.Or(30 * time.Second), Wait: d.Wait.Or(time.Minute),
-		Key: dns.Key{Name: d.TSIG.Name, Algorithm: cmp.Or(d.TSIG.Algorithm, "hmac-sha256"), Secret: secret}, Prefix: d.TXTPrefix, Suffix: d.TXTSuffix,
+		Zone: d.Zone, Owner: d.Owner, TTL: d.TTL.Or(30 * time.Second), Wait: d.Wait.Or(time.Minute), Prefix: d.TXTPrefix, Suffix: d.TXTSuffix,
 	}
 	for _, server := range d.Authorities {
 		o.Authorities = append(o.Authorities, spec.ServerAddress(server))
@@ -106,7 +108,29 @@ func zone(d spec.DNSRouter) (traffic.Router, error) {
 	for _, server := range d.Resolvers {
 		o.Resolvers = append(o.Resolvers, spec.ServerAddress(server))
 	}
-	return dns.New(o)
+	return dns.New(o, backend)
+}
+
+// keeper is the one list of what keeps zones.
+func keeper(d spec.DNSRouter) (dns.Backend, error) {
+	switch {
+	case d.RFC2136 != nil:
+		key := d.RFC2136.TSIG
+		secret, err := secretOf(key)
+		if err != nil {
+			return nil, err
+		}
+		return rfc2136.New(rfc2136.Options{
+			Zone: d.Zone, Server: spec.ServerAddress(d.RFC2136.Server),
+			Key: rfc2136.Key{Name: key.Name, Algorithm: cmp.Or(key.Algorithm, "hmac-sha256"), Secret: secret},
+		})
+	case d.Webhook != nil:
+		return webhook.New(webhook.Options{Zone: d.Zone, URL: d.Webhook.URL})
+	case d.Route53 != nil:
+		return route53.New(route53.Options{Zone: d.Zone, HostedZone: d.Route53.HostedZone})
+	default:
+		return nil, fault.New(fault.Invalid, "the zone %s is kept nowhere that is known", d.Zone).WithHint("set rfc2136, webhook or route53")
+	}
 }
 
 // secretOf reads the secret of a key from where the configuration says it is.

@@ -59,6 +59,10 @@ func bundles() []bundle {
 			name: "traefik", what: "Traefik, for tests of the Gateway API", takes: "about 7 CPU-minutes",
 			modules: []module{{dir: "bundle/traefik", programs: map[string]string{"crossfade-traefik": "."}}},
 		},
+		{
+			name: "externaldns", what: "a provider of external-dns, for tests of DNS", takes: "about a CPU-minute",
+			modules: []module{{dir: "bundle/externaldns", programs: map[string]string{"crossfade-externaldns": "."}}},
+		},
 	}
 }
 

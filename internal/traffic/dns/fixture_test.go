@@ -1,4 +1,4 @@
-package dns
+package dns_test
 
 import (
 	"fmt"
@@ -14,7 +14,9 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/rfc2136"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,18 +29,34 @@ const (
 	otherSecret = bindtest.ReaderSecret
 )
 
+// settings are those of a router and of the zone that it leads by.
+type settings struct {
+	dns.Options
+	Server string
+	Key    rfc2136.Key
+}
+
 // options are those of a router that leads by a BIND, with the shortest TTL there is.
-func options(b *bindtest.Server) Options {
-	return Options{
-		Zone: zone, Server: b.Address, Owner: "crossfade-shop", Key: Key{Name: "crossfade", Algorithm: "hmac-sha256", Secret: secret},
-		TTL: time.Second, Wait: 10 * time.Second, Authorities: []string{b.Address},
+func options(b *bindtest.Server) settings {
+	return settings{
+		Options: dns.Options{Zone: zone, Owner: "crossfade-shop", TTL: time.Second, Wait: 10 * time.Second, Authorities: []string{b.Address}},
+		Server:  b.Address, Key: rfc2136.Key{Name: "crossfade", Algorithm: "hmac-sha256", Secret: secret},
 	}
 }
 
+// make makes a router.
+func (s settings) make() (*dns.Router, error) {
+	backend, err := rfc2136.New(rfc2136.Options{Zone: s.Zone, Server: s.Server, Key: s.Key})
+	if err != nil {
+		return nil, err
+	}
+	return dns.New(s.Options, backend)
+}
+
 // router makes a router; what it waits for goes to the test's log.
-func router(t *testing.T, o Options) *Router {
+func router(t *testing.T, s settings) *dns.Router {
 	t.Helper()
-	r, err := New(o)
+	r, err := s.make()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,14 +84,14 @@ func two(live string) traffic.Route {
 	return route(side("g1", weight["g1"], "10.0.1.1", "10.0.1.2"), side("g2", weight["g2"], "10.0.2.1"))
 }
 
-func apply(t *testing.T, r *Router, route traffic.Route) {
+func apply(t *testing.T, r *dns.Router, route traffic.Route) {
 	t.Helper()
 	if err := r.Apply(t.Context(), route); err != nil {
 		t.Fatalf("%v (%s)", err, fault.HintOf(err))
 	}
 }
 
-func observe(t *testing.T, r *Router) *traffic.Observed {
+func observe(t *testing.T, r *dns.Router) *traffic.Observed {
 	t.Helper()
 	seen, err := r.Observe(t.Context(), host)
 	if err != nil {

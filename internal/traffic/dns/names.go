@@ -45,8 +45,8 @@ func (r *Router) intermediate(host, generation string) string {
 // namable refuses a route for whose records there can be no names.
 func (r *Router) namable(s *state) error {
 	for set := range r.records(s) {
-		if _, ok := wire.IsDomainName(set.name); !ok {
-			return fault.New(fault.Invalid, "cannot lead %s by DNS: %s is too long for a name", plain(s.host), plain(set.name)).
+		if _, ok := wire.IsDomainName(set.Name); !ok {
+			return fault.New(fault.Invalid, "cannot lead %s by DNS: %s is too long for a name", plain(s.host), plain(set.Name)).
 				WithHint("a label has at most 63 characters, a name 253; use a shorter host or prefix of generations")
 		}
 	}

@@ -15,9 +15,9 @@ import (
 const heritage = "heritage=external-dns,"
 
 // claim is the record that says that a set of records is ours, and of which route.
-func (r *Router) claim(at set, host string) wire.RR {
+func (r *Router) claim(at Set, host string) wire.RR {
 	content := heritage + "external-dns/owner=" + r.options.Owner + ",external-dns/resource=crossfade/" + plain(host)
-	return text(r.registry(at.name, kindName(at.kind)), content, r.seconds)
+	return text(r.registry(at.Name, kindName(at.Kind)), content, r.seconds)
 }
 
 // ownerIn is the owner that a text of the registry names, and whether it is one.
@@ -36,32 +36,32 @@ func ownerIn(content string) (string, bool) {
 
 // guard refuses to touch records of others: those that another owner claims, and those that nobody does, unless they already are as
 // they shall be. Texts in the registry's places that are no claims are others', too.
-func (r *Router) guard(seen found, want records) error {
-	for _, at := range sorted(seen.records, want) {
-		for _, owner := range seen.owners[at.name] {
+func (r *Router) guard(seen found, want Records) error {
+	for _, at := range Sorted(seen.records, want) {
+		for _, owner := range seen.owners[at.Name] {
 			if owner != r.options.Owner {
 				return fault.New(fault.Refused, "cannot lead users by %s: it belongs to the owner %q of external-dns's registry, and ours is %q",
-					plain(at.name), owner, r.options.Owner).
+					plain(at.Name), owner, r.options.Owner).
 					WithHint("have its owner give it up, or hand it over: see docs/concepts/dns.md")
 			}
 		}
 		for _, rr := range seen.records[at] {
-			if _, claims := ownerIn(textOf(rr)); at.kind == wire.TypeTXT && !claims && !strings.HasPrefix(at.name, stateLabel) {
-				return fault.New(fault.Refused, "cannot keep who owns a record at %s: there is a TXT record of somebody else", plain(at.name)).
+			if _, claims := ownerIn(textOf(rr)); at.Kind == wire.TypeTXT && !claims && !strings.HasPrefix(at.Name, stateLabel) {
+				return fault.New(fault.Refused, "cannot keep who owns a record at %s: there is a TXT record of somebody else", plain(at.Name)).
 					WithHint("move it, or give the registry a prefix of its own: txtPrefix")
 			}
 		}
-		if slices.Contains(routable, at.kind) && len(seen.records[at]) > 0 && len(seen.owners[at.name]) == 0 && !leadAlike(seen.records.at(at.name), want.at(at.name)) {
-			return fault.New(fault.Refused, "cannot lead users by %s: nobody owns its records, and they lead elsewhere", plain(at.name)).
-				WithHint("hand it over with a TXT record at %s: %s", plain(r.registry(at.name, kindName(at.kind))), textOf(r.claim(at, at.name)))
+		if slices.Contains(routable, at.Kind) && len(seen.records[at]) > 0 && len(seen.owners[at.Name]) == 0 && !leadAlike(seen.records.At(at.Name), want.At(at.Name)) {
+			return fault.New(fault.Refused, "cannot lead users by %s: nobody owns its records, and they lead elsewhere", plain(at.Name)).
+				WithHint("hand it over with a TXT record at %s: %s", plain(r.registry(at.Name, kindName(at.Kind))), textOf(r.claim(at, at.Name)))
 		}
 	}
 	return nil
 }
 
 // leadAlike reports whether two sets of records lead to the same, whatever their TTLs.
-func leadAlike(a, b records) bool {
-	targets := func(rs records) []string {
+func leadAlike(a, b Records) bool {
+	targets := func(rs Records) []string {
 		var all []string
 		for _, rrs := range rs {
 			for _, rr := range rrs {

@@ -23,7 +23,7 @@ const maxAliases = 8
 // Publish adds a TXT record at a name, or where its CNAMEs lead, which must be below the zone, and waits until every authoritative server
 // answers it: within the router's bound, past which that is an error of code fault.Failed. Other records there stay.
 func (r *Router) Publish(ctx context.Context, name, text string) error {
-	at, err := r.text(ctx, name, text, func(m *wire.Msg, rr wire.RR) { m.Insert([]wire.RR{rr}) })
+	at, err := r.text(ctx, name, text, true)
 	if err != nil {
 		return r.failureOf("publish", name, err)
 	}
@@ -48,7 +48,7 @@ func (r *Router) Publish(ctx context.Context, name, text string) error {
 
 // Withdraw takes a TXT record away from where Publish has put it.
 func (r *Router) Withdraw(ctx context.Context, name, text string) error {
-	if _, err := r.text(ctx, name, text, func(m *wire.Msg, rr wire.RR) { m.Remove([]wire.RR{rr}) }); err != nil {
+	if _, err := r.text(ctx, name, text, false); err != nil {
 		return r.failureOf("withdraw", name, err)
 	}
 	return nil
@@ -60,23 +60,49 @@ func (r *Router) failureOf(act, name string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		code = fault.Unavailable
 	}
-	return fault.New(code, "cannot %s the TXT record %s by the zone %s at %s: %w", act, plain(name), r.options.Zone, r.options.Server, err)
+	return fault.New(code, "cannot %s the TXT record %s by the zone %s at %s: %w", act, plain(name), r.options.Zone, r.backend, err)
 }
 
-// text changes one TXT record, and returns where it is.
-func (r *Router) text(ctx context.Context, name, text string, change func(*wire.Msg, wire.RR)) (string, error) {
-	at, err := r.aliased(ctx, canonical(name))
+// text adds one TXT record, or takes it away, and returns where it is.
+func (r *Router) text(ctx context.Context, name, value string, there bool) (string, error) {
+	name, err := r.aliased(ctx, canonical(name))
 	if err != nil {
 		return "", err
 	}
-	s, err := r.open(ctx)
+	s, err := r.backend.Open(ctx)
 	if err != nil {
 		return "", err
 	}
-	defer s.close()
-	m := new(wire.Msg).SetUpdate(r.zone)
-	change(m, &wire.TXT{Hdr: header(at, wire.TypeTXT, r.seconds), Txt: []string{text}})
-	return at, s.update(ctx, m)
+	defer s.Close()
+	for range maxCollisions {
+		have, err := s.Ask(ctx, name, wire.TypeTXT)
+		if err != nil {
+			return "", err
+		}
+		want := r.withText(have, name, value, there)
+		if at := (Set{Name: name, Kind: wire.TypeTXT}); Same(have, want, at) {
+			return name, nil
+		}
+		if err := s.Change(ctx, have, want); !errors.Is(err, ErrCollision) {
+			return name, err
+		}
+	}
+	return "", fault.New(fault.Unavailable, "its records change all the time").WithHint("see what else writes to the zone")
+}
+
+// withText is what a name has with one TXT record more, or less; all of them have the TTL of those that are there.
+func (r *Router) withText(have Records, name, value string, there bool) Records {
+	want, ttl := Records{}, r.seconds
+	for _, rr := range have.all() {
+		ttl = rr.Header().Ttl
+		if textOf(rr) != value {
+			want.Add(rr)
+		}
+	}
+	if there {
+		want.Add(text(name, value, ttl))
+	}
+	return want
 }
 
 // aliased follows the CNAMEs of a name, which must lead below the zone: by the primary there, by resolvers elsewhere.
@@ -101,16 +127,16 @@ func (r *Router) aliased(ctx context.Context, name string) (string, error) {
 // alias is where the CNAME of a name leads; "" where it has none.
 func (r *Router) alias(ctx context.Context, name string) (string, error) {
 	if wire.IsSubDomain(r.zone, name) {
-		s, err := r.open(ctx)
+		s, err := r.backend.Open(ctx)
 		if err != nil {
 			return "", err
 		}
-		defer s.close()
-		rrs, err := s.ask(ctx, name, wire.TypeCNAME)
-		if err != nil || len(rrs) == 0 {
+		defer s.Close()
+		found, err := s.Ask(ctx, name, wire.TypeCNAME)
+		if err != nil || len(found) == 0 {
 			return "", err
 		}
-		return canonical(target(rrs[0])), nil
+		return canonical(target(found.all()[0])), nil
 	}
 	var failed error
 	resolvers, err := r.resolvers()

@@ -12,6 +12,7 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -26,10 +27,8 @@ import (
 
 // Options say which zone is written to, and whom it is seen by.
 type Options struct {
-	Zone   string // such as example.com
-	Server string // its primary, which takes updates: host:port
-	Owner  string // by which our records are told from others'
-	Key    Key    // signs all that is sent to the primary
+	Zone  string // such as example.com
+	Owner string // by which our records are told from others'
 	// TTL of the live name while users may be moved, and of all other records; at least a second.
 	TTL time.Duration
 	// Wait bounds how long servers and resolvers may go on with an old answer after its TTL has run out.
@@ -42,16 +41,11 @@ type Options struct {
 	Suffix    string // of external-dns's registry (--txt-suffix)
 }
 
-// Key is a TSIG key.
-type Key struct {
-	Name      string
-	Algorithm string // such as hmac-sha256
-	Secret    string // in base64; it is never shown
-}
-
 // Router is a traffic.Router. It keeps nothing but its options.
 type Router struct {
 	options  Options
+	backend  Backend
+	powers   Powers
 	zone     string // with a dot at its end, as all names within the package
 	seconds  uint32 // the TTL
 	port     string // of the zone's name servers: 53 but in tests
@@ -66,12 +60,12 @@ var (
 )
 
 // New checks the options. It asks no server.
-func New(o Options) (*Router, error) {
+func New(o Options, backend Backend) (*Router, error) {
 	problem := func(format string, args ...any) (*Router, error) {
 		return nil, fault.New(fault.Invalid, "cannot use the DNS zone %q: %s", o.Zone, fmt.Sprintf(format, args...)).
 			WithHint("correct the router in the configuration")
 	}
-	for _, address := range slices.Concat([]string{o.Server}, o.Authorities, o.Resolvers) {
+	for _, address := range slices.Concat(o.Authorities, o.Resolvers) {
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			return problem("%q is not a server's HOST:PORT", address)
 		}
@@ -85,10 +79,7 @@ func New(o Options) (*Router, error) {
 	if o.TTL < time.Second || o.Prefix != "" && o.Suffix != "" {
 		return problem("it needs a TTL of at least a second, not %v, and at most one of prefix and suffix of the registry", o.TTL)
 	}
-	if err := o.Key.check(); err != nil {
-		return problem("%v", err)
-	}
-	return &Router{options: o, zone: canonical(o.Zone), seconds: uint32(o.TTL / time.Second), port: "53", progress: func(string, ...any) {}}, nil
+	return &Router{options: o, backend: backend, powers: backend.Powers(), zone: canonical(o.Zone), seconds: uint32(o.TTL / time.Second), port: "53", progress: func(string, ...any) {}}, nil
 }
 
 // Tell has the router say what it waits for.
@@ -119,7 +110,7 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 	if err == nil && time.Unix(now.lowered, 0).After(time.Now()) {
 		now, err = r.followed(ctx, now)
 	}
-	if err == nil && now.live != want.live {
+	if err == nil && !now.shares.equal(want.shares) {
 		now, err = r.move(ctx, now, want)
 	}
 	if err == nil {
@@ -134,7 +125,7 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 
 // move leads the live name to the wanted generation, once what resolvers keep of it by a longer TTL has run out.
 func (r *Router) move(ctx context.Context, now, want *state) (*state, error) {
-	if !now.leads(want.live) {
+	if !now.leads(want.shares) {
 		if err := r.outlast(ctx, now); err != nil {
 			return nil, err
 		}
@@ -165,7 +156,7 @@ func (r *Router) Locate(ctx context.Context, host, name string) (string, error) 
 	}
 	generation := ""
 	if now != nil && canonical(name) == now.host {
-		generation = now.live
+		generation = now.shares.most()
 	} else if now != nil && canonical(name) == now.preLiveHost {
 		generation = now.preLive
 	}
@@ -190,7 +181,7 @@ func (r *Router) wanted(route traffic.Route) (*state, error) {
 	if err := route.Within("dns", traffic.H2C); err != nil {
 		return nil, err
 	}
-	s := &state{drain: route.Drain, preLive: route.PreLive, sides: map[string][]string{}, ttl: r.seconds}
+	s := &state{drain: route.Drain, preLive: route.PreLive, sides: map[string][]string{}, shares: shares{}, ttl: r.seconds}
 	var err error
 	if s.host, err = r.inside(route.Host); err != nil {
 		return nil, err
@@ -204,25 +195,42 @@ func (r *Router) wanted(route traffic.Route) (*state, error) {
 		if _, twice := s.sides[side.Generation]; twice || !isLabel(side.Generation) {
 			return problem("name it by a DNS label", "the generation %q is there twice, or its name is no DNS label", side.Generation)
 		}
-		if side.Weight != 0 && side.Weight != 100 || side.Weight == 100 && s.live != "" {
+		if !r.powers.Weighs && (side.Weight != 0 && side.Weight != 100 || side.Weight == 100 && len(s.shares) > 0) {
 			return problem("move users at once: shift: {steps: [100]}", "DNS leads all users or none, and %s has the weight %d", side.Generation, side.Weight)
 		}
-		if side.Weight == 100 {
-			s.live = side.Generation
+		if side.Weight != 0 {
+			s.shares[side.Generation] = side.Weight
 		}
 		if s.sides[side.Generation], err = s.addresses(side); err != nil {
 			return problem("give the Kubernetes Service one port in all generations: that of a load balancer, or a fixed nodePort", "%v", err)
 		}
 	}
-	for _, led := range []string{s.live, s.preLive} {
+	if hint, err := s.sound(); err != nil {
+		return problem(hint, "%v", err)
+	}
+	return s, r.namable(s)
+}
+
+// sound says what is wrong with a state that is wanted, and what to do about it.
+func (s *state) sound() (hint string, err error) {
+	total := 0
+	for generation, percent := range s.shares {
+		if total += percent; percent < 0 {
+			return "correct the weights", fmt.Errorf("%s has the weight %d", generation, percent)
+		}
+	}
+	if total != 0 && total != 100 {
+		return "correct the weights", fmt.Errorf("its weights add up to %d, not to 100", total)
+	}
+	for _, led := range append(s.shares.generations(), s.preLive) {
 		if led != "" && len(s.sides[led]) == 0 {
-			return problem("see where it answers", "generation %s has no endpoints, and a name shall lead to it", led)
+			return "see where it answers", fmt.Errorf("generation %s has no endpoints, and a name shall lead to it", led)
 		}
 	}
 	if s.preLive != "" && s.preLiveHost == "" || s.preLiveHost == s.host {
-		return problem("name another one", "its pre-live name is missing, or the live name itself")
+		return "name another one", errors.New("its pre-live name is missing, or the live name itself")
 	}
-	return s, r.namable(s)
+	return "", nil
 }
 
 // addresses are those of a side's endpoints, whose port must be that of all others.

@@ -1,4 +1,4 @@
-package dns
+package dns_test
 
 import (
 	"context"
@@ -13,7 +13,9 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/rfc2136"
 )
 
 // TestApply: what is applied is observed, and applied again it changes nothing.
@@ -78,7 +80,7 @@ func TestRecords(t *testing.T) {
 	apply(t, r, wanted)
 	owner := `"heritage=external-dns,external-dns/owner=crossfade-shop,external-dns/resource=crossfade/shop.example.com"`
 	want := append(slices.Clone(before),
-		`_crossfade.shop.example.com. 1 IN TXT "drain=1s&live=g1&lowered=0&moved=0&owner=crossfade-shop&port=80&preLiveHost=next.shop.example.com&rest=0&side=g1&side=g2"`,
+		`_crossfade.shop.example.com. 1 IN TXT "drain=1s&live=g1&owner=crossfade-shop&port=80&preLiveHost=next.shop.example.com&side=g1&side=g2"`,
 		"shop.example.com. 1 IN CNAME shop.g1.example.com.", "cname-shop.example.com. 1 IN TXT "+owner,
 		"next.shop.example.com. 1 IN CNAME shop.g2.example.com.", "cname-next.shop.example.com. 1 IN TXT "+owner,
 		"shop.g1.example.com. 1 IN A 10.0.1.1", "shop.g1.example.com. 1 IN A 10.0.1.2", "a-shop.g1.example.com. 1 IN TXT "+owner,
@@ -118,7 +120,7 @@ func TestNeverNowhere(t *testing.T) {
 				answers[fmt.Sprintf("nowhere: %v %v", answer, err)]++
 			default:
 				last := answer.Answer[len(answer.Answer)-1]
-				answers[target(last)]++
+				answers[dns.Target(last)]++
 			}
 		}
 		asked <- answers
@@ -257,20 +259,23 @@ func TestInvalid(t *testing.T) {
 
 // TestOptions: what cannot be right is said when the router is made.
 func TestOptions(t *testing.T) {
-	good := Options{Zone: zone, Server: "127.0.0.1:53", Owner: "us", TTL: time.Second, Key: Key{Name: "k", Algorithm: "hmac-sha256", Secret: secret}}
-	for reason, change := range map[string]func(*Options){
-		`"127.0.0.1" is not a server's HOST:PORT`: func(o *Options) { o.Resolvers = []string{"127.0.0.1"} },
-		"no name of a zone":                       func(o *Options) { o.Zone = "a..b" },
-		"its owner":                               func(o *Options) { o.Owner = "a,b" },
-		"a TTL of at least a second":              func(o *Options) { o.TTL = time.Millisecond },
-		"at most one of prefix and suffix":        func(o *Options) { o.Prefix, o.Suffix = "a", "b" },
-		"no name of a TSIG key":                   func(o *Options) { o.Key.Name = "" },
-		`algorithm "hmac-md5"`:                    func(o *Options) { o.Key.Algorithm = "hmac-md5" },
-		"not in base64":                           func(o *Options) { o.Key.Secret = secret + "!" },
+	good := settings{
+		Options: dns.Options{Zone: zone, Owner: "us", TTL: time.Second}, Server: "127.0.0.1:53",
+		Key: rfc2136.Key{Name: "k", Algorithm: "hmac-sha256", Secret: secret},
+	}
+	for reason, change := range map[string]func(*settings){
+		`"127.0.0.1" is not a server's HOST:PORT`: func(o *settings) { o.Resolvers = []string{"127.0.0.1"} },
+		"no name of a zone":                       func(o *settings) { o.Zone = "a..b" },
+		"its owner":                               func(o *settings) { o.Owner = "a,b" },
+		"a TTL of at least a second":              func(o *settings) { o.TTL = time.Millisecond },
+		"at most one of prefix and suffix":        func(o *settings) { o.Prefix, o.Suffix = "a", "b" },
+		"no name of a TSIG key":                   func(o *settings) { o.Key.Name = "" },
+		`algorithm "hmac-md5"`:                    func(o *settings) { o.Key.Algorithm = "hmac-md5" },
+		"not in base64":                           func(o *settings) { o.Key.Secret = secret + "!" },
 	} {
 		o := good
 		change(&o)
-		_, err := New(o)
+		_, err := o.make()
 		refused(t, reason, err, fault.Invalid, reason)
 	}
 }

@@ -1,6 +1,8 @@
 package dns
 
 import (
+	"cmp"
+	"errors"
 	"maps"
 	"net"
 	"net/url"
@@ -19,7 +21,8 @@ import (
 type state struct {
 	host, preLiveHost string              // the latter is "" for none
 	sides             map[string][]string // by generation: its addresses, or one host name
-	live, preLive     string              // generations; "" for none
+	shares            shares              // where the live name leads; none while it leads to no side
+	preLive           string              // a generation; "" for none
 	port              string              // of all endpoints
 	drain             time.Duration
 	ttl               uint32 // of the live name, in seconds
@@ -28,34 +31,12 @@ type state struct {
 	// seconds of Unix time, 0 for never.
 	lowered, moved int64
 	// others are the live name's records, and who owns them, while it leads to none of the sides: those of before there was a route.
-	others records
+	others Records
 	gone   bool // nothing is there but others
-}
-
-// set names a set of records: those of one type at one name.
-type set struct {
-	name string
-	kind uint16
-}
-
-// records are sets of records, each in order of its texts.
-type records map[set][]wire.RR
-
-func (rs records) add(rr wire.RR) {
-	at := set{rr.Header().Name, rr.Header().Rrtype}
-	rs[at] = append(rs[at], rr)
-	slices.SortFunc(rs[at], func(a, b wire.RR) int { return strings.Compare(a.String(), b.String()) })
-}
-
-// at are the sets of a name.
-func (rs records) at(name string) records {
-	found := records{}
-	for s, rrs := range rs {
-		if s.name == name {
-			found[s] = rrs
-		}
-	}
-	return found
+	// next are the shares that a change under way leads to, and also is a name that it takes away, where records are not changed
+	// as a whole; next is nil where there is none.
+	next shares
+	also string
 }
 
 // routable are the types of records that lead users somewhere.
@@ -66,38 +47,44 @@ func header(name string, kind uint16, ttl uint32) wire.RR_Header {
 }
 
 // records are those of a state.
-func (r *Router) records(s *state) records {
-	all := records{}
-	lead := func(name, generation string, ttl uint32) {
-		all.add(&wire.CNAME{Hdr: header(name, wire.TypeCNAME, ttl), Target: r.intermediate(s.host, generation)})
-	}
-	if s.live != "" {
-		lead(s.host, s.live, s.ttl)
+func (r *Router) records(s *state) Records {
+	all := Records{}
+	for generation, percent := range s.shares {
+		share := Share{}
+		if r.powers.Weighs {
+			share = Share{Name: generation, Percent: percent}
+		}
+		all.AddTo(share, r.lead(s, s.host, generation, s.ttl))
 	}
 	if s.preLive != "" {
-		lead(s.preLiveHost, s.preLive, r.seconds)
+		all.Add(r.lead(s, s.preLiveHost, s.preLive, r.seconds))
 	}
 	for generation, addresses := range s.sides {
 		for _, address := range addresses {
-			all.add(endpointOf(r.intermediate(s.host, generation), address, r.seconds))
+			all.Add(endpointOf(r.intermediate(s.host, generation), address, r.seconds))
 		}
 	}
 	for at := range maps.Clone(all) {
-		all.add(r.claim(at, s.host))
+		all.AddTo(at.Share, r.claim(at, s.host))
 	}
 	for at, rrs := range s.others {
 		all[at] = nil
 		for _, rr := range rrs {
-			if rr = wire.Copy(rr); at.name == s.host {
+			if rr = wire.Copy(rr); at.Name == s.host {
 				rr.Header().Ttl = s.ttl
 			}
-			all.add(rr)
+			all.AddTo(at.Share, rr)
 		}
 	}
 	if !s.gone {
-		all.add(text(stateLabel+s.host, r.note(s), r.seconds))
+		all.Add(text(stateLabel+s.host, r.note(s), r.seconds))
 	}
 	return all
+}
+
+// lead is the record that leads a name to a generation of a route.
+func (r *Router) lead(s *state, name, generation string, ttl uint32) wire.RR {
+	return &wire.CNAME{Hdr: header(name, wire.TypeCNAME, ttl), Target: r.intermediate(s.host, generation)}
 }
 
 // endpointOf is the record that leads a name to an address or another name.
@@ -146,12 +133,24 @@ func textOf(rr wire.RR) string {
 	return ""
 }
 
-// note writes what the other records do not say of a state.
+// note writes what the other records do not say of a state. What is nothing or zero is left out.
 func (r *Router) note(s *state) string {
-	v := url.Values{
-		"owner": {r.options.Owner}, "live": {s.live}, "preLiveHost": {plain(s.preLiveHost)}, "port": {s.port}, "drain": {s.drain.String()},
-		"rest": {strconv.FormatUint(uint64(s.rest), 10)}, "lowered": {strconv.FormatInt(s.lowered, 10)}, "moved": {strconv.FormatInt(s.moved, 10)},
-		"side": slices.Sorted(maps.Keys(s.sides)),
+	v := url.Values{"owner": {r.options.Owner}, "side": slices.Sorted(maps.Keys(s.sides))}
+	for field, value := range map[string]string{"live": s.shares.String(), "preLiveHost": plain(s.preLiveHost), "port": s.port, "also": plain(s.also)} {
+		if value != "" {
+			v.Set(field, value)
+		}
+	}
+	for field, value := range map[string]int64{"rest": int64(s.rest), "lowered": s.lowered, "moved": s.moved} {
+		if value != 0 {
+			v.Set(field, strconv.FormatInt(value, 10))
+		}
+	}
+	if s.drain != 0 {
+		v.Set("drain", s.drain.String())
+	}
+	if s.next != nil {
+		v.Set("next", s.next.String())
 	}
 	return v.Encode()
 }
@@ -162,63 +161,94 @@ func noted(host, content string) (*state, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	s := &state{host: host, live: v.Get("live"), port: v.Get("port"), sides: map[string][]string{}}
-	if name := v.Get("preLiveHost"); name != "" {
-		s.preLiveHost = canonical(name)
+	s := &state{host: host, port: v.Get("port"), sides: map[string][]string{}}
+	for field, into := range map[string]*string{"preLiveHost": &s.preLiveHost, "also": &s.also} {
+		if name := v.Get(field); name != "" {
+			*into = canonical(name)
+		}
 	}
 	for _, side := range v["side"] {
 		s.sides[side] = nil
 	}
-	rest, err := strconv.ParseUint(v.Get("rest"), 10, 32)
+	if s.shares, err = sharesIn(v.Get("live")); err != nil {
+		return nil, "", err
+	}
+	if v.Has("next") {
+		if s.next, err = sharesIn(v.Get("next")); err != nil {
+			return nil, "", err
+		}
+	}
+	rest, err := strconv.ParseUint(cmp.Or(v.Get("rest"), "0"), 10, 32)
 	if err != nil {
 		return nil, "", err
 	}
 	s.rest = uint32(rest)
 	for field, into := range map[string]*int64{"lowered": &s.lowered, "moved": &s.moved} {
-		if *into, err = strconv.ParseInt(v.Get(field), 10, 64); err != nil {
+		if *into, err = strconv.ParseInt(cmp.Or(v.Get(field), "0"), 10, 64); err != nil {
 			return nil, "", err
 		}
 	}
-	if s.drain, err = time.ParseDuration(v.Get("drain")); err != nil {
+	if s.drain, err = time.ParseDuration(cmp.Or(v.Get("drain"), "0s")); err != nil {
 		return nil, "", err
+	}
+	if v.Get("owner") == "" {
+		return nil, "", errors.New("it names no owner")
 	}
 	return s, v.Get("owner"), nil
 }
 
-// stateOf puts the note of a route together with the other records, and reports whether the live name leads where the note says.
-func (r *Router) stateOf(s *state, found records) (*state, bool) {
+// stateOf puts the note of a route together with the other records, and reports whether the live name leads where the note says, or
+// where the change leads that it speaks of.
+func (r *Router) stateOf(s *state, found Records) (*state, bool) {
 	generations := map[string]string{}
 	for generation := range s.sides {
 		name := r.intermediate(s.host, generation)
 		generations[name] = generation
 		for _, kind := range routable {
-			for _, rr := range found[set{name, kind}] {
+			for _, rr := range found.of(name, kind).all() {
 				s.sides[generation] = append(s.sides[generation], plain(target(rr)))
 			}
 		}
 		slices.Sort(s.sides[generation])
 	}
-	for _, rr := range found[set{s.preLiveHost, wire.TypeCNAME}] {
+	for _, rr := range found.of(s.preLiveHost, wire.TypeCNAME).all() {
 		s.preLive = generations[target(rr)]
 	}
-	live := ""
-	s.others = records{}
-	for _, kind := range routable {
-		for _, rr := range found[set{s.host, kind}] {
-			live, s.ttl = generations[target(rr)], rr.Header().Ttl
+	said := s.shares
+	s.shares, s.others = r.sharesOf(s, found, generations)
+	as := s.shares.equal(said)
+	if s.next != nil && !as && s.shares.equal(s.next) {
+		as, s.moved = true, later(s.ttl) // it came to that at a moment that is not known
+	}
+	s.next, s.also = nil, ""
+	return s, as
+}
+
+// sharesOf are the generations that the live name leads to, and its TTL goes to the state. Where any of its records leads elsewhere,
+// they are all others.
+func (r *Router) sharesOf(s *state, found Records, generations map[string]string) (shares, Records) {
+	led, others, ours := shares{}, Records{}, true
+	for at, rrs := range found.At(s.host) {
+		if !slices.Contains(routable, at.Kind) {
+			continue
 		}
-		for _, at := range []set{{s.host, kind}, {r.registry(s.host, kindName(kind)), wire.TypeTXT}} {
-			if len(found[at]) > 0 {
-				s.others[at] = found[at]
+		others[at] = rrs
+		for _, rr := range rrs {
+			generation := generations[target(rr)]
+			ours = ours && generation != "" && (at.Share == Share{}) != r.powers.Weighs
+			led[generation], s.ttl = 100, rr.Header().Ttl
+			if r.powers.Weighs {
+				led[generation] = at.Share.Percent
 			}
 		}
 	}
-	if live != "" {
-		s.others = nil
+	if ours && len(led) > 0 {
+		return led, nil
 	}
-	as := s.live == live
-	s.live = live
-	return s, as
+	for _, kind := range routable {
+		maps.Copy(others, found.of(r.registry(s.host, kindName(kind)), wire.TypeTXT))
+	}
+	return shares{}, others
 }
 
 // route is a state as routers report it.
@@ -229,27 +259,28 @@ func (s *state) route() traffic.Route {
 		for _, address := range s.sides[generation] {
 			side.Endpoints = append(side.Endpoints, net.JoinHostPort(address, s.port))
 		}
-		if generation == s.live {
-			side.Weight = 100
-		}
+		side.Weight = s.shares[generation]
 		route.Sides = append(route.Sides, side)
 	}
 	return route
 }
 
 // present reports whether users who ask for the live name are led anywhere.
-func (s *state) present() bool { return s.live != "" || len(s.others.at(s.host)) > 0 }
+func (s *state) present() bool { return len(s.shares) > 0 || len(s.others.At(s.host)) > 0 }
 
-// leads reports whether the live name leads to a generation, by whatever records.
-func (s *state) leads(generation string) bool {
+// leads reports whether the live name leads its users by their shares, by whatever records.
+func (s *state) leads(want shares) bool {
+	if len(s.shares) > 0 || len(want) != 1 {
+		return s.shares.equal(want)
+	}
 	for at, rrs := range s.others {
 		for _, rr := range rrs {
-			if at.name == s.host && !slices.Contains(s.sides[generation], plain(target(rr))) {
+			if at.Name == s.host && !slices.Contains(s.sides[want.most()], plain(target(rr))) {
 				return false
 			}
 		}
 	}
-	return s.live == generation || s.live == "" && len(s.others.at(s.host)) > 0
+	return len(s.others.At(s.host)) > 0
 }
 
 // keptSince is a state whose TTLs have not run out and count from a moment.
@@ -283,11 +314,11 @@ func (r *Router) added(now, want *state) (*state, error) {
 	if want.port != "" {
 		next.port = want.port
 	}
-	if now.live != "" && want.live == "" {
-		return nil, fault.New(fault.Invalid, "it leads users to %s, and no side of the route shall have them", now.live).
+	if len(now.shares) > 0 && len(want.shares) == 0 {
+		return nil, fault.New(fault.Invalid, "it leads users to %s, and no side of the route shall have them", now.shares).
 			WithHint("give a side the weight 100, or remove the route")
 	}
-	resting := want.preLive == "" && len(want.sides) == 1 && now.live == want.live
+	resting := want.preLive == "" && len(want.sides) == 1 && now.shares.equal(want.shares)
 	if now.present() && !resting && now.ttl > r.seconds {
 		if next.ttl = r.seconds; now.rest == 0 {
 			next.rest = now.ttl
@@ -299,17 +330,17 @@ func (r *Router) added(now, want *state) (*state, error) {
 
 // moved is a state whose live name leads to the wanted generation.
 func (r *Router) moved(now, want *state) (*state, error) {
-	if now.live == want.live {
+	if now.shares.equal(want.shares) {
 		return now, nil
 	}
 	next := now.clone()
 	switch {
 	case !now.present():
 		next.ttl = r.seconds
-	case !now.leads(want.live):
+	case !now.leads(want.shares):
 		next.moved = later(now.ttl)
 	}
-	next.live, next.others = want.live, nil
+	next.shares, next.others = want.shares, nil
 	return next, nil
 }
 
@@ -330,4 +361,25 @@ func (r *Router) dropped(now, want *state) (*state, error) {
 // removed is a zone without the route.
 func (r *Router) removed(now, _ *state) (*state, error) {
 	return &state{host: now.host, ttl: now.ttl, others: now.others, gone: true}, nil
+}
+
+// meanwhile is what the note says while records are changed one after the other: all that there was and that there shall be.
+func meanwhile(now, next *state) *state {
+	b := next.clone()
+	b.gone, b.shares, b.next = false, now.shares, next.shares
+	if b.next == nil {
+		b.next = shares{}
+	}
+	for generation := range now.sides {
+		if _, known := b.sides[generation]; !known {
+			if b.sides == nil {
+				b.sides = map[string][]string{}
+			}
+			b.sides[generation] = nil
+		}
+	}
+	if now.preLiveHost != next.preLiveHost {
+		b.also = now.preLiveHost
+	}
+	return b
 }

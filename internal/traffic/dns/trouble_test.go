@@ -1,4 +1,4 @@
-package dns
+package dns_test
 
 import (
 	"strings"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
 
@@ -63,7 +64,7 @@ func TestOwners(t *testing.T) {
 				return
 			}
 			code := fault.Refused
-			if strings.Contains(tc.zone, "hello") && strings.HasPrefix(tc.zone, stateLabel) {
+			if strings.Contains(tc.zone, "hello") && strings.HasPrefix(tc.zone, dns.StateLabel) {
 				code = fault.Failed
 			}
 			refused(t, reason, err, code, tc.says)
@@ -84,17 +85,17 @@ func TestKeys(t *testing.T) {
 	t.Parallel()
 	b := bindtest.Start(t, "")
 	for reason, tc := range map[string]struct {
-		change func(*Options)
+		change func(*settings)
 		code   fault.Code
 		says   string
 		reads  bool
 	}{
-		"unknown key":     {func(o *Options) { o.Key.Name = "nobody" }, fault.Invalid, "it does not know the TSIG key nobody with hmac-sha256 (BADKEY)", false},
-		"wrong secret":    {func(o *Options) { o.Key.Secret = otherSecret }, fault.Invalid, "the TSIG key crossfade has another secret there (BADSIG)", false},
-		"wrong algorithm": {func(o *Options) { o.Key.Algorithm = "hmac-sha512" }, fault.Invalid, "BADKEY", false},
-		"may not":         {func(o *Options) { o.Key.Name, o.Key.Secret = "reader", otherSecret }, fault.Failed, "it refuses updates of example.com by the key reader", true},
-		"not its zone":    {func(o *Options) { o.Zone = "example.net" }, fault.Invalid, "it is not authoritative for example.net (REFUSED)", false},
-		"below a zone":    {func(o *Options) { o.Zone = "shop.example.com" }, fault.Invalid, "it has no zone shop.example.com", false},
+		"unknown key":     {func(o *settings) { o.Key.Name = "nobody" }, fault.Invalid, "it does not know the TSIG key nobody with hmac-sha256 (BADKEY)", false},
+		"wrong secret":    {func(o *settings) { o.Key.Secret = otherSecret }, fault.Invalid, "the TSIG key crossfade has another secret there (BADSIG)", false},
+		"wrong algorithm": {func(o *settings) { o.Key.Algorithm = "hmac-sha512" }, fault.Invalid, "BADKEY", false},
+		"may not":         {func(o *settings) { o.Key.Name, o.Key.Secret = "reader", otherSecret }, fault.Failed, "it refuses updates of example.com by the key reader", true},
+		"not its zone":    {func(o *settings) { o.Zone = "example.net" }, fault.Invalid, "it is not authoritative for example.net (REFUSED)", false},
+		"below a zone":    {func(o *settings) { o.Zone = "shop.example.com" }, fault.Invalid, "it has no zone shop.example.com", false},
 	} {
 		o := options(b)
 		tc.change(&o)
@@ -200,7 +201,7 @@ func TestTwo(t *testing.T) {
 	done := make(chan error)
 	for range 2 {
 		go func() {
-			r, err := New(options(b))
+			r, err := options(b).make()
 			if err == nil {
 				err = r.Apply(t.Context(), two("g1"))
 			}

@@ -14,6 +14,9 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
 
+// callLimit bounds one question and its answer.
+const callLimit = 5 * time.Second
+
 // beat is how often servers and resolvers are asked while one waits for them.
 const beat = 500 * time.Millisecond
 
@@ -84,7 +87,7 @@ func (r *Router) overdue(ctx context.Context, s *state, late []string, deadline 
 	if len(late) == 0 || time.Now().Before(deadline) || ctx.Err() != nil {
 		return nil
 	}
-	return fault.New(fault.Failed, "cannot lead all users of %s to %s: %s", plain(s.host), s.live, strings.Join(late, "; ")).
+	return fault.New(fault.Failed, "cannot lead all users of %s to %s: %s", plain(s.host), s.shares, strings.Join(late, "; ")).
 		WithHint("the zone is changed; see why these do not follow, or allow them more time: wait, now %v past the TTL", r.options.Wait)
 }
 
@@ -130,21 +133,21 @@ func (r *Router) voices(ctx context.Context) ([]voice, error) {
 	return all, nil
 }
 
-// nameServers are those of the zone's NS records, at every address of theirs: by the zone itself where it has their names.
+// nameServers are those of the zone's NS records, at every address of theirs: by the zone itself where it has their names. A backend
+// that does not keep them has them asked for as anybody does.
 func (r *Router) nameServers(ctx context.Context) ([]voice, error) {
-	s, err := r.open(ctx)
+	s, err := r.backend.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
-	servers, err := s.ask(ctx, r.zone, wire.TypeNS)
+	defer s.Close()
+	names, err := r.serverNames(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	var all []voice
-	for _, rr := range servers {
-		name := canonical(rr.(*wire.NS).Ns) //nolint:errcheck,forcetypeassert // ask returns none of another type
-		addresses, err := s.addressesOf(ctx, name)
+	for _, name := range names {
+		addresses, err := r.addressesOf(ctx, s, name)
 		if err != nil {
 			return nil, fault.New(fault.Unavailable, "there is no address of its name server %s: %w", plain(name), err).
 				WithHint("correct the zone's NS records, or name the servers in the router: authorities")
@@ -156,16 +159,39 @@ func (r *Router) nameServers(ctx context.Context) ([]voice, error) {
 	return all, nil
 }
 
+// serverNames are the names of the zone's servers; there is at least one.
+func (r *Router) serverNames(ctx context.Context, s Session) ([]string, error) {
+	kept, err := s.Ask(ctx, r.zone, wire.TypeNS)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, rr := range kept.all() {
+		names = append(names, canonical(Value(rr)))
+	}
+	if len(names) > 0 {
+		return names, nil
+	}
+	found, err := net.DefaultResolver.LookupNS(ctx, r.zone)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "there are no name servers of it: %w", err).WithHint("name the servers in the router: authorities")
+	}
+	for _, ns := range found {
+		names = append(names, canonical(ns.Host))
+	}
+	return names, nil
+}
+
 // addressesOf are those of a name server; there is at least one.
-func (s *session) addressesOf(ctx context.Context, name string) ([]string, error) {
+func (r *Router) addressesOf(ctx context.Context, s Session, name string) ([]string, error) {
 	var all []string
-	if wire.IsSubDomain(s.router.zone, name) {
+	if wire.IsSubDomain(r.zone, name) {
 		for _, kind := range []uint16{wire.TypeA, wire.TypeAAAA} {
-			rrs, err := s.ask(ctx, name, kind)
+			kept, err := s.Ask(ctx, name, kind)
 			if err != nil {
 				return nil, err
 			}
-			for _, rr := range rrs {
+			for _, rr := range kept.all() {
 				all = append(all, target(rr))
 			}
 		}
@@ -180,11 +206,11 @@ func (s *session) addressesOf(ctx context.Context, name string) ([]string, error
 func (r *Router) late(ctx context.Context, s *state, voices []voice) []string {
 	var late []string
 	for _, v := range voices {
-		for name, generation := range map[string]string{s.host: s.live, s.preLiveHost: s.preLive} {
-			if generation == "" || v.resolves && name != s.host {
+		for name, led := range map[string]shares{s.host: s.shares, s.preLiveHost: {s.preLive: 100}} {
+			if name == "" || len(led) == 0 || led.most() == "" || v.resolves && name != s.host {
 				continue
 			}
-			if heard, leads := r.hear(ctx, v, name, s, generation); !leads {
+			if heard, leads := r.hear(ctx, v, name, s, led.generations()); !leads {
 				late = append(late, fmt.Sprintf("%s %s", v.what, heard))
 			}
 		}
@@ -193,9 +219,9 @@ func (r *Router) late(ctx context.Context, s *state, voices []voice) []string {
 	return slices.Compact(late)
 }
 
-// hear asks a voice for a name as users do. It says what the answer is, and whether that leads to a generation.
-func (r *Router) hear(ctx context.Context, v voice, name string, s *state, generation string) (string, bool) {
-	for _, kind := range s.kinds(generation) {
+// hear asks a voice for a name as users do. It says what the answer is, and whether that leads to one of some generations.
+func (r *Router) hear(ctx context.Context, v voice, name string, s *state, generations []string) (string, bool) {
+	for _, kind := range s.kinds(generations) {
 		m := new(wire.Msg).SetQuestion(name, kind)
 		m.RecursionDesired = v.resolves
 		answer, err := query(ctx, v.address, m)
@@ -206,7 +232,7 @@ func (r *Router) hear(ctx context.Context, v voice, name string, s *state, gener
 		if len(leads) == 0 {
 			return fmt.Sprintf("answers %s nowhere (%s)", plain(name), wire.RcodeToString[answer.Rcode]), false
 		}
-		if !r.within(leads, s, generation) {
+		if !r.within(leads, s, generations) {
 			return fmt.Sprintf("still answers %s by %s", plain(name), strings.Join(leads, ", ")), false
 		}
 		if !v.resolves && name == s.host && ttl != s.ttl {
@@ -216,16 +242,23 @@ func (r *Router) hear(ctx context.Context, v voice, name string, s *state, gener
 	return "answers it", true
 }
 
-// kinds are the types of the addresses of a generation; a name of its own is asked for addresses of IPv4.
-func (s *state) kinds(generation string) []uint16 {
-	kinds := map[uint16]bool{}
-	for _, address := range s.sides[generation] {
-		kind := endpointOf("", address, 0).Header().Rrtype
-		if kind == wire.TypeCNAME {
-			kind = wire.TypeA
+// kinds are the types of the addresses that all of some generations have; a name of its own is asked for addresses of IPv4.
+func (s *state) kinds(generations []string) []uint16 {
+	kinds := map[uint16]int{}
+	for _, generation := range generations {
+		has := map[uint16]bool{}
+		for _, address := range s.sides[generation] {
+			kind := endpointOf("", address, 0).Header().Rrtype
+			if kind == wire.TypeCNAME {
+				kind = wire.TypeA
+			}
+			has[kind] = true
 		}
-		kinds[kind] = true
+		for kind := range has {
+			kinds[kind]++
+		}
 	}
+	maps.DeleteFunc(kinds, func(_ uint16, n int) bool { return n < len(generations) })
 	return slices.Sorted(maps.Keys(kinds))
 }
 
@@ -240,10 +273,12 @@ func leadsIn(answer *wire.Msg, name string) (leads []string, ttl uint32) {
 	return leads, ttl
 }
 
-// within reports whether an answer leads to a generation: by its intermediate name, or to addresses that are all its own.
-func (r *Router) within(leads []string, s *state, generation string) bool {
+// within reports whether an answer leads to some generations alone: by their intermediate names, or to addresses of theirs.
+func (r *Router) within(leads []string, s *state, generations []string) bool {
 	return !slices.ContainsFunc(leads, func(to string) bool {
-		return canonical(to) != r.intermediate(s.host, generation) && !slices.Contains(s.sides[generation], to)
+		return !slices.ContainsFunc(generations, func(generation string) bool {
+			return canonical(to) == r.intermediate(s.host, generation) || slices.Contains(s.sides[generation], to)
+		})
 	})
 }
 
@@ -264,14 +299,14 @@ func query(ctx context.Context, address string, m *wire.Msg) (*wire.Msg, error) 
 // until that has run out and the route's drain after it, for requests that began by then; named servers and resolvers that answer it.
 func (r *Router) Leading(ctx context.Context, host, generation string) ([]string, error) {
 	now, err := r.look(ctx, host)
-	if err != nil || now == nil || now.live == generation {
+	if err != nil || now == nil || now.shares[generation] > 0 {
 		return nil, err
 	}
 	var who []string
 	if end := time.Unix(now.moved, 0).Add(now.drain); time.Now().Before(end) {
 		who = append(who, "resolvers and requests under way, until "+clock(end))
 	}
-	if now.live == "" || len(now.sides[generation]) == 0 {
+	if len(now.shares) == 0 || len(now.sides[generation]) == 0 {
 		return who, nil
 	}
 	voices, err := r.voices(ctx)
@@ -279,7 +314,7 @@ func (r *Router) Leading(ctx context.Context, host, generation string) ([]string
 		return nil, r.failure("see who answers", now.host, err)
 	}
 	for _, v := range voices {
-		if heard, leads := r.hear(ctx, v, now.host, now, generation); leads {
+		if heard, leads := r.hear(ctx, v, now.host, now, []string{generation}); leads {
 			who = append(who, fmt.Sprintf("%s, which %s by %s", v.what, "still answers", plain(r.intermediate(now.host, generation))))
 		} else if heard == "does not answer" {
 			who = append(who, v.what+", which "+heard)

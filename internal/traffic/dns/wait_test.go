@@ -1,4 +1,4 @@
-package dns
+package dns_test
 
 import (
 	"fmt"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
 
@@ -175,7 +176,7 @@ func (r *resolver) leads() string {
 	if err != nil || len(answer.Answer) == 0 {
 		return fmt.Sprintf("nowhere: %v %v", answer, err)
 	}
-	return target(answer.Answer[len(answer.Answer)-1])
+	return dns.Target(answer.Answer[len(answer.Answer)-1])
 }
 
 // TestResolvers moves users who ask three resolvers: one obeys the TTL, one caps it, one ignores it for a time. They are asked all the time, and
@@ -286,7 +287,8 @@ func TestNameServers(t *testing.T) {
 	o := options(b)
 	o.Authorities = nil
 	r := router(t, o)
-	_, r.port, _ = net.SplitHostPort(second.Address)
+	_, port, _ := net.SplitHostPort(second.Address)
+	r.AskAt(port)
 	for _, live := range []string{"g1", "g2"} {
 		apply(t, r, two(live))
 		if got, want := second.Leads(t, host), b.Leads(t, host); got != want {
@@ -294,7 +296,7 @@ func TestNameServers(t *testing.T) {
 		}
 	}
 	second.Stop()
-	r.options.Wait = time.Second
+	r.With(func(o *dns.Options) { o.Wait = time.Second })
 	refused(t, "one is gone", r.Apply(t.Context(), two("g1")), fault.Failed, "server ns2.example.com (127.0.0.1) does not answer")
 	if got := b.Leads(t, host); !strings.Contains(got, "shop.g1.example.com") {
 		t.Errorf("a server that is gone kept the users where they were: %s", got)

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	wire "github.com/miekg/dns"
 
@@ -16,12 +15,9 @@ import (
 // maxCollisions bounds how often a change is tried again because somebody else changed the same records in between.
 const maxCollisions = 20
 
-// errCollision says that the records are not those that were read.
-var errCollision = errors.New("its records changed meanwhile")
-
 // found is what the zone has at the names of a route.
 type found struct {
-	records records             // at the names themselves and in the registry, and the note
+	records Records             // at the names themselves and in the registry, and the note
 	owners  map[string][]string // who claims each name that leads users
 	noted   bool                // there is a route
 }
@@ -32,12 +28,12 @@ func (r *Router) look(ctx context.Context, host string) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := r.open(ctx)
+	s, err := r.backend.Open(ctx)
 	if err != nil {
 		return nil, r.failure("read", name, err)
 	}
-	defer s.close()
-	now, seen, err := s.read(ctx, &state{host: name})
+	defer s.Close()
+	now, seen, err := r.read(ctx, s, &state{host: name})
 	if err != nil {
 		return nil, r.failure("read", name, err)
 	}
@@ -47,17 +43,17 @@ func (r *Router) look(ctx context.Context, host string) (*state, error) {
 	return now, nil
 }
 
-// change makes of what the zone has what edit makes of it, by one message, and reads it back. It begins again where somebody else changed
-// the same records in between. Records of others are an error of code fault.Refused.
+// change makes of what the zone has what edit makes of it, and reads it back. It begins again where somebody else changed the same
+// records in between. Records of others are an error of code fault.Refused.
 func (r *Router) change(ctx context.Context, want *state, edit func(now, want *state) (*state, error)) (*state, error) {
-	s, err := r.open(ctx)
+	s, err := r.backend.Open(ctx)
 	if err != nil {
 		return nil, r.failure("change", want.host, err)
 	}
-	defer s.close()
-	var before records
+	defer s.Close()
+	var before Records
 	for range maxCollisions {
-		now, seen, err := s.read(ctx, want)
+		now, seen, err := r.read(ctx, s, want)
 		if err != nil {
 			return nil, r.failure("read", want.host, err)
 		}
@@ -65,55 +61,69 @@ func (r *Router) change(ctx context.Context, want *state, edit func(now, want *s
 		if err != nil {
 			return nil, r.failure("change", want.host, err)
 		}
-		update := r.difference(seen.records, r.records(next))
-		if update == nil {
+		shall := r.records(next)
+		if alike(seen.records, shall) {
 			return next, nil
 		}
 		if err := r.guard(seen, r.records(want)); err != nil {
 			return nil, err
 		}
-		switch err := s.update(ctx, update); {
-		case errors.Is(err, errCollision) && reflect.DeepEqual(seen.records, before):
-			return nil, r.failure("change", want.host, r.besides(seen, r.records(next)))
-		case errors.Is(err, errCollision):
+		switch err := r.write(ctx, s, seen.records, shall, meanwhile(now, next)); {
+		case errors.Is(err, ErrCollision) && reflect.DeepEqual(seen.records, before):
+			return nil, r.failure("change", want.host, besides(seen.records, shall))
+		case errors.Is(err, ErrCollision):
 			before = seen.records
 		case err != nil:
 			return nil, r.failure("change", want.host, err)
 		}
 	}
-	return nil, r.failure("change", want.host, fault.New(fault.Unavailable, "%w, %d times", errCollision, maxCollisions).WithHint("see what else writes to the zone"))
+	return nil, r.failure("change", want.host, fault.New(fault.Unavailable, "%w, %d times", ErrCollision, maxCollisions).WithHint("see what else writes to the zone"))
 }
 
-// read reads what the zone has at the names of a route, and at those that it shall have: all of it at one serial of the zone.
-func (s *session) read(ctx context.Context, want *state) (*state, found, error) {
-	for range maxCollisions {
-		before, err := s.serial(ctx)
-		if err != nil {
-			return nil, found{}, err
-		}
-		now, seen, failed := s.readOnce(ctx, want)
-		if fault.Retryable(failed) {
-			return nil, seen, failed
-		}
-		if after, err := s.serial(ctx); err != nil {
-			return nil, seen, err
-		} else if before == after {
-			return now, seen, failed
-		}
+// alike reports whether all sets are the same in both.
+func alike(a, b Records) bool {
+	return !slices.ContainsFunc(Sorted(a, b), func(at Set) bool { return !Same(a, b, at) })
+}
+
+// write makes of the sets that were read those that there shall be: as a whole, or one after the other.
+func (r *Router) write(ctx context.Context, s Session, have, shall Records, under *state) error {
+	if r.powers.Whole {
+		return s.Change(ctx, have, shall)
 	}
-	return nil, found{}, fault.New(fault.Unavailable, "the zone changes all the time").WithHint("see what else writes to the zone")
+	if err := r.possible(ctx, have, shall); err != nil {
+		return err
+	}
+	for _, next := range r.stages(have, shall, under) {
+		if alike(have, next) {
+			continue
+		}
+		if err := s.Change(ctx, have, next); err != nil {
+			return err
+		}
+		have = next
+	}
+	return nil
 }
 
-func (s *session) readOnce(ctx context.Context, want *state) (*state, found, error) {
-	seen := found{records: records{}, owners: map[string][]string{}}
+// read reads what the zone has at the names of a route, and at those that it shall have: all of it of one version of the zone.
+func (r *Router) read(ctx context.Context, s Session, want *state) (now *state, seen found, err error) {
+	err = s.Look(ctx, func() (err error) {
+		now, seen, err = r.readOnce(ctx, s, want)
+		return err
+	})
+	return now, seen, err
+}
+
+func (r *Router) readOnce(ctx context.Context, s Session, want *state) (*state, found, error) {
+	seen := found{records: Records{}, owners: map[string][]string{}}
 	now := &state{host: want.host, sides: map[string][]string{}}
-	note, err := s.ask(ctx, stateLabel+want.host, wire.TypeTXT)
+	note, err := s.Ask(ctx, stateLabel+want.host, wire.TypeTXT)
 	if err != nil {
 		return nil, seen, err
 	}
-	for _, rr := range note {
-		seen.records.add(rr)
-		if now, err = s.router.ownNote(want.host, textOf(rr)); err != nil {
+	for _, rr := range note.all() {
+		seen.records.Add(rr)
+		if now, err = r.ownNote(want.host, textOf(rr)); err != nil {
 			return nil, seen, err
 		}
 		seen.noted = true
@@ -121,18 +131,8 @@ func (s *session) readOnce(ctx context.Context, want *state) (*state, found, err
 	if !seen.noted && len(want.sides) == 0 {
 		return now, seen, nil
 	}
-	names := []string{want.host, want.preLiveHost, now.preLiveHost}
-	for _, generations := range []map[string][]string{now.sides, want.sides} {
-		for g := range generations {
-			names = append(names, s.router.intermediate(want.host, g))
-		}
-	}
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		if name == "" {
-			continue
-		}
-		if err := s.readName(ctx, name, &seen); err != nil {
+	for _, name := range r.namesOf(now, want) {
+		if err := r.readName(ctx, s, name, &seen); err != nil {
 			return nil, seen, err
 		}
 	}
@@ -140,15 +140,27 @@ func (s *session) readOnce(ctx context.Context, want *state) (*state, found, err
 		for g := range want.sides {
 			now.sides[g] = nil
 		}
-		now, _ = s.router.stateOf(now, seen.records)
+		now, _ = r.stateOf(now, seen.records)
 		return now, seen, nil
 	}
-	now, as := s.router.stateOf(now, seen.records)
+	now, as := r.stateOf(now, seen.records)
 	if !as {
 		err = fault.New(fault.Failed, "somebody else changed where it leads").
 			WithHint("lead it back by hand, or delete its route: the TXT record %s", plain(stateLabel+want.host))
 	}
 	return now, seen, err
+}
+
+// namesOf are the names that lead users by two states of a route, in order.
+func (r *Router) namesOf(now, want *state) []string {
+	names := []string{want.host, want.preLiveHost, now.preLiveHost, now.also}
+	for _, generations := range []map[string][]string{now.sides, want.sides} {
+		for g := range generations {
+			names = append(names, r.intermediate(want.host, g))
+		}
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }
 
 // ownNote reads the note of a route, which must be ours.
@@ -166,38 +178,35 @@ func (r *Router) ownNote(host, content string) (*state, error) {
 
 // readName reads what leads users at a name, and who owns that. What is not at the name itself, but comes of a wildcard (RFC 4592), is
 // not there.
-func (s *session) readName(ctx context.Context, name string, seen *found) error {
-	leads := records{}
+func (r *Router) readName(ctx context.Context, s Session, name string, seen *found) error {
+	leads := Records{}
 	for _, kind := range routable {
-		rrs, err := s.ask(ctx, name, kind)
+		kept, err := s.Ask(ctx, name, kind)
 		if err != nil {
 			return err
 		}
-		for _, rr := range rrs {
-			leads.add(rr)
-		}
+		maps.Copy(leads, kept)
 	}
 	for _, kind := range []string{"", "cname", "a", "aaaa"} {
-		at := s.router.registry(name, kind)
+		at := r.registry(name, kind)
 		if _, ok := wire.IsDomainName(at); !ok {
 			continue // without a type, what is around the type may be no name
 		}
-		rrs, err := s.ask(ctx, at, wire.TypeTXT)
+		kept, err := s.Ask(ctx, at, wire.TypeTXT)
 		if err != nil {
 			return err
 		}
-		for _, rr := range rrs {
-			owner, claims := ownerIn(textOf(rr))
-			if claims {
+		for _, rr := range kept.all() {
+			if owner, claims := ownerIn(textOf(rr)); claims {
 				seen.owners[name] = append(seen.owners[name], owner)
 			}
-			if kind != "" {
-				seen.records.add(rr)
-			}
+		}
+		if kind != "" {
+			maps.Copy(seen.records, kept)
 		}
 	}
 	if len(leads) > 0 && len(seen.owners[name]) == 0 {
-		if used, err := s.used(ctx, name); err != nil || !used {
+		if used, err := s.Used(ctx, name); err != nil || !used {
 			return err
 		}
 	}
@@ -205,88 +214,27 @@ func (s *session) readName(ctx context.Context, name string, seen *found) error 
 	return nil
 }
 
-// difference is the message that makes of what was found what is wanted, on condition that it still is as it was found; nil where
-// there is none.
-func (r *Router) difference(have, want records) *wire.Msg {
-	m := new(wire.Msg).SetUpdate(r.zone)
-	var gain []wire.RR
-	for _, at := range sorted(have, want) {
-		a, b := have[at], want[at]
-		if slices.EqualFunc(a, b, func(a, b wire.RR) bool { return a.String() == b.String() }) {
-			continue
-		}
-		if len(a) > 0 {
-			m.Used(copies(a))
-			m.RemoveRRset(a[:1])
-		} else {
-			m.RRsetNotUsed(b[:1])
-		}
-		if gain = append(gain, copies(b)...); len(a) == 0 {
-			besideNothing(m, have.at(at.name), b[0])
-		}
-	}
-	if len(m.Ns) == 0 && len(gain) == 0 {
-		return nil
-	}
-	m.Insert(gain)
-	return m
-}
-
-// exclusive are types of records that may stand at a name, and beside a CNAME may not (RFC 2181 section 10.1). A server leaves a CNAME out
-// that is added beside them, without a word (RFC 2136 section 3.4.2.2).
-var exclusive = []uint16{
-	wire.TypeTXT, wire.TypeMX, wire.TypeNS, wire.TypeSRV, wire.TypeCAA, wire.TypeHTTPS, wire.TypeSVCB, wire.TypeNAPTR, wire.TypePTR, wire.TypeDS,
-}
-
-// besideNothing adds the condition that nothing stands at a name beside which a record could not be added.
-func besideNothing(m *wire.Msg, have records, rr wire.RR) {
-	name, kind := rr.Header().Name, rr.Header().Rrtype
-	absent := func(kind uint16) {
-		m.RRsetNotUsed([]wire.RR{&wire.ANY{Hdr: header(name, kind, 0)}})
-	}
-	switch {
-	case kind == wire.TypeCNAME && len(have) == 0:
-		m.NameNotUsed([]wire.RR{rr})
-	case kind == wire.TypeCNAME:
-		for _, other := range exclusive {
-			absent(other)
-		}
-	case len(have[set{name, wire.TypeCNAME}]) == 0:
-		absent(wire.TypeCNAME)
-	}
-}
-
 // besides says why the conditions of a change do not hold though all that was read is as it was.
-func (r *Router) besides(seen found, want records) error {
-	for _, at := range sorted(want) {
-		if at.kind == wire.TypeCNAME && len(seen.records[at]) == 0 {
-			return fault.New(fault.Refused, "%s has other records, such as MX or TXT, and a CNAME stands alone", plain(at.name)).
-				WithHint("move them to another name, or lead users by another name")
+func besides(have, want Records) error {
+	for _, at := range Sorted(want) {
+		if at.Kind == wire.TypeCNAME && len(have[at]) == 0 {
+			return occupied(at.Name)
 		}
 	}
 	return fault.New(fault.Failed, "the server holds conditions for broken that hold by its own answers").WithHint("see its log")
 }
 
-// sorted are the sets of all, in order.
-func sorted(all ...records) []set {
-	var sets []set
-	for _, rs := range all {
-		sets = slices.AppendSeq(sets, maps.Keys(rs))
-	}
-	slices.SortFunc(sets, func(a, b set) int {
-		if c := strings.Compare(a.name, b.name); c != 0 {
-			return c
-		}
-		return int(a.kind) - int(b.kind)
-	})
-	return slices.Compact(sets)
+// occupied is the error of a name that cannot be a CNAME.
+func occupied(name string) error {
+	return fault.New(fault.Refused, "%s has other records, such as MX or TXT, and a CNAME stands alone", plain(name)).
+		WithHint("move them to another name, or lead users by another name")
 }
 
-// copies are records that may be changed.
-func copies(rrs []wire.RR) []wire.RR {
-	var all []wire.RR
-	for _, rr := range rrs {
-		all = append(all, wire.Copy(rr))
+// failure says what could not be done to the route of a host, in which zone and where.
+func (r *Router) failure(act, host string, err error) error {
+	code := fault.CodeOf(err)
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		code = fault.Unavailable
 	}
-	return all
+	return fault.New(code, "cannot %s the route of %s in the zone %s at %s: %w", act, plain(host), r.options.Zone, r.backend, err)
 }

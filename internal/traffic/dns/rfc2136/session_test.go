@@ -1,7 +1,9 @@
-package dns
+package rfc2136
 
 import (
+	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,14 +32,14 @@ func TestAnswers(t *testing.T) {
 		code   fault.Code
 	}{
 		"its answer (NOERROR) is not signed": {"anybody can say that", func(w wire.ResponseWriter, m *wire.Msg) { _ = w.WriteMsg(soa(m)) }, fault.Failed},
-		"not signed by the key crossfade":    {"somebody else signed it", signed(otherSecret, func(*wire.TSIG) {}), fault.Failed},
-		"by more than 300 seconds (BADTIME)": {"its clock is wrong", signed(secret, func(s *wire.TSIG) { s.Error = wire.RcodeBadTime }), fault.Failed},
-		"what the TSIG key crossfade signed": {"another error of TSIG", signed(secret, func(s *wire.TSIG) { s.Error = wire.RcodeBadTrunc }), fault.Failed},
+		"not signed by the key crossfade":    {"somebody else signed it", signed(bindtest.ReaderSecret, func(*wire.TSIG) {}), fault.Failed},
+		"by more than 300 seconds (BADTIME)": {"its clock is wrong", signed(bindtest.Secret, func(s *wire.TSIG) { s.Error = wire.RcodeBadTime }), fault.Failed},
+		"what the TSIG key crossfade signed": {"another error of TSIG", signed(bindtest.Secret, func(s *wire.TSIG) { s.Error = wire.RcodeBadTrunc }), fault.Failed},
 		"it does not answer":                 {"it hangs up", func(w wire.ResponseWriter, _ *wire.Msg) { _ = w.Close() }, fault.Unavailable},
 		"it answers SERVFAIL": {"it cannot now", func(w wire.ResponseWriter, m *wire.Msg) {
 			reply := new(wire.Msg).SetRcode(m, wire.RcodeServerFailure)
 			reply.SetTsig("crossfade.", wire.HmacSHA256, fudge, time.Now().Unix())
-			raw, _, _ := wire.TsigGenerate(reply, secret, m.IsTsig().MAC, false)
+			raw, _, _ := wire.TsigGenerate(reply, bindtest.Secret, m.IsTsig().MAC, false)
 			_, _ = w.Write(raw)
 		}, fault.Unavailable},
 	} {
@@ -48,9 +50,18 @@ func TestAnswers(t *testing.T) {
 		server := &wire.Server{Listener: l, Handler: wire.HandlerFunc(tc.answer)}
 		done := make(chan error)
 		go func() { done <- server.ActivateAndServe() }()
-		b := &bindtest.Server{Address: l.Addr().String()}
-		_, err = router(t, options(b)).Observe(t.Context(), host)
-		refused(t, tc.reason, err, tc.code, says)
+		backend, err := New(Options{Zone: bindtest.Zone, Server: l.Addr().String(), Key: Key{Name: bindtest.Key, Algorithm: "hmac-sha256", Secret: bindtest.Secret}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := backend.Open(t.Context())
+		if err == nil {
+			err = session.Look(t.Context(), func() error { return nil })
+			session.Close()
+		}
+		if fault.CodeOf(err) != tc.code || fault.HintOf(err) == "" || !strings.Contains(fmt.Sprint(err), says) || strings.Contains(fmt.Sprint(err), bindtest.Secret) {
+			t.Errorf("%s: got %v (%s, hint %q), want %s that says %q, and no secret", tc.reason, err, fault.CodeOf(err), fault.HintOf(err), tc.code, says)
+		}
 		l.Close()
 		<-done
 	}

@@ -1,0 +1,173 @@
+package route53
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/route53/types"
+	wire "github.com/miekg/dns"
+
+	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/suite"
+)
+
+// refused wants an error of a code, of one line, with a hint, that says something and no secret.
+func refused(t *testing.T, reason string, err error, code fault.Code, says string) {
+	t.Helper()
+	text := fmt.Sprint(err)
+	if fault.CodeOf(err) != code || fault.HintOf(err) == "" || !strings.Contains(text, says) || strings.Contains(text, "\n") || strings.Contains(text, secret) {
+		t.Errorf("%s: got %v (%s, hint %q), want one line of code %s that says %q", reason, err, fault.CodeOf(err), fault.HintOf(err), code, says)
+	}
+}
+
+func (a *amazon) zone() *suite.Zone {
+	return &suite.Zone{Backend: a.backend(), Server: a.dns, All: a.all, Writes: a.writes}
+}
+
+// TestTrouble: what Route 53 may say, in our words.
+func TestTrouble(t *testing.T) {
+	for reason, tc := range map[string]struct {
+		status int
+		code   string
+		want   fault.Code
+		says   string
+	}{
+		"may not":        {http.StatusForbidden, "AccessDenied", fault.Failed, "it does not let us (AccessDenied)"},
+		"wrong secret":   {http.StatusForbidden, "SignatureDoesNotMatch", fault.Failed, "it does not let us (SignatureDoesNotMatch)"},
+		"unknown zone":   {http.StatusNotFound, "NoSuchHostedZone", fault.Invalid, "no such hosted zone"},
+		"something else": {http.StatusBadRequest, "Strange", fault.Failed, "it answers Strange: Rate exceeded"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			a := startAmazon(t, "")
+			a.trouble = func(*http.Request) (int, string) { return tc.status, tc.code }
+			_, err := suite.Router(t, a.zone()).Observe(t.Context(), "shop.example.com")
+			refused(t, reason, err, tc.want, tc.says)
+		})
+	}
+}
+
+// TestThrottled: Route 53 takes five requests a second of an account, and the rest are sent again.
+func TestThrottled(t *testing.T) {
+	t.Parallel()
+	a := startAmazon(t, "")
+	n := 0
+	a.trouble = func(*http.Request) (int, string) {
+		if n++; n < 10 && n%3 != 0 {
+			return http.StatusBadRequest, "Throttling"
+		}
+		return 0, ""
+	}
+	suite.Apply(t, suite.Router(t, a.zone()), suite.Between(0))
+	if got := a.dns.Leads(t, "shop.example.com"); got != "10.0.1.1 10.0.1.2 shop.g1.example.com" {
+		t.Errorf("it leads to %s", got)
+	}
+}
+
+// TestAlways: a zone of another name, records of a kind that Crossfade does not keep, no credentials, nobody there.
+func TestAlways(t *testing.T) {
+	t.Parallel()
+	a := startAmazon(t, "")
+	other := a.backend()
+	other.zone = "example.net."
+	session, err := other.Open(t.Context())
+	if err == nil {
+		err = session.Look(t.Context(), func() error { return nil })
+	}
+	refused(t, "another zone", err, fault.Invalid, "is not that of example.net")
+
+	a.sets = append(a.sets, rrset{Name: "shop.example.com.", Type: "A", Alias: &struct {
+		DNSName string `xml:"DNSName"`
+	}{"lb.example.net."}})
+	refused(t, "an alias", suite.Router(t, a.zone()).Apply(t.Context(), suite.Between(0)), fault.Refused, "shop.example.com has an alias, which Crossfade does not keep")
+	a.sets[len(a.sets)-1] = rrset{Name: "shop.example.com.", Type: "A", TTL: 60, HealthCheckID: "h", ResourceRecords: []value{{"10.0.0.1"}}}
+	refused(t, "a health check", suite.Router(t, a.zone()).Apply(t.Context(), suite.Between(0)), fault.Refused, "shop.example.com has a health check")
+
+	gone := startAmazon(t, "")
+	gone.http.Close()
+	_, err = suite.Router(t, gone.zone()).Observe(t.Context(), "shop.example.com")
+	refused(t, "nobody there", err, fault.Unavailable, "it does not answer")
+	if got := line("a\nb " + strings.Repeat("c", 1000)); !strings.HasPrefix(got, "a b c") || len(got) > 300 {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestConditions: what somebody else has changed since it was read is not overwritten, and a batch that breaks a condition changes nothing.
+func TestConditions(t *testing.T) {
+	t.Parallel()
+	a := startAmazon(t, "")
+	r := suite.Router(t, a.zone())
+	suite.Apply(t, r, suite.Between(0))
+	before := a.writes(t)
+	session, err := a.backend().Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have dns.Records
+	if err := session.Look(t.Context(), func() error {
+		have, err = session.Ask(t.Context(), "shop.g1.example.com.", wire.TypeA)
+		return err
+	}); err != nil || len(have) != 1 {
+		t.Fatalf("%v: %v", have, err)
+	}
+	for i := range a.sets {
+		if a.sets[i].Name == "shop.g1.example.com." {
+			a.sets[i].ResourceRecords = []value{{"10.9.9.1"}}
+		}
+	}
+	if err := session.Change(t.Context(), have, dns.Records{}); err != dns.ErrCollision || a.writes(t) != before { //nolint:errorlint // itself
+		t.Errorf("got %v after %d changes, want a collision", err, a.writes(t)-before)
+	}
+}
+
+// TestCredentials: they come of the environment, and where there are none, it is said.
+func TestCredentials(t *testing.T) {
+	a := startAmazon(t, "")
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_ROUTE_53": a.http.URL,
+		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_REGION": "", "AWS_PROFILE": "",
+	} {
+		t.Setenv(name, value)
+	}
+	look := func() error {
+		b, err := New(Options{Zone: bindtest.Zone, HostedZone: hosted})
+		if err != nil {
+			return err
+		}
+		session, err := b.Open(t.Context())
+		if err == nil {
+			err = session.Look(t.Context(), func() error { return nil })
+		}
+		b.client.Options().HTTPClient.(interface{ GetTransport() *http.Transport }).GetTransport().CloseIdleConnections()
+		return err
+	}
+	refused(t, "none", look(), fault.Failed, "there are no credentials")
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
+	if err := look(); err != nil {
+		t.Errorf("with credentials: %v", err)
+	}
+	t.Setenv("AWS_PROFILE", "nobody")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	refused(t, "no profile", look(), fault.Invalid, "the configuration of AWS cannot be read")
+}
+
+// TestTwoSets: of what a zone has, simple and weighted sets are read as they are.
+func TestTwoSets(t *testing.T) {
+	s := &session{Backend: &Backend{zone: "example.com."}, sets: dns.Records{}, odd: map[string]string{}}
+	s.raw = map[dns.Set]types.ResourceRecordSet{}
+	s.add(types.ResourceRecordSet{Name: aws.String("A.example.com."), Type: "TXT", TTL: aws.Int64(5), SetIdentifier: aws.String("x"), Weight: aws.Int64(3), ResourceRecords: []types.ResourceRecord{{Value: aws.String(`"one" "two"`)}}})
+	for at, rrs := range s.sets {
+		if at != (dns.Set{Name: "a.example.com.", Kind: wire.TypeTXT, Share: dns.Share{Name: "x", Percent: 3}}) || dns.Value(rrs[0]) != "onetwo" {
+			t.Errorf("got %+v %v", at, rrs)
+		}
+	}
+	if len(s.sets) != 1 {
+		t.Errorf("got %v", s.sets)
+	}
+}
