@@ -14,6 +14,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/spec"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/route53/route53test"
 )
 
 // generations starts what answers for the generations old and new with their names, at two addresses and one port.
@@ -83,4 +84,50 @@ func TestMovedByDNS(t *testing.T) {
 			t.Errorf("the story lacks %q:\n%s", want, story)
 		}
 	}
+}
+
+// TestWeighedByRoute53 moves the users of a route in steps, which are weights in a hosted zone of a server that speaks as Route 53 does, with
+// credentials of the environment.
+func TestWeighedByRoute53(t *testing.T) {
+	amazon := route53test.Start(t, "")
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL_ROUTE_53": amazon.HTTP.URL, "AWS_ACCESS_KEY_ID": route53test.KeyID, "AWS_SECRET_ACCESS_KEY": route53test.Secret,
+		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_PROFILE": "", "AWS_SESSION_TOKEN": "",
+	} {
+		t.Setenv(name, value)
+	}
+	b := newBench(t, func(p *plan.Plan) {
+		p.Routes = p.Routes[:1]
+		p.Routes[0].Router = spec.Router{Name: "zone", DNS: &spec.DNSRouter{
+			Zone: bindtest.Zone, Owner: "crossfade", TTL: spec.Duration(time.Second), Authorities: []string{amazon.DNS.Address},
+			Route53: &spec.Route53Zone{HostedZone: route53test.HostedZone},
+		}}
+		p.Shift.Drain = spec.Duration(5 * time.Second)
+	})
+	b.makeRouter = nil
+	b.verify(t)
+	old, fresh := generations(t)
+	router, err := b.Toolbox.router(b.plan.Routes[0].Router)
+	ok(t, err)
+	ok(t, router.Apply(t.Context(), traffic.Route{
+		Host: "shop.example.com", PreLiveHost: "pre-live.shop.example.com", PreLive: "new",
+		Sides: []traffic.Side{{Generation: "old", Endpoints: []string{old}, Weight: 100}, {Generation: "new", Endpoints: []string{fresh}}},
+	}))
+	for i, share := range []int{5, 50, 100} {
+		ok(t, b.Weigh(t.Context(), Weight{Step: ID{Run: "r1", Name: fmt.Sprintf("shift/%d", share), Time: i + 1}, Share: share}))
+		const asked = 2000
+		moved := 0
+		for range asked {
+			if amazon.DNS.Answers("shop.example.com") == "127.0.0.2 shop.new.example.com" {
+				moved++
+			}
+		}
+		if got := 100 * moved / asked; got < share-4 || got > share+4 {
+			t.Errorf("%d %% of the answers lead to the new generation, want %d %%", got, share)
+		}
+	}
+	ok(t, b.Drain(t.Context(), ID{Run: "r1", Name: "drain", Time: 1}))
+	ok(t, b.Quarantine(t.Context(), ID{Run: "r1", Name: "retire/quarantine", Time: 1}))
+	same(t, "the intermediate name of the old generation", "", amazon.DNS.Answers("shop.old.example.com"))
+	same(t, "the live name", "127.0.0.2 shop.new.example.com", amazon.DNS.Answers("shop.example.com"))
 }

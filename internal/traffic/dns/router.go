@@ -1,11 +1,11 @@
-// Package dns leads users by the records of a zone, which it changes with dynamic updates (RFC 2136) signed by TSIG (RFC 8945).
+// Package dns leads users by the records of a zone, which a backend keeps: one of the sub-packages.
 //
 // Every generation of a route has an intermediate name below the zone, such as shop.prod2611211802.example.com for shop.example.com,
-// with the addresses of its endpoints. The live name is a CNAME to the intermediate name of one generation, the pre-live name one
-// to that of another. So users are moved by one record, whatever a generation consists of, all at once: DNS has no weights.
+// with the addresses of its endpoints. The live name is a CNAME to the intermediate name of one generation, or where the backend weighs
+// to those of several, the pre-live name one to that of another. So users are moved by one name, whatever a generation consists of.
 //
-// A change is at most three messages, each of which takes effect as a whole or not at all (RFC 2136 section 3.7): what is new, the
-// live name, what is no longer needed. Every message asks for the records that it changes to be as they were read.
+// An Apply is three changes: what is new, the live name, what is no longer needed. Each takes effect as a whole where the backend can
+// do that, on condition that the records are as they were read. Elsewhere it is made in stages that are safe to be stopped between.
 //
 // What the addresses cannot say of a route stands beside it, in a TXT record at _crossfade. and the live name.
 package dns

@@ -3,8 +3,12 @@ package route53
 import (
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"go.uber.org/goleak"
 
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/route53/route53test"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/suite"
 )
 
@@ -14,7 +18,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestSuite(t *testing.T) {
 	suite.Run(t, suite.Peer{Weighs: true, Start: func(t *testing.T, more string) *suite.Zone {
 		t.Helper()
-		a := startAmazon(t, more)
-		return &suite.Zone{Backend: a.backend(), Server: a.dns, All: a.all, Writes: a.writes}
+		return zoneOf(route53test.Start(t, more))
 	}})
+}
+
+// backendOf is one that speaks to a server of ours.
+func backendOf(a *route53test.Server) *Backend {
+	return with(Options{Zone: bindtest.Zone, HostedZone: route53test.HostedZone}, aws.Config{
+		Region: region, BaseEndpoint: &a.HTTP.URL, HTTPClient: a.HTTP.Client(),
+		Credentials: credentials.NewStaticCredentialsProvider(route53test.KeyID, route53test.Secret, ""),
+	})
+}
+
+func zoneOf(a *route53test.Server) *suite.Zone {
+	return &suite.Zone{Backend: backendOf(a), Server: a.DNS, All: a.All, Writes: a.Writes}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/route53/route53test"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/suite"
 )
 
@@ -20,13 +21,9 @@ import (
 func refused(t *testing.T, reason string, err error, code fault.Code, says string) {
 	t.Helper()
 	text := fmt.Sprint(err)
-	if fault.CodeOf(err) != code || fault.HintOf(err) == "" || !strings.Contains(text, says) || strings.Contains(text, "\n") || strings.Contains(text, secret) {
+	if fault.CodeOf(err) != code || fault.HintOf(err) == "" || !strings.Contains(text, says) || strings.Contains(text, "\n") || strings.Contains(text, route53test.Secret) {
 		t.Errorf("%s: got %v (%s, hint %q), want one line of code %s that says %q", reason, err, fault.CodeOf(err), fault.HintOf(err), code, says)
 	}
-}
-
-func (a *amazon) zone() *suite.Zone {
-	return &suite.Zone{Backend: a.backend(), Server: a.dns, All: a.all, Writes: a.writes}
 }
 
 // TestTrouble: what Route 53 may say, in our words.
@@ -44,9 +41,9 @@ func TestTrouble(t *testing.T) {
 	} {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()
-			a := startAmazon(t, "")
-			a.trouble = func(*http.Request) (int, string) { return tc.status, tc.code }
-			_, err := suite.Router(t, a.zone()).Observe(t.Context(), "shop.example.com")
+			a := route53test.Start(t, "")
+			a.Trouble = func(*http.Request) (int, string) { return tc.status, tc.code }
+			_, err := suite.Router(t, zoneOf(a)).Observe(t.Context(), "shop.example.com")
 			refused(t, reason, err, tc.want, tc.says)
 		})
 	}
@@ -55,16 +52,16 @@ func TestTrouble(t *testing.T) {
 // TestThrottled: Route 53 takes five requests a second of an account, and the rest are sent again.
 func TestThrottled(t *testing.T) {
 	t.Parallel()
-	a := startAmazon(t, "")
+	a := route53test.Start(t, "")
 	n := 0
-	a.trouble = func(*http.Request) (int, string) {
+	a.Trouble = func(*http.Request) (int, string) {
 		if n++; n < 10 && n%3 != 0 {
 			return http.StatusBadRequest, "Throttling"
 		}
 		return 0, ""
 	}
-	suite.Apply(t, suite.Router(t, a.zone()), suite.Between(0))
-	if got := a.dns.Leads(t, "shop.example.com"); got != "10.0.1.1 10.0.1.2 shop.g1.example.com" {
+	suite.Apply(t, suite.Router(t, zoneOf(a)), suite.Between(0))
+	if got := a.DNS.Leads(t, "shop.example.com"); got != "10.0.1.1 10.0.1.2 shop.g1.example.com" {
 		t.Errorf("it leads to %s", got)
 	}
 }
@@ -72,8 +69,8 @@ func TestThrottled(t *testing.T) {
 // TestAlways: a zone of another name, records of a kind that Crossfade does not keep, no credentials, nobody there.
 func TestAlways(t *testing.T) {
 	t.Parallel()
-	a := startAmazon(t, "")
-	other := a.backend()
+	a := route53test.Start(t, "")
+	other := backendOf(a)
 	other.zone = "example.net."
 	session, err := other.Open(t.Context())
 	if err == nil {
@@ -81,16 +78,16 @@ func TestAlways(t *testing.T) {
 	}
 	refused(t, "another zone", err, fault.Invalid, "is not that of example.net")
 
-	a.sets = append(a.sets, rrset{Name: "shop.example.com.", Type: "A", Alias: &struct {
+	a.Sets = append(a.Sets, route53test.Set{Name: "shop.example.com.", Type: "A", Alias: &struct {
 		DNSName string `xml:"DNSName"`
 	}{"lb.example.net."}})
-	refused(t, "an alias", suite.Router(t, a.zone()).Apply(t.Context(), suite.Between(0)), fault.Refused, "shop.example.com has an alias, which Crossfade does not keep")
-	a.sets[len(a.sets)-1] = rrset{Name: "shop.example.com.", Type: "A", TTL: 60, HealthCheckID: "h", ResourceRecords: []value{{"10.0.0.1"}}}
-	refused(t, "a health check", suite.Router(t, a.zone()).Apply(t.Context(), suite.Between(0)), fault.Refused, "shop.example.com has a health check")
+	refused(t, "an alias", suite.Router(t, zoneOf(a)).Apply(t.Context(), suite.Between(0)), fault.Refused, "shop.example.com has an alias, which Crossfade does not keep")
+	a.Sets[len(a.Sets)-1] = route53test.Set{Name: "shop.example.com.", Type: "A", TTL: 60, HealthCheckID: "h", ResourceRecords: []route53test.Value{{Value: "10.0.0.1"}}}
+	refused(t, "a health check", suite.Router(t, zoneOf(a)).Apply(t.Context(), suite.Between(0)), fault.Refused, "shop.example.com has a health check")
 
-	gone := startAmazon(t, "")
-	gone.http.Close()
-	_, err = suite.Router(t, gone.zone()).Observe(t.Context(), "shop.example.com")
+	gone := route53test.Start(t, "")
+	gone.HTTP.Close()
+	_, err = suite.Router(t, zoneOf(gone)).Observe(t.Context(), "shop.example.com")
 	refused(t, "nobody there", err, fault.Unavailable, "it does not answer")
 	if got := line("a\nb " + strings.Repeat("c", 1000)); !strings.HasPrefix(got, "a b c") || len(got) > 300 {
 		t.Errorf("got %q", got)
@@ -100,11 +97,11 @@ func TestAlways(t *testing.T) {
 // TestConditions: what somebody else has changed since it was read is not overwritten, and a batch that breaks a condition changes nothing.
 func TestConditions(t *testing.T) {
 	t.Parallel()
-	a := startAmazon(t, "")
-	r := suite.Router(t, a.zone())
+	a := route53test.Start(t, "")
+	r := suite.Router(t, zoneOf(a))
 	suite.Apply(t, r, suite.Between(0))
-	before := a.writes(t)
-	session, err := a.backend().Open(t.Context())
+	before := a.Writes(t)
+	session, err := backendOf(a).Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,27 +112,27 @@ func TestConditions(t *testing.T) {
 	}); err != nil || len(have) != 1 {
 		t.Fatalf("%v: %v", have, err)
 	}
-	for i := range a.sets {
-		if a.sets[i].Name == "shop.g1.example.com." {
-			a.sets[i].ResourceRecords = []value{{"10.9.9.1"}}
+	for i := range a.Sets {
+		if a.Sets[i].Name == "shop.g1.example.com." {
+			a.Sets[i].ResourceRecords = []route53test.Value{{Value: "10.9.9.1"}}
 		}
 	}
-	if err := session.Change(t.Context(), have, dns.Records{}); err != dns.ErrCollision || a.writes(t) != before { //nolint:errorlint // itself
-		t.Errorf("got %v after %d changes, want a collision", err, a.writes(t)-before)
+	if err := session.Change(t.Context(), have, dns.Records{}); err != dns.ErrCollision || a.Writes(t) != before { //nolint:errorlint // itself
+		t.Errorf("got %v after %d changes, want a collision", err, a.Writes(t)-before)
 	}
 }
 
 // TestCredentials: they come of the environment, and where there are none, it is said.
 func TestCredentials(t *testing.T) {
-	a := startAmazon(t, "")
+	a := route53test.Start(t, "")
 	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_ROUTE_53": a.http.URL,
+		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL_ROUTE_53": a.HTTP.URL,
 		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_REGION": "", "AWS_PROFILE": "",
 	} {
 		t.Setenv(name, value)
 	}
 	look := func() error {
-		b, err := New(Options{Zone: bindtest.Zone, HostedZone: hosted})
+		b, err := New(Options{Zone: bindtest.Zone, HostedZone: route53test.HostedZone})
 		if err != nil {
 			return err
 		}
@@ -147,8 +144,8 @@ func TestCredentials(t *testing.T) {
 		return err
 	}
 	refused(t, "none", look(), fault.Failed, "there are no credentials")
-	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", secret)
+	t.Setenv("AWS_ACCESS_KEY_ID", route53test.KeyID)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", route53test.Secret)
 	if err := look(); err != nil {
 		t.Errorf("with credentials: %v", err)
 	}

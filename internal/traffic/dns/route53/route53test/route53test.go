@@ -1,4 +1,5 @@
-package route53
+// Package route53test is a server that speaks the wire format of Amazon Route 53 and keeps its rules, for tests.
+package route53test
 
 import (
 	"encoding/xml"
@@ -13,38 +14,41 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	wire "github.com/miekg/dns"
 
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
 
+// What every server has: the zone example.com, and who may change it.
 const (
-	hosted = "Z0123456789ABCDEFGHIJ"
-	secret = "geheim+wJalrXUtnFEMI"
+	HostedZone = "Z0123456789ABCDEFGHIJ"
+	KeyID      = "AKIDEXAMPLE"
+	Secret     = "geheim+wJalrXUtnFEMI"
+)
+
+const (
 	perAsk = 5 // sets in one answer, so that there are pages
 )
 
-// rrset is a ResourceRecordSet in XML.
-type rrset struct {
+// Set is a ResourceRecordSet in XML.
+type Set struct {
 	Name            string  `xml:"Name"`
 	Type            string  `xml:"Type"`
 	SetIdentifier   string  `xml:"SetIdentifier,omitempty"`
 	Weight          *int    `xml:"Weight"`
 	TTL             int     `xml:"TTL,omitempty"`
-	ResourceRecords []value `xml:"ResourceRecords>ResourceRecord"`
+	ResourceRecords []Value `xml:"ResourceRecords>ResourceRecord"`
 	Alias           *struct {
 		DNSName string `xml:"DNSName"`
 	} `xml:"AliasTarget"`
 	HealthCheckID string `xml:"HealthCheckId,omitempty"`
 }
 
-// value is a ResourceRecord in XML.
-type value struct{ Value string }
+// Value is a ResourceRecord in XML.
+type Value struct{ Value string }
 
 // values are those of a set, in order.
-func (s rrset) values() []string {
+func (s Set) values() []string {
 	var all []string
 	for _, v := range s.ResourceRecords {
 		all = append(all, v.Value)
@@ -53,11 +57,11 @@ func (s rrset) values() []string {
 	return all
 }
 
-func (s rrset) key() string { return strings.Join([]string{s.Name, s.Type, s.SetIdentifier}, " ") }
+func (s Set) key() string { return strings.Join([]string{s.Name, s.Type, s.SetIdentifier}, " ") }
 
 // same reports whether a set is the one that a DELETE describes.
-func (s rrset) same(o rrset) bool {
-	weight := func(r rrset) int {
+func (s Set) same(o Set) bool {
+	weight := func(r Set) int {
 		if r.Weight == nil {
 			return -1
 		}
@@ -67,44 +71,45 @@ func (s rrset) same(o rrset) bool {
 		slices.Equal(s.values(), o.values())
 }
 
-// amazon is Route 53 for a test: its API by HTTP, with its rules, and its servers by UDP, which have a change once it is INSYNC.
-type amazon struct {
-	dns      *bindtest.Server
-	http     *httptest.Server
+// Server is Route 53 for a test: its API by HTTP, with its rules, and its servers by UDP, which have a change once it is INSYNC.
+type Server struct {
+	DNS      *bindtest.Server // its servers
+	HTTP     *httptest.Server // its API
 	mu       sync.Mutex
-	sets     []rrset // as the API has them
-	served   []rrset // as the servers have them
+	Sets     []Set // as the API has them
+	served   []Set // as the servers have them
 	requests int
 	changes  uint32
 	asks     int                                          // left until the last change is INSYNC
 	lag      int                                          // asks before a change is INSYNC
-	trouble  func(r *http.Request) (status int, c string) // an error in place of an answer; nil for none
+	Trouble  func(r *http.Request) (status int, c string) // an error in place of an answer; nil for none
 }
 
-func startAmazon(t *testing.T, more string) *amazon {
+// Start starts one with records that a test adds to the zone, as lines of a zone file.
+func Start(t *testing.T, more string) *Server {
 	t.Helper()
-	a := &amazon{lag: 1}
+	a := &Server{lag: 1}
 	zone := wire.NewZoneParser(strings.NewReader("$TTL 60\n@ IN SOA ns1 admin 1 60 60 3600 1\n@ IN NS ns1\nns1 IN A 127.0.0.1\nwww IN A 10.9.9.9\nmail IN MX 10 www\n"+more), bindtest.Zone+".", "")
 	for rr, ok := zone.Next(); ok; rr, ok = zone.Next() {
-		says := value{strings.TrimPrefix(rr.String(), rr.Header().String())}
-		set := rrset{Name: rr.Header().Name, Type: wire.TypeToString[rr.Header().Rrtype], TTL: int(rr.Header().Ttl), ResourceRecords: []value{says}}
-		if i := slices.IndexFunc(a.sets, func(s rrset) bool { return s.key() == set.key() }); i >= 0 {
-			a.sets[i].ResourceRecords = append(a.sets[i].ResourceRecords, says)
+		says := Value{strings.TrimPrefix(rr.String(), rr.Header().String())}
+		set := Set{Name: rr.Header().Name, Type: wire.TypeToString[rr.Header().Rrtype], TTL: int(rr.Header().Ttl), ResourceRecords: []Value{says}}
+		if i := slices.IndexFunc(a.Sets, func(s Set) bool { return s.key() == set.key() }); i >= 0 {
+			a.Sets[i].ResourceRecords = append(a.Sets[i].ResourceRecords, says)
 		} else {
-			a.sets = append(a.sets, set)
+			a.Sets = append(a.Sets, set)
 		}
 	}
 	if zone.Err() != nil {
 		t.Fatal(zone.Err())
 	}
-	a.served = slices.Clone(a.sets)
-	a.http = httptest.NewServer(a)
-	t.Cleanup(a.http.Close)
+	a.served = slices.Clone(a.Sets)
+	a.HTTP = httptest.NewServer(a)
+	t.Cleanup(a.HTTP.Close)
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.dns = &bindtest.Server{Address: c.LocalAddr().String()}
+	a.DNS = &bindtest.Server{Address: c.LocalAddr().String()}
 	server := &wire.Server{PacketConn: c, Handler: wire.HandlerFunc(a.answer)}
 	done := make(chan error)
 	go func() { done <- server.ActivateAndServe() }()
@@ -112,38 +117,30 @@ func startAmazon(t *testing.T, more string) *amazon {
 	return a
 }
 
-// backend is one that speaks to it.
-func (a *amazon) backend() *Backend {
-	return with(Options{Zone: bindtest.Zone, HostedZone: hosted}, aws.Config{
-		Region: region, BaseEndpoint: &a.http.URL, HTTPClient: a.http.Client(),
-		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", secret, ""),
-	})
-}
-
 // ServeHTTP answers a request of the API.
-func (a *amazon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.requests++
-	if a.trouble != nil {
-		if status, code := a.trouble(r); code != "" {
+	if a.Trouble != nil {
+		if status, code := a.Trouble(r); code != "" {
 			refuse(w, status, code, "Rate exceeded")
 			return
 		}
 	}
 	path := strings.Trim(strings.TrimPrefix(r.URL.Path, "/2013-04-01/"), "/")
 	switch {
-	case !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"):
+	case !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential="+KeyID+"/"):
 		refuse(w, http.StatusForbidden, "MissingAuthenticationToken", "Missing Authentication Token")
-	case path == "hostedzone/"+hosted+"/rrset" && r.Method == http.MethodGet:
+	case path == "hostedzone/"+HostedZone+"/rrset" && r.Method == http.MethodGet:
 		a.list(w, r)
-	case path == "hostedzone/"+hosted+"/rrset" && r.Method == http.MethodPost:
+	case path == "hostedzone/"+HostedZone+"/rrset" && r.Method == http.MethodPost:
 		a.change(w, r)
 	case strings.HasPrefix(path, "hostedzone/"):
 		refuse(w, http.StatusNotFound, "NoSuchHostedZone", "No hosted zone found with ID")
 	case strings.HasPrefix(path, "change/"):
 		if a.asks--; a.asks <= 0 {
-			a.served = slices.Clone(a.sets)
+			a.served = slices.Clone(a.Sets)
 		}
 		a.info(w, "GetChangeResponse")
 	}
@@ -155,28 +152,28 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 }
 
 // list answers a page of sets, in order of their reversed names.
-func (a *amazon) list(w http.ResponseWriter, r *http.Request) {
+func (a *Server) list(w http.ResponseWriter, r *http.Request) {
 	place := func(name, kind, id string) string {
 		labels := wire.SplitDomainName(name)
 		slices.Reverse(labels)
 		return strings.Join(labels, ".") + " " + kind + " " + id
 	}
-	slices.SortFunc(a.sets, func(x, y rrset) int {
+	slices.SortFunc(a.Sets, func(x, y Set) int {
 		return strings.Compare(place(x.Name, x.Type, x.SetIdentifier), place(y.Name, y.Type, y.SetIdentifier))
 	})
 	q := r.URL.Query()
-	from := slices.IndexFunc(a.sets, func(s rrset) bool {
+	from := slices.IndexFunc(a.Sets, func(s Set) bool {
 		return q.Get("name") == "" || place(s.Name, s.Type, s.SetIdentifier) >= place(q.Get("name"), q.Get("type"), q.Get("identifier"))
 	})
-	page := a.sets[from:]
-	var next rrset
+	page := a.Sets[from:]
+	var next Set
 	more := len(page) > perAsk
 	if more {
 		page, next = page[:perAsk], page[perAsk]
 	}
 	raw, err := xml.Marshal(struct {
 		XMLName xml.Name `xml:"ResourceRecordSets"`
-		Sets    []rrset  `xml:"ResourceRecordSet"`
+		Sets    []Set    `xml:"ResourceRecordSet"`
 	}{Sets: page})
 	if err != nil {
 		panic(err)
@@ -192,11 +189,11 @@ func (a *amazon) list(w http.ResponseWriter, r *http.Request) {
 }
 
 // change makes a batch of changes, or none of them.
-func (a *amazon) change(w http.ResponseWriter, r *http.Request) {
+func (a *Server) change(w http.ResponseWriter, r *http.Request) {
 	var request struct {
 		Changes []struct {
 			Action string
-			Set    rrset `xml:"ResourceRecordSet"`
+			Set    Set `xml:"ResourceRecordSet"`
 		} `xml:"ChangeBatch>Changes>Change"`
 	}
 	if err := xml.NewDecoder(r.Body).Decode(&request); err != nil {
@@ -205,13 +202,13 @@ func (a *amazon) change(w http.ResponseWriter, r *http.Request) {
 	}
 	if a.asks > 0 {
 		refuse(w, http.StatusBadRequest, "PriorRequestNotComplete", "The request was rejected because Route 53 was still processing a prior request.")
-		a.asks, a.served = 0, slices.Clone(a.sets)
+		a.asks, a.served = 0, slices.Clone(a.Sets)
 		return
 	}
-	next := slices.Clone(a.sets)
+	next := slices.Clone(a.Sets)
 	var problems []string
 	for _, c := range request.Changes {
-		i := slices.IndexFunc(next, func(s rrset) bool { return s.key() == c.Set.key() })
+		i := slices.IndexFunc(next, func(s Set) bool { return s.key() == c.Set.key() })
 		at := fmt.Sprintf("[name='%s', type='%s']", c.Set.Name, c.Set.Type)
 		switch {
 		case c.Action == "DELETE" && i < 0:
@@ -237,18 +234,18 @@ func (a *amazon) change(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `</Messages><RequestId>r</RequestId></InvalidChangeBatch>`)
 		return
 	}
-	a.sets = next
+	a.Sets = next
 	a.changes++
 	if a.asks = a.lag; a.asks == 0 {
-		a.served = slices.Clone(a.sets)
+		a.served = slices.Clone(a.Sets)
 	}
 	a.info(w, "ChangeResourceRecordSetsResponse")
 }
 
 // rules are what of the zone as a whole Route 53 does not take.
-func rules(sets []rrset) []string {
+func rules(sets []Set) []string {
 	var problems []string
-	names := map[string][]rrset{}
+	names := map[string][]Set{}
 	for _, s := range sets {
 		names[s.Name] = append(names[s.Name], s)
 	}
@@ -275,7 +272,7 @@ func rules(sets []rrset) []string {
 	return problems
 }
 
-func (a *amazon) info(w http.ResponseWriter, response string) {
+func (a *Server) info(w http.ResponseWriter, response string) {
 	status := "INSYNC"
 	if a.asks > 0 {
 		status = "PENDING"
@@ -284,7 +281,7 @@ func (a *amazon) info(w http.ResponseWriter, response string) {
 }
 
 // answer answers a question as one of its servers: CNAMEs within the zone are followed.
-func (a *amazon) answer(w wire.ResponseWriter, m *wire.Msg) {
+func (a *Server) answer(w wire.ResponseWriter, m *wire.Msg) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	reply := new(wire.Msg).SetReply(m)
@@ -302,15 +299,15 @@ func (a *amazon) answer(w wire.ResponseWriter, m *wire.Msg) {
 		}
 		name = wire.CanonicalName(led[0].(*wire.CNAME).Target)
 	}
-	if len(reply.Answer) == 0 && !slices.ContainsFunc(a.served, func(s rrset) bool { return s.Name == name }) {
+	if len(reply.Answer) == 0 && !slices.ContainsFunc(a.served, func(s Set) bool { return s.Name == name }) {
 		reply.Rcode = wire.RcodeNameError
 	}
 	_ = w.WriteMsg(reply) // who asks sees it
 }
 
 // pick is the set that is answered: of weighted ones, one by its weight.
-func pick(sets []rrset, name, kind string) []wire.RR {
-	var all []rrset
+func pick(sets []Set, name, kind string) []wire.RR {
+	var all []Set
 	total := 0
 	for _, s := range sets {
 		if s.Name == name && s.Type == kind {
@@ -346,12 +343,12 @@ func pick(sets []rrset, name, kind string) []wire.RR {
 	return rrs
 }
 
-// all are the records of the zone but its SOA, a line each.
-func (a *amazon) all(*testing.T) []string {
+// All are the records of the zone but its SOA, a line each.
+func (a *Server) All(*testing.T) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var lines []string
-	for _, s := range a.sets {
+	for _, s := range a.Sets {
 		for _, v := range s.values() {
 			weight := ""
 			if s.Weight != nil {
@@ -366,8 +363,8 @@ func (a *amazon) all(*testing.T) []string {
 	return lines
 }
 
-// writes counts its changes.
-func (a *amazon) writes(*testing.T) uint32 {
+// Writes counts its changes.
+func (a *Server) Writes(*testing.T) uint32 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.changes
