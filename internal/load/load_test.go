@@ -317,3 +317,26 @@ func TestSpread(t *testing.T) {
 		t.Errorf("cycle (-want +got):\n%s", diff)
 	}
 }
+
+// TestHTTP2 sends over a few connections, and finds what fails.
+func TestHTTP2(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		if r.URL.Path == "/broken" {
+			panic(http.ErrAbortHandler)
+		}
+		hello(w, r)
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	report := run(t, Options{Entry: "http://127.0.0.1:1", HTTP2: s.URL, Rate: 500, Count: 100, Kinds: []Kind{
+		{Name: "order", Method: http.MethodPost, Path: "/", Body: "{}", Share: 9, HTTP2: true}, {Name: "broken", Path: "/broken", HTTP2: true},
+	}})
+	if r := report.Requests; r.Failed != 10 || r.ByGeneration["g1"] != 90 || r.Reused != 100-sharers {
+		t.Errorf("%+v: %v; want the ten broken ones to fail", r, report.Failures)
+	}
+}

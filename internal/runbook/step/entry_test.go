@@ -85,4 +85,7 @@ func TestProviders(t *testing.T) {
 		same(t, name+": ours to start", name == "Own", ownEdge(r))
 	}
 	ok(t, openRouter(t.Context(), spec.Router{Caddy: &spec.CaddyRouter{Admin: "http://10.0.0.1:2019"}}, tools.StateDir))
+	router, err := tools.router(spec.Router{Name: "nodes", Nginx: &spec.NginxRouter{Entry: "http://10.0.0.5", Nodes: []spec.NginxNode{{Name: "n1", Address: "10.0.0.11"}, {Name: "here"}}}})
+	ok(t, err)
+	same(t, "nginx", "http://10.0.0.5", router.Entry())
 }

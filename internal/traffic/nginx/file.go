@@ -72,11 +72,11 @@ func token(about string, listen []string) string {
 var asked = regexp.MustCompile(`[0-9a-f]{16}\.crossfade\.invalid`)
 
 // parse reads a file that render has written. One that is anything else is refused.
-func parse(content []byte) (file, error) {
+func (p place) parse(content []byte) (file, error) {
 	first, body, _ := strings.Cut(string(content), "\n")
 	second, _, _ := strings.Cut(body, "\n")
 	var f file
-	if !strings.Contains(first, fmt.Sprintf("sha256=%x.", sha256.Sum256([]byte(body)))) {
+	if first+"\n" != fmt.Sprintf(note, sha256.Sum256([]byte(body)), p.shares()+"/*.conf") {
 		return f, fault.New(fault.Refused, "somebody has changed it, or written it by hand")
 	}
 	var d details

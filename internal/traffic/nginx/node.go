@@ -61,7 +61,7 @@ func (r *Router) sight(ctx context.Context, n nginxctl.Node, p place) (s sight, 
 	}
 	if err != nil {
 		s.content = nil
-	} else if s.file, err = parse(s.content); err != nil {
+	} else if s.file, err = p.parse(s.content); err != nil {
 		return s, fault.New(fault.Refused, "cannot use %s on %s: %w", p.file(), n.Host.Name(), err).
 			WithHint("put your settings into %s/NAME.conf; then put this one back, or delete it and write the route again", p.shares())
 	}

@@ -2,8 +2,10 @@ package nginx_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -364,6 +366,10 @@ func TestClosing(t *testing.T) {
 		}
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	must(t, r, l.route(1))
+	if _, err := os.Stat(n.File("conf.d/crossfade-host-" + name + ".d/closing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v: what a reload that was killed has left is not swept away", err)
+	}
 }
 
 // TestGRPC calls as gRPC does: over HTTP/2 to the endpoint, with trailers.
