@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,14 +68,7 @@ func (r *Request) Obtain(ctx context.Context) (*Pair, error) {
 		return nil, err
 	}
 	defer c.close()
-	why := r.Due(kept)
-	replaces := ""
-	if kept != nil {
-		var early string
-		if early, replaces = r.hint(ctx, c, kept); why == "" {
-			why = early
-		}
-	}
+	why, replaces := r.reason(ctx, c, kept)
 	if why == "" {
 		return kept, nil
 	}
@@ -114,6 +108,16 @@ func (r *Request) probe(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// reason says why a certificate is to be requested, if it is, and by which name the next order replaces it.
+func (r *Request) reason(ctx context.Context, c *client, kept *Pair) (why, replaces string) {
+	why = r.Due(kept)
+	if kept == nil {
+		return why, ""
+	}
+	early, replaces := r.hint(ctx, c, kept)
+	return cmp.Or(why, early), replaces
 }
 
 // hint asks the CA when a certificate of its own should be renewed (RFC 9773): why now, if so, and by which name the next order replaces

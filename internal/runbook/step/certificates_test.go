@@ -307,3 +307,21 @@ func TestCertificatesUnfit(t *testing.T) {
 		})
 	}
 }
+
+// TestRenewFirstIntoBackup: a certificate is renewed into the backup though the live generation is not to be reached, and put there later.
+func TestRenewFirstIntoBackup(t *testing.T) {
+	c := newCertified(t)
+	ok(t, c.Records.PutGeneration(t.Context(), record.Generation{Environment: "production", Name: "old", Phase: record.Live, Run: "r0"}))
+	c.clusters.standing["old"] = cluster.Phase("stopped")
+	say := func(string, ...any) {}
+	_, err := c.Renew(t.Context(), c.cfg, &c.env, "shop", say)
+	wantCode(t, "the live generation is not ready", err, fault.Unavailable)
+	c.asked(t, "into the backup", 1)
+	c.clusters.standing["old"] = cluster.Ready
+	_, err = c.Renew(t.Context(), c.cfg, &c.env, "shop", say)
+	ok(t, err)
+	if c.secret(t, c.old) == nil {
+		t.Error("the live generation does not have it")
+	}
+	c.asked(t, "once", 1)
+}
