@@ -118,80 +118,18 @@ func TestLeading(t *testing.T) {
 	until(t, 10*time.Second, "nobody leads to g1", func() bool { return leading("g1") == "" })
 }
 
-// resolver is a tiny one, with a habit of its own in how long it keeps an answer.
-type resolver struct {
-	address string
-	keeps   func(ttl time.Duration) time.Duration
-	mu      sync.Mutex
-	kept    map[wire.Question]*wire.Msg
-	until   map[wire.Question]time.Time
-}
-
-func startResolver(t *testing.T, b *bindtest.Server, keeps func(time.Duration) time.Duration) *resolver {
-	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &resolver{address: c.LocalAddr().String(), keeps: keeps, kept: map[wire.Question]*wire.Msg{}, until: map[wire.Question]time.Time{}}
-	server := &wire.Server{PacketConn: c, Handler: wire.HandlerFunc(func(w wire.ResponseWriter, m *wire.Msg) {
-		answer, err := r.answer(b, m.Question[0])
-		if err != nil {
-			answer = &wire.Msg{MsgHdr: wire.MsgHdr{Rcode: wire.RcodeServerFailure}}
-		}
-		reply := answer.Copy()
-		reply.SetRcode(m, answer.Rcode)
-		_ = w.WriteMsg(reply) // who asks sees it
-	})}
-	done := make(chan error)
-	go func() { done <- server.ActivateAndServe() }()
-	t.Cleanup(func() { c.Close(); <-done })
-	return r
-}
-
-func (r *resolver) answer(b *bindtest.Server, q wire.Question) (*wire.Msg, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if time.Now().Before(r.until[q]) {
-		return r.kept[q], nil
-	}
-	answer, err := b.Query(q.Name, q.Qtype)
-	if err != nil {
-		return nil, err
-	}
-	ttl := time.Second // of negative answers
-	for i, rr := range answer.Answer {
-		if of := time.Duration(rr.Header().Ttl) * time.Second; i == 0 || of < ttl {
-			ttl = of
-		}
-	}
-	r.kept[q], r.until[q] = answer, time.Now().Add(r.keeps(ttl))
-	return answer, nil
-}
-
-// leads is where a user of the resolver is led.
-func (r *resolver) leads() string {
-	client := wire.Client{Timeout: time.Second}
-	answer, _, err := client.Exchange(new(wire.Msg).SetQuestion(wire.Fqdn(host), wire.TypeA), r.address)
-	if err != nil || len(answer.Answer) == 0 {
-		return fmt.Sprintf("nowhere: %v %v", answer, err)
-	}
-	return dns.Target(answer.Answer[len(answer.Answer)-1])
-}
-
 // TestResolvers moves users who ask three resolvers: one obeys the TTL, one caps it, one ignores it for a time. They are asked all the time, and
 // nobody is ever without an answer.
 func TestResolvers(t *testing.T) {
 	t.Parallel()
 	b := bindtest.Start(t, "shop 4 IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n")
-	obeys := startResolver(t, b, func(ttl time.Duration) time.Duration { return ttl })
-	caps := startResolver(t, b, func(ttl time.Duration) time.Duration { return min(ttl, 500*time.Millisecond) })
-	keeps := 7 * time.Second
-	ignores := startResolver(t, b, func(time.Duration) time.Duration { return keeps })
-	all := []*resolver{obeys, caps, ignores}
+	obeys := bindtest.StartResolver(t, b, func(ttl time.Duration) time.Duration { return ttl })
+	caps := bindtest.StartResolver(t, b, func(ttl time.Duration) time.Duration { return min(ttl, 500*time.Millisecond) })
+	ignores := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return 7 * time.Second })
+	all := []*bindtest.Resolver{obeys, caps, ignores}
 	o := options(b)
 	for _, r := range all {
-		o.Resolvers = append(o.Resolvers, r.address)
+		o.Resolvers = append(o.Resolvers, r.Address)
 	}
 	r := router(t, o)
 	asked := make(chan map[string]int)
@@ -200,7 +138,7 @@ func TestResolvers(t *testing.T) {
 		answers := map[string]int{}
 		for tick := time.NewTicker(20 * time.Millisecond); ; {
 			for _, r := range all {
-				answers[r.leads()]++
+				answers[r.Leads(host)]++
 			}
 			select {
 			case <-stop:
@@ -213,26 +151,23 @@ func TestResolvers(t *testing.T) {
 	apply(t, r, two("g1"))
 	apply(t, r, two("g2"))
 	for i, of := range all {
-		if got := of.leads(); got != "10.0.2.1" {
+		if got := of.Leads(host); got != "10.0.2.1" {
 			t.Errorf("it is in force, and resolver %d leads to %s", i, got)
 		}
 	}
-	ignores.mu.Lock()
-	keeps = time.Hour
-	ignores.until = map[wire.Question]time.Time{} // from now on
-	ignores.mu.Unlock()
-	until(t, 5*time.Second, "the resolver keeps an answer", func() bool { return ignores.leads() == "10.0.2.1" })
+	ignores.Keep(func(time.Duration) time.Duration { return time.Hour })
+	until(t, 5*time.Second, "the resolver keeps an answer", func() bool { return ignores.Leads(host) == "10.0.2.1" })
 	o.Wait = time.Second
 	err := router(t, o).Apply(t.Context(), two("g1"))
-	refused(t, "one that ignores the TTL", err, fault.Failed, "cannot lead all users of shop.example.com to g1", "resolver "+ignores.address+" still answers shop.example.com by shop.g2.example.com")
+	refused(t, "one that ignores the TTL", err, fault.Failed, "cannot lead all users of shop.example.com to g1", "resolver "+ignores.Address+" still answers shop.example.com by shop.g2.example.com")
 	for _, other := range all[:2] {
-		if strings.Contains(fmt.Sprint(err), other.address) {
+		if strings.Contains(fmt.Sprint(err), other.Address) {
 			t.Errorf("got %v, want nothing of the others", err)
 		}
 	}
 	until(t, 10*time.Second, "only the one that ignores the TTL leads to g2", func() bool {
 		who, err := r.Leading(t.Context(), host, "g2")
-		return err == nil && len(who) == 1 && who[0] == "resolver "+ignores.address+", which still answers by shop.g2.example.com"
+		return err == nil && len(who) == 1 && who[0] == "resolver "+ignores.Address+", which still answers by shop.g2.example.com"
 	})
 	o.Wait = 10 * time.Second
 	apply(t, router(t, o), two("g2")) // it answers that anyway
@@ -248,18 +183,18 @@ func TestResolvers(t *testing.T) {
 func TestLaggard(t *testing.T) {
 	t.Parallel()
 	b := bindtest.Start(t, "shop 4 IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n")
-	slow := startResolver(t, b, func(time.Duration) time.Duration { return 2500 * time.Millisecond }) // asks another that seldom
+	slow := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return 2500 * time.Millisecond }) // asks another that seldom
 	o := options(b)
-	o.TTL, o.Authorities = 2*time.Second, []string{b.Address, slow.address}
+	o.TTL, o.Authorities = 2*time.Second, []string{b.Address, slow.Address}
 	r := router(t, o)
-	slow.leads()
+	slow.Leads(host)
 	apply(t, r, two("g1"))
-	if got := (&bindtest.Server{Address: slow.address}).TTL(t, host); got != 2 {
+	if got := (&bindtest.Server{Address: slow.Address}).TTL(t, host); got != 2 {
 		t.Errorf("the last server answers with a TTL of %d seconds, want it lowered there, too", got)
 	}
 	followed := make(chan time.Time)
 	go func() {
-		bindtest.Holds(time.Minute, func() bool { return b.Answers(host) != "" && slow.leads() == "10.0.2.1" })
+		bindtest.Holds(time.Minute, func() bool { return b.Answers(host) != "" && slow.Leads(host) == "10.0.2.1" })
 		followed <- time.Now()
 	}()
 	apply(t, r, two("g2"))
@@ -271,8 +206,8 @@ func TestLaggard(t *testing.T) {
 	slow.keeps = func(time.Duration) time.Duration { return time.Hour }
 	slow.until = map[wire.Question]time.Time{}
 	slow.mu.Unlock()
-	slow.leads()
-	refused(t, "one does not follow", router(t, o).Apply(t.Context(), two("g1")), fault.Failed, "server "+slow.address+" still answers shop.example.com by shop.g2.example.com")
+	slow.Leads(host)
+	refused(t, "one does not follow", router(t, o).Apply(t.Context(), two("g1")), fault.Failed, "server "+slow.Address+" still answers shop.example.com by shop.g2.example.com")
 }
 
 // TestNameServers: the servers of the zone's NS records must answer what is new, which may take them a while.
