@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -202,10 +201,7 @@ func TestLaggard(t *testing.T) {
 		t.Errorf("it was in force %v after the last server followed, want the TTL waited out since", d)
 	}
 	o.Wait = time.Second
-	slow.mu.Lock()
-	slow.keeps = func(time.Duration) time.Duration { return time.Hour }
-	slow.until = map[wire.Question]time.Time{}
-	slow.mu.Unlock()
+	slow.Keep(func(time.Duration) time.Duration { return time.Hour })
 	slow.Leads(host)
 	refused(t, "one does not follow", router(t, o).Apply(t.Context(), two("g1")), fault.Failed, "server "+slow.Address+" still answers shop.example.com by shop.g2.example.com")
 }
