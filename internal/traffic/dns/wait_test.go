@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	wire "github.com/miekg/dns"
-
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
