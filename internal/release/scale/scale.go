@@ -128,7 +128,7 @@ func byLoad(workload *unstructured.Unstructured) bool {
 		var fields struct {
 			Spec map[string]any `json:"f:spec"`
 		}
-		if entry.Subresource != "scale" || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.Raw, &fields) != nil {
+		if entry.Subresource != "scale" || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
 			continue
 		}
 		if _, set := fields.Spec["f:replicas"]; set {
