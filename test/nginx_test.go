@@ -12,7 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/demo"
 	"github.com/crossfade-dev/crossfade/internal/host/sshdtest"
 	"github.com/crossfade-dev/crossfade/internal/load"
-	"github.com/crossfade-dev/crossfade/internal/release/nginx/nginxtest"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl/nginxtest"
 )
 
 // frontedWeb has nginx lead users to the service web, and says on every node that it has.

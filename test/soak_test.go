@@ -14,7 +14,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/host/sshdtest"
 	"github.com/crossfade-dev/crossfade/internal/load"
-	"github.com/crossfade-dev/crossfade/internal/release/nginx/nginxtest"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl/nginxtest"
 )
 
 // How many deployments and kills there are; make soak has many.

@@ -17,10 +17,10 @@ const module = "github.com/crossfade-dev/crossfade/"
 var layers = [][]string{
 	{"fault"},
 	{"bundle", "process", "release/image", "source", "host"},
-	{"spec", "cluster", "record", "load", "engine"},
+	{"spec", "cluster", "record", "load", "engine", "nginxctl"},
 	{"plan", "kube", "edge", "traffic"},
 	{"render", "kube/endpoint", "kube/workload", "history"},
-	{"objects", "cluster/existing", "cluster/local", "traffic/caddy", "traffic/dns", "traffic/haproxy", "promotion"},
+	{"objects", "cluster/existing", "cluster/local", "traffic/caddy", "traffic/dns", "traffic/haproxy", "traffic/nginx", "promotion"},
 	{"check", "release"},
 	{"runbook/step"},
 	{"runbook"},

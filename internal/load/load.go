@@ -4,6 +4,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/url"
@@ -22,6 +23,7 @@ const DefaultTimeout = 30 * time.Second
 // Options describe a load. Count or Duration should bound it; else it goes on until Stop.
 type Options struct {
 	Entry    string        // URL of the entry point: scheme http, address, no path
+	HTTP2    string        // URL of the entry point for kinds over HTTP/2; "" for Entry
 	Host     string        // the host name that every request asks for; "" for the one of Entry
 	Rate     int           // requests a second; 0 for DefaultRate
 	Count    int           // the number of requests to send; 0 for no bound
@@ -39,6 +41,8 @@ type Kind struct {
 	Share  int    // how many of all requests are of this kind, relative to the shares of the others; at least 1
 	// NewConnection makes each request of the kind dial a connection of its own. The others share keep-alive connections.
 	NewConnection bool
+	// HTTP2 sends the requests of the kind over HTTP/2 without TLS; they share a few connections.
+	HTTP2 bool
 	// Stream marks long responses: their latency is the time to the first byte, and their body must arrive whole all the same.
 	Stream bool
 	// Check reads a response (its status is below 500, its body is whole) and returns an error when it is not the right one.
@@ -52,6 +56,7 @@ type Generator struct {
 	address string
 	cycle   []int // indexes into Kinds, in the order in which requests leave
 	pool    *pool
+	http2   *multiplexed
 	stats   *stats
 	stop    chan struct{}
 	once    sync.Once
@@ -85,7 +90,8 @@ func New(o Options) (*Generator, error) {
 		address = net.JoinHostPort(entry.Hostname(), "80")
 	}
 	return &Generator{
-		options: o, address: address, cycle: spread(o.Kinds), pool: newPool(address), stats: newStats(), stop: make(chan struct{}),
+		options: o, address: address, cycle: spread(o.Kinds), pool: newPool(address), http2: newMultiplexed(cmp.Or(o.HTTP2, o.Entry)),
+		stats: newStats(), stop: make(chan struct{}),
 	}, nil
 }
 
@@ -125,6 +131,7 @@ func (g *Generator) Report() Report { return g.stats.report() }
 // gives up at once: requests under way are then counted as abandoned, neither good nor failed.
 func (g *Generator) Run(ctx context.Context) Report {
 	defer g.pool.close()
+	defer g.http2.close()
 	// A deadline of ctx must end requests as its cancellation does, not a moment earlier as a timeout of theirs.
 	outer := ctx
 	ctx, cancel := context.WithCancel(context.WithoutCancel(outer))
@@ -168,7 +175,11 @@ func (g *Generator) done(ctx context.Context, i int, start time.Time) bool {
 
 // one sends a request and records what became of it.
 func (g *Generator) one(ctx context.Context, k *Kind, slot time.Time, phases []*phase) {
-	r := g.pool.do(ctx, k, g.options.Host, g.options.Timeout)
+	do := g.pool.do
+	if k.HTTP2 {
+		do = g.http2.do
+	}
+	r := do(ctx, k, g.options.Host, g.options.Timeout)
 	if r.err != nil && ctx.Err() != nil {
 		g.stats.abandoned(phases)
 		return

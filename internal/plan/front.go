@@ -33,12 +33,17 @@ func withNginxDefaults(n *spec.Nginx) *spec.Nginx {
 	if n == nil {
 		return nil
 	}
-	nodes := slices.Clone(n.Nodes)
+	return &spec.Nginx{SSH: n.SSH, Nodes: NodesWithDefaults(n.Nodes)}
+}
+
+// NodesWithDefaults are machines with an nginx of which nothing is left open.
+func NodesWithDefaults(nodes []spec.NginxNode) []spec.NginxNode {
+	nodes = slices.Clone(nodes)
 	for i := range nodes {
 		if len(nodes[i].Command) == 0 {
 			nodes[i].Command = []string{"nginx"}
 		}
 		nodes[i].PIDFile, nodes[i].Dir = cmp.Or(nodes[i].PIDFile, "/run/nginx.pid"), cmp.Or(nodes[i].Dir, "/etc/nginx/conf.d")
 	}
-	return &spec.Nginx{SSH: n.SSH, Nodes: nodes}
+	return nodes
 }

@@ -26,7 +26,7 @@ func (p place) nginxFront(f *NginxFront) {
 // nginx checks the nodes of the environment, and the services that they lead to: each owns ports that no other one has.
 func (e environment) nginx() {
 	if n := e.spec.Nginx; n != nil {
-		e.at.to("nginx").nodes(n)
+		e.at.to("nginx").nodes(&n.SSH, n.Nodes)
 	}
 	owners, upstreams := map[int]string{}, map[string]string{}
 	for i, ref := range e.spec.Services {
@@ -53,15 +53,33 @@ func (e environment) nginx() {
 	}
 }
 
+var listenForm = regexp.MustCompile(`^[A-Za-z0-9.:\[\]*/_-]+( [A-Za-z0-9_=:]+)*$`)
+
+// nginxRouter checks the nginx that carry routes.
+func (p place) nginxRouter(r *NginxRouter) {
+	p.nodes(&r.SSH, r.Nodes)
+	p.to("entry").entry(r.Entry)
+	for i, text := range r.Listen {
+		if !listenForm.MatchString(text) {
+			p.to("listen", i).Problem(`%s is not as in nginx's directive listen, such as "80" or "443 ssl http2"`, strict.Quote(text))
+		}
+	}
+	for i, n := range r.Nodes {
+		if n.Backend != "" {
+			p.to("nodes", i, "backend").Problem("is of no use to a router: routes lead to the endpoints of generations")
+		}
+	}
+}
+
 // nodes checks machines with an nginx, and makes the paths of files on this machine absolute.
-func (p place) nodes(n *Nginx) {
-	p.to("ssh", "keyFile").absolute(&n.SSH.KeyFile)
-	p.to("ssh", "knownHosts").absolute(&n.SSH.KnownHosts)
-	if len(n.Nodes) == 0 && p.to("nodes").Readable() {
+func (p place) nodes(ssh *SSH, nodes []NginxNode) {
+	p.to("ssh", "keyFile").absolute(&ssh.KeyFile)
+	p.to("ssh", "knownHosts").absolute(&ssh.KnownHosts)
+	if len(nodes) == 0 && p.to("nodes").Readable() {
 		p.to("nodes").Problem("has none; at least one nginx leads the users")
 	}
 	taken, dirs := unique{}, unique{}
-	for i, node := range n.Nodes {
+	for i, node := range nodes {
 		at := p.to("nodes", i)
 		at.to("name").label(node.Name)
 		taken.add(at.to("name"), "nodes named", node.Name)

@@ -42,6 +42,7 @@ type Router struct {
 	Caddy   *CaddyRouter   `json:"caddy,omitempty"`   // a Caddy server
 	DNS     *DNSRouter     `json:"dns,omitempty"`     // a DNS zone
 	HAProxy *HAProxyRouter `json:"haproxy,omitempty"` // an HAProxy, with a few lines in its configuration
+	Nginx   *NginxRouter   `json:"nginx,omitempty"`   // the nginx of one or more machines
 }
 
 // CaddyRouter is a Caddy server, steered through its admin API.
@@ -60,6 +61,16 @@ type HAProxyRouter struct {
 	Socket string `json:"socket"`
 	// Entry is the URL at which users reach it, for example "http://10.0.0.5" or "https://127.0.0.1:8443".
 	Entry string `json:"entry"`
+}
+
+// NginxRouter is the nginx of one or more machines, of version 1.19.10 or later. Each is given a file for each route, and a directory of links beside it.
+type NginxRouter struct {
+	SSH   SSH         `json:"ssh,omitzero"` // how those with an address are reached
+	Nodes []NginxNode `json:"nodes"`        // at least one; backend is of no use here
+	// Entry is the URL at which users reach them, for example "http://10.0.0.5" or "https://127.0.0.1:8443".
+	Entry string `json:"entry"`
+	// Listen is what the routes listen at, each as in nginx's directive listen, such as "443 ssl http2"; [80] unless set.
+	Listen []string `json:"listen,omitempty"`
 }
 
 // DNSRouter is a DNS zone, changed by signed dynamic updates (RFC 2136). Its routes move all users at once: their shift has the steps [100].

@@ -113,6 +113,9 @@ func (v *validator) routing(at place, p *Platform) {
 		if r.DNS != nil {
 			at.to("dns").dnsRouter(r.DNS)
 		}
+		if r.Nginx != nil {
+			at.to("nginx").nginxRouter(r.Nginx)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
 
@@ -62,36 +63,23 @@ func TestRead(t *testing.T) {
 	for name, tc := range map[string]struct {
 		reason  string
 		boot    string
-		workers []worker
+		workers []nginxctl.Worker
 		read    bool
 		led     string
 		left    int
 	}{
-		"since":    {"all were started after the file was written", "b1", []worker{{start: 4712}, {start: 4713}}, true, "[blue green]", 0},
-		"before":   {"one may not have read it", "b1", []worker{{start: 4712}, {start: 4711}}, false, "[blue green plain]", 0},
-		"leaving":  {"one from before accepts nobody any more", "b1", []worker{{start: 4712}, {start: 4000, leaving: true}, {start: 4001, leaving: true}}, true, "[blue green]", 2},
-		"later":    {"one was told to leave by a later reload, and has read the file", "b1", []worker{{start: 5000}, {start: 4712, leaving: true}}, true, "[blue green]", 0},
-		"rebooted": {"nginx has read the file at its start", "b2", []worker{{start: 100}, {start: 90, leaving: true}}, true, "[blue green]", 0},
+		"since":    {"all were started after the file was written", "b1", []nginxctl.Worker{{Start: 4712}, {Start: 4713}}, true, "[blue green]", 0},
+		"before":   {"one may not have read it", "b1", []nginxctl.Worker{{Start: 4712}, {Start: 4711}}, false, "[blue green plain]", 0},
+		"leaving":  {"one from before accepts nobody any more", "b1", []nginxctl.Worker{{Start: 4712}, {Start: 4000, Leaving: true}, {Start: 4001, Leaving: true}}, true, "[blue green]", 2},
+		"later":    {"one was told to leave by a later reload, and has read the file", "b1", []nginxctl.Worker{{Start: 5000}, {Start: 4712, Leaving: true}}, true, "[blue green]", 0},
+		"rebooted": {"nginx has read the file at its start", "b2", []nginxctl.Worker{{Start: 100}, {Start: 90, Leaving: true}}, true, "[blue green]", 0},
 		"none":     {"nginx does not run, and reads the file when it starts", "b1", nil, true, "[blue green]", 0},
 	} {
 		f := written
 		f.was = []colour.Colour{colour.Plain}
-		s := sight{content: []byte("x"), file: f, state: state{boot: tc.boot, master: true, workers: tc.workers}}
+		s := sight{content: []byte("x"), file: f, state: nginxctl.State{Boot: tc.boot, Master: true, Workers: tc.workers}}
 		if s.read() != tc.read || fmt.Sprint(s.led()) != tc.led || s.draining() != tc.left {
 			t.Errorf("%s: %s: read %v, led %v, %d left; want %v, %s, %d", name, tc.reason, s.read(), s.led(), s.draining(), tc.read, tc.led, tc.left)
-		}
-	}
-}
-
-func TestParseState(t *testing.T) {
-	got, err := parseState("boot b1\nnow 12\nmaster 3\nworker 4 10\nleaving 5 9\n")
-	want := state{boot: "b1", now: 12, master: true, workers: []worker{{start: 10}, {start: 9, leaving: true}}}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(state{}, worker{})); err != nil || diff != "" {
-		t.Errorf("%v, -want +got\n%s", err, diff)
-	}
-	for _, text := range []string{"", "boot b1\n", "now 12\n", "boot b1\nnow twelve\n", "boot b1\nnow 12\nworker x 1\n"} {
-		if s, err := parseState(text); err == nil {
-			t.Errorf("%q is read as %+v", text, s)
 		}
 	}
 }

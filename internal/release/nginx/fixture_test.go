@@ -22,9 +22,9 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/host/local"
 	"github.com/crossfade-dev/crossfade/internal/host/ssh"
 	"github.com/crossfade-dev/crossfade/internal/host/sshdtest"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl/nginxtest"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/release/nginx"
-	"github.com/crossfade-dev/crossfade/internal/release/nginx/nginxtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,7 +50,7 @@ func newLab(t *testing.T, nodes int) *lab {
 		n := nginxtest.Start(t, "web")
 		d := &disturbed{Host: h}
 		l.nginx, l.hosts = append(l.nginx, n), append(l.hosts, d)
-		l.Nodes = append(l.Nodes, n.Node(d))
+		l.Nodes = append(l.Nodes, nginx.Node{Node: n.Node(d), Backends: []string{"127.0.0.1"}})
 	}
 	return l
 }

@@ -15,15 +15,13 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/host"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
 
 // Node is one machine with an nginx.
 type Node struct {
-	Host     host.Host
-	Command  []string // nginx, with what goes before its own options; for example sudo nginx
-	PIDFile  string   // of its master process
-	Dir      string   // a directory of which its configuration includes *.conf in http
+	nginxctl.Node
 	Backends []string // addresses at which NodePorts answer for it; at least one
 }
 
@@ -106,18 +104,18 @@ func (u *Upstream) fit(ctx context.Context, seen []sight, reached []colour.Colou
 		if err := u.reach(ctx, u.Nodes[i], reached); err != nil {
 			return err
 		}
-		now, err := observe(ctx, u.Nodes[i])
+		now, err := u.Nodes[i].State(ctx)
 		if err != nil {
 			return err
 		}
-		if !now.runs() {
+		if !now.Runs() {
 			return fault.New(fault.Failed, "nginx does not run: %s names no master process", u.Nodes[i].PIDFile).
 				WithHint("start nginx on %s, or name the file with its process id", u.Nodes[i].Host.Name())
 		}
 		if seen[i].content == nil {
 			return nil // it may be that its configuration lacks just this file
 		}
-		return u.test(ctx, u.Nodes[i])
+		return u.Nodes[i].Test(ctx, u.file(u.Nodes[i]))
 	})
 }
 
@@ -152,7 +150,7 @@ func (u *Upstream) Lead(ctx context.Context, want Shares) error {
 				return nil
 			}
 			seen[i].told = true
-			return u.reload(ctx, u.Nodes[i])
+			return u.Nodes[i].Reload(ctx, u.crew().Bound)
 		})
 	}
 	switch {

@@ -20,6 +20,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/host/local"
 	"github.com/crossfade-dev/crossfade/internal/load"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/release/nginx"
 )
@@ -485,7 +486,7 @@ func TestTogether(t *testing.T) {
 			now--
 			return fault.New(fault.Refused, "enough")
 		}
-		u.Nodes = append(u.Nodes, nginx.Node{Host: h})
+		u.Nodes = append(u.Nodes, nginx.Node{Node: nginxctl.Node{Host: h}})
 	}
 	if err := u.Run(ctx, []string{"true"}); fault.CodeOf(err) != fault.Refused {
 		t.Fatal(err)

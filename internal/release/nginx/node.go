@@ -4,45 +4,29 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	_ "embed"
 	"errors"
 	"io/fs"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/host"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
-)
-
-const (
-	together = 20 // nodes at a time
-	tries    = 3  // of anything on a node
 )
 
 // sight is what was seen of a node.
 type sight struct {
 	content []byte // of the file; nil when there is none
 	file    file
-	state   state
+	state   nginxctl.State
 	written uint64 // the tick at which we have written the file since; 0 while we have not
 	told    bool   // we have told the nginx to read it
 }
 
-// touched reports whether some of the nginx, as it is now, may have read what we have written.
-func (s sight) touched(now state) bool {
-	return now.boot != s.state.boot || slices.ContainsFunc(now.workers, func(w worker) bool { return w.start > s.written })
-}
-
-// read reports whether the nginx has read the file: all workers that accept connections were started after it was written.
-func (s sight) read() bool {
-	return s.file.boot != s.state.boot || !slices.ContainsFunc(s.state.workers, func(w worker) bool { return !w.leaving && w.start <= s.file.tick })
-}
+// read reports whether the nginx has read the file.
+func (s sight) read() bool { return s.state.Read(s.file.boot, s.file.tick) }
 
 // led are the colours that the nginx may lead to.
 func (s sight) led() []colour.Colour {
@@ -60,8 +44,8 @@ func (s sight) led() []colour.Colour {
 // draining counts the workers from before the file was written that have connections.
 func (s sight) draining() int {
 	n := 0
-	for _, w := range s.state.workers {
-		if w.leaving && s.file.boot == s.state.boot && w.start <= s.file.tick {
+	for _, w := range s.state.Workers {
+		if w.Leaving && s.file.boot == s.state.Boot && w.Start <= s.file.tick {
 			n++
 		}
 	}
@@ -72,7 +56,7 @@ func (s sight) draining() int {
 func (u *Upstream) leads(n Node, s sight, want Shares) bool {
 	wanted := s.file
 	wanted.service, wanted.shares = u.Service, want
-	return s.state.runs() && s.read() && bytes.Equal(s.content, u.render(n, wanted))
+	return s.state.Runs() && s.read() && bytes.Equal(s.content, u.render(n, wanted))
 }
 
 // look looks at every node.
@@ -96,7 +80,7 @@ func (u *Upstream) sight(ctx context.Context, n Node) (s sight, err error) {
 	} else if s.file.service != u.Service {
 		return s, fault.New(fault.Refused, "cannot use %s on %s: it is of the service %s", u.file(n), n.Host.Name(), s.file.service).WithHint("delete it")
 	}
-	s.state, err = observe(ctx, n)
+	s.state, err = n.State(ctx)
 	return s, err
 }
 
@@ -131,16 +115,16 @@ func (u *Upstream) reach(ctx context.Context, n Node, reached []colour.Colour) e
 
 // put writes the file of a node, and has its nginx test it. What does not hold is put back.
 func (u *Upstream) put(ctx context.Context, n Node, s *sight, want Shares) error {
-	now, err := observe(ctx, n)
+	now, err := n.State(ctx)
 	if err != nil {
 		return err
 	}
-	s.written = cmp.Or(s.written, now.now)
-	f := file{service: u.Service, shares: want, was: s.led(), boot: now.boot, tick: now.now}
+	s.written = cmp.Or(s.written, now.Now)
+	f := file{service: u.Service, shares: want, was: s.led(), boot: now.Boot, tick: now.Now}
 	if err := n.Host.Write(ctx, u.file(n), u.render(n, f)); err != nil {
 		return err
 	}
-	err = u.test(ctx, n)
+	err = n.Test(ctx, u.file(n))
 	if err != nil && ctx.Err() == nil {
 		return errors.Join(err, u.restore(ctx, n, *s))
 	}
@@ -174,135 +158,28 @@ func (u *Upstream) undo(ctx context.Context, seen []sight) error {
 		if err := u.restore(ctx, n, s); err != nil {
 			return err
 		}
-		now, err := observe(ctx, n)
+		now, err := n.State(ctx)
 		if err != nil {
 			return err
 		}
-		if !s.told && !s.touched(now) {
+		if !s.told && !now.Touched(s.state.Boot, s.written) {
 			return nil
 		}
-		if err = u.reload(ctx, n); err == nil {
+		if err = n.Reload(ctx, u.crew().Bound); err == nil {
 			return nil
 		}
-		if now, looked := observe(ctx, n); looked != nil || s.touched(now) {
+		if now, looked := n.State(ctx); looked != nil || now.Touched(s.state.Boot, s.written) {
 			return err
 		}
 		return nil // it is as it was all the time
 	})
 }
 
-// test has the nginx of a node test its configuration, which must include the file of the service.
-func (u *Upstream) test(ctx context.Context, n Node) error {
-	r, err := n.Host.Run(ctx, n.Command[0], append(slices.Clone(n.Command[1:]), "-T")...)
-	if err != nil {
-		return err
-	}
-	name := n.Host.Name()
-	if r.Status != 0 {
-		return fault.New(fault.Failed, "nginx on %s finds its configuration wrong: %s", name, host.Result{Stderr: r.Stderr}.Says()).
-			WithHint("mend it; %s -t on %s says whether it is right", strings.Join(n.Command, " "), name)
-	}
-	if !bytes.Contains(r.Stdout, []byte("# configuration file "+u.file(n)+":\n")) {
-		return fault.New(fault.Failed, "nginx on %s does not read %s", name, u.file(n)).WithHint("have http in its configuration include %s/*.conf", n.Dir)
-	}
-	return nil
-}
-
-// reloadScript follows the other one.
-//
-//go:embed reload.sh
-var reloadScript string
-
-// How reloadScript and flock end.
-const (
-	locked    = 75 // another reload went on all the time
-	unchanged = 76 // the workers are the same as before
-)
-
-// errUnchanged is final: nginx has tried for a while by then, and the longer users are led to both colours, the worse.
-var errUnchanged = errors.New("goes on with its former configuration")
-
-// reload has the nginx of a node read its files, and returns when only workers that have done so accept connections. Nobody else of us does that
-// at the same time there: workers that come then might have read what was there before.
-func (u *Upstream) reload(ctx context.Context, n Node) error {
-	limit := u.bound()
-	seconds := func(d time.Duration) string { return strconv.Itoa(max(1, int(d.Seconds()))) }
-	args := append([]string{
-		"-w", seconds(limit / 2), "-E", strconv.Itoa(locked), n.Dir, "sh", "-c", stateScript + reloadScript, "sh", n.PIDFile, seconds(limit / 3),
-	}, n.Command...)
-	r, err := n.Host.Run(ctx, "flock", args...)
-	name := n.Host.Name()
-	switch {
-	case err != nil:
-		return err
-	case r.Status == 0:
-		return nil
-	case r.Status == locked:
-		return fault.New(fault.Unavailable, "nginx on %s is told to reload by somebody else all the time", name).WithHint("see what else of crossfade runs, and whether it hangs")
-	case r.Status == unchanged:
-		return fault.New(fault.Failed, "nginx on %s was told to reload and %w: %s", name, errUnchanged, cmp.Or(u.complaint(ctx, n), "it does not say why")).
-			WithHint("see the error log of nginx on %s", name)
-	default:
-		return fault.New(fault.Failed, "nginx on %s cannot be told to reload: %s", name, r.Says()).WithHint("see whether %s -s reload works there", strings.Join(n.Command, " "))
-	}
-}
-
-var errorLog = regexp.MustCompile(`(?m)^\s*error_log\s+(/[^\s;]+)`)
-
-// complaint is the last thing that an nginx wrote into its error log as a reason not to go on; "" when there is none.
-func (u *Upstream) complaint(ctx context.Context, n Node) string {
-	config, err := host.Do(ctx, n.Host, n.Command[0], append(slices.Clone(n.Command[1:]), "-T")...)
-	found := errorLog.FindSubmatch(config)
-	if err != nil || found == nil {
-		return ""
-	}
-	log, err := host.Do(ctx, n.Host, "tail", "-n", "50", string(found[1]))
-	if err != nil {
-		return ""
-	}
-	last := ""
-	for line := range strings.Lines(string(log)) {
-		if strings.Contains(line, "[emerg]") {
-			last = strings.TrimSpace(line)
-		}
-	}
-	return last
-}
-
-// each does something on every node, several at a time, and tries again what fails there. It returns what has failed on each.
+// each does something on every node.
 func (u *Upstream) each(ctx context.Context, do func(ctx context.Context, i int) error) error {
-	failed := make([]error, len(u.Nodes))
-	var group errgroup.Group
-	group.SetLimit(together)
-	for i := range u.Nodes {
-		group.Go(func() error {
-			failed[i] = u.insist(ctx, func(ctx context.Context) error { return do(ctx, i) })
-			return nil
-		})
-	}
-	_ = group.Wait() // it has none
-	return errors.Join(failed...)
+	return u.crew().Each(ctx, len(u.Nodes), do)
 }
 
-// insist tries something several times, each time within a bound.
-func (u *Upstream) insist(ctx context.Context, do func(context.Context) error) error {
-	pause := cmp.Or(u.Pause, time.Second)
-	for try := 1; ; try++ {
-		bounded, cancel := context.WithTimeout(ctx, u.bound())
-		err := do(bounded)
-		waited := bounded.Err() != nil && !fault.Retryable(err) // all the time for something to come about
-		cancel()
-		if err == nil || ctx.Err() != nil || try == tries || waited || fault.CodeOf(err) == fault.Refused || errors.Is(err, errUnchanged) {
-			return err
-		}
-		u.Progress("trying again: %v", err)
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause):
-			pause *= 2
-		}
-	}
+func (u *Upstream) crew() nginxctl.Crew {
+	return nginxctl.Crew{Progress: u.Progress, Bound: cmp.Or(u.Bound, 30*time.Second), Pause: cmp.Or(u.Pause, time.Second)}
 }
-
-func (u *Upstream) bound() time.Duration { return cmp.Or(u.Bound, 30*time.Second) }

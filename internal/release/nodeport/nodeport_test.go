@@ -17,11 +17,11 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/host/local"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl/nginxtest"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/release/nginx"
-	"github.com/crossfade-dev/crossfade/internal/release/nginx/nginxtest"
 	"github.com/crossfade-dev/crossfade/internal/release/nodeport"
 )
 
@@ -125,7 +125,7 @@ func (l *lab) front(t *testing.T) *nodeport.Front {
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := &nginx.Upstream{Service: "web", Name: "web", Port: l.port, Nodes: []nginx.Node{l.nginx.Node(local.New("n1"))}, Progress: t.Logf, Pause: 10 * time.Millisecond, Bound: 10 * time.Second}
+	by := &nginx.Upstream{Service: "web", Name: "web", Port: l.port, Nodes: []nginx.Node{{Node: l.nginx.Node(local.New("n1")), Backends: []string{"127.0.0.1"}}}, Progress: t.Logf, Pause: 10 * time.Millisecond, Bound: 10 * time.Second}
 	return nodeport.New("web", pair, l.c, by, t.Logf)
 }
 

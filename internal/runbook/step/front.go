@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/host/ssh"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
@@ -93,7 +94,7 @@ func (j *job) nginx(ctx context.Context, u plan.Unit) (*nginx.Upstream, error) {
 	}
 	by := &nginx.Upstream{Service: u.Name, Name: u.Front.Nginx.Upstream, Port: u.Front.Nginx.NodePort, Progress: j.say}
 	for _, n := range j.plan.Nginx.Nodes {
-		node := nginx.Node{Host: j.host(n), Command: n.Command, PIDFile: n.PIDFile, Dir: n.Dir, Backends: status.Nodes}
+		node := nginx.Node{Node: nginxctl.Node{Host: j.host(n), Command: n.Command, PIDFile: n.PIDFile, Dir: n.Dir}, Backends: status.Nodes}
 		if n.Backend != "" {
 			node.Backends = []string{n.Backend}
 		}
@@ -104,13 +105,17 @@ func (j *job) nginx(ctx context.Context, u plan.Unit) (*nginx.Upstream, error) {
 
 // host is a machine, until the step ends.
 func (j *job) host(n spec.NginxNode) host.Host {
+	h := machine(n, j.plan.Nginx.SSH)
+	j.hosts = append(j.hosts, h)
+	return h
+}
+
+// machine is one with an nginx: this one, or one that is reached over SSH.
+func machine(n spec.NginxNode, s spec.SSH) host.Host {
 	if n.Address == "" {
 		return local.New(n.Name)
 	}
-	s := j.plan.Nginx.SSH
-	h := ssh.New(ssh.Options{Name: n.Name, Address: n.Address, User: s.User, KeyFile: s.KeyFile, KnownHosts: s.KnownHosts})
-	j.hosts = append(j.hosts, h)
-	return h
+	return ssh.New(ssh.Options{Name: n.Name, Address: n.Address, User: s.User, KeyFile: s.KeyFile, KnownHosts: s.KnownHosts})
 }
 
 // leave lets go of the machines that the step has used.

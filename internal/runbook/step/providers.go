@@ -12,12 +12,15 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster/local"
 	"github.com/crossfade-dev/crossfade/internal/edge"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl"
+	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/release/image"
 	"github.com/crossfade-dev/crossfade/internal/spec"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 	"github.com/crossfade-dev/crossfade/internal/traffic/haproxy"
+	"github.com/crossfade-dev/crossfade/internal/traffic/nginx"
 )
 
 // provider is the one list of cluster providers.
@@ -59,8 +62,10 @@ func (t *Toolbox) router(r spec.Router) (traffic.Router, error) {
 		return zone(*r.DNS)
 	case r.HAProxy != nil:
 		return haproxy.New(haproxy.Options{Socket: r.HAProxy.Socket, Entry: r.HAProxy.Entry})
+	case r.Nginx != nil:
+		return nodes(*r.Nginx)
 	default:
-		return nil, fault.New(fault.Invalid, "router %s is of no known kind", r.Name).WithHint("set caddy, dns or haproxy")
+		return nil, fault.New(fault.Invalid, "router %s is of no known kind", r.Name).WithHint("set caddy, dns, haproxy or nginx")
 	}
 }
 
@@ -71,6 +76,18 @@ func (j *job) router(r spec.Router) (traffic.Router, error) {
 		teller.Tell(j.say)
 	}
 	return router, err
+}
+
+// nodes is the router of the nginx of machines.
+func nodes(r spec.NginxRouter) (traffic.Router, error) {
+	o := nginx.Options{Entry: r.Entry, Listen: r.Listen}
+	if len(o.Listen) == 0 {
+		o.Listen = []string{"80"}
+	}
+	for _, n := range plan.NodesWithDefaults(r.Nodes) {
+		o.Nodes = append(o.Nodes, nginxctl.Node{Host: machine(n, r.SSH), Command: n.Command, PIDFile: n.PIDFile, Dir: n.Dir})
+	}
+	return nginx.New(o)
 }
 
 // zone is the router of a DNS zone.

@@ -30,6 +30,12 @@ type Peer struct {
 	Foreign func() string
 	// Away is a router of the same kind for a real thing that does not answer.
 	Away traffic.Router
+	// HTTP2 is the URL at which the real thing speaks HTTP/2 without TLS.
+	HTTP2 string
+	// Self is what has the opener that was given to Helper open the same router in another process.
+	Self string
+	// Unwatched says that the real thing asks no endpoint by itself.
+	Unwatched bool
 }
 
 // backend is one endpoint of a generation. It says who it is, and counts what it gets.
@@ -51,7 +57,7 @@ func newBackend(t *testing.T, generation string) *backend {
 	return b
 }
 
-// ServeHTTP answers: /healthz by the backend's health, /long with a chunk every 50 ms for 3 s, /upgrade by an echo over the
+// ServeHTTP answers: /healthz by the backend's health, /long and /download with a chunk every 50 ms for 3 s and 30 s, /upgrade by an echo over the
 // connection, and everything else with its name and the request's body.
 func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/healthz" {
@@ -64,15 +70,9 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Generation", b.generation)
 	switch r.URL.Path {
 	case "/long":
-		for i := range longChunks {
-			fmt.Fprintf(w, "%d\n", i)
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-r.Context().Done():
-				return
-			}
-		}
+		chunks(w, r, longChunks)
+	case "/download":
+		chunks(w, r, downloadChunks)
 	case "/upgrade":
 		echo(w)
 	default:
@@ -81,8 +81,26 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// longChunks are the lines of the long response.
-const longChunks = 60
+// longChunks and downloadChunks are the lines of the long responses.
+const (
+	longChunks     = 60
+	downloadChunks = 600
+)
+
+// chunks answers with lines.
+func chunks(w http.ResponseWriter, r *http.Request, n int) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for i := range n {
+		fmt.Fprintf(w, "%d\n", i)
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
 
 // echo upgrades the connection and sends back what comes.
 func echo(w http.ResponseWriter) {
@@ -97,7 +115,14 @@ func echo(w http.ResponseWriter) {
 
 // checkLong says whether a body is the whole long response.
 func checkLong(_ int, body []byte) error {
-	if !strings.HasSuffix(string(body), "\n"+strconv.Itoa(longChunks-1)+"\n") {
+	return whole(body, longChunks)
+}
+
+// checkDownload says whether a body is the whole download.
+func checkDownload(_ int, body []byte) error { return whole(body, downloadChunks) }
+
+func whole(body []byte, n int) error {
+	if !strings.HasSuffix(string(body), "\n"+strconv.Itoa(n-1)+"\n") {
 		return fmt.Errorf("the long response ends after %d bytes", len(body))
 	}
 	return nil

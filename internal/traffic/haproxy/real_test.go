@@ -22,7 +22,13 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/traffic/haproxy/haproxytest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	conformance.Helper(func(self string) (traffic.Router, error) {
+		socket, entry, _ := strings.Cut(self, " ")
+		return haproxy.New(haproxy.Options{Socket: socket, Entry: entry})
+	})
+	goleak.VerifyTestMain(m)
+}
 
 // others is configuration of somebody else, beside ours.
 const others = `
@@ -43,7 +49,10 @@ func TestConformance(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return conformance.Peer{Router: h.Router(t), Foreign: func() string { return foreign(t, h) }, Away: away}
+		return conformance.Peer{
+			Router: h.Router(t), Foreign: func() string { return foreign(t, h) }, Away: away,
+			HTTP2: "http://" + h.Address, Self: h.Socket() + " http://" + h.Address,
+		}
 	})
 }
 

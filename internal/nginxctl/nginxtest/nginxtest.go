@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/host"
-	"github.com/crossfade-dev/crossfade/internal/release/nginx"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl"
 )
 
 const (
@@ -32,6 +32,22 @@ type Nginx struct {
 // -short, and when nginx is not installed, except in CI, where that is an error.
 func Start(t testing.TB, upstream string) *Nginx {
 	t.Helper()
+	return StartWith(t, "", fmt.Sprintf(`  server {
+    listen ADDRESS;
+    location / {
+      set $upstream %s; # by a variable: nginx starts without the upstream, too
+      proxy_pass http://$upstream;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }
+  }
+`, upstream))
+}
+
+// StartWith is Start with lines of one's own for the main part of the configuration and for http, in which ADDRESS stands for the address at which
+// something must listen.
+func StartWith(t testing.TB, main, http string) *Nginx {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("needs nginx")
 	}
@@ -49,32 +65,23 @@ daemon off;
 worker_processes 2;
 pid %[1]s/nginx.pid;
 error_log %[1]s/error.log;
-events { worker_connections 1024; }
+%[2]sevents { worker_connections 1024; }
 http {
   access_log off;
   client_body_temp_path %[1]s/temp; proxy_temp_path %[1]s/temp; fastcgi_temp_path %[1]s/temp; uwsgi_temp_path %[1]s/temp; scgi_temp_path %[1]s/temp;
   include %[1]s/conf.d/*.conf;
-  server {
-    listen %[2]s;
-    location / {
-      set $upstream %[3]s; # by a variable: nginx starts without the upstream, too
-      proxy_pass http://$upstream;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-    }
-  }
-}
-`, n.Root, n.Address, upstream))
+%[3]s}
+`, n.Root, main, strings.ReplaceAll(http, "ADDRESS", n.Address)))
 	t.Cleanup(func() { n.Stop(t) })
 	n.Run(t)
 	return n
 }
 
-// Node is the nginx as a node, reached by way of a host. NodePorts answer on loopback.
-func (n *Nginx) Node(h host.Host) nginx.Node {
-	return nginx.Node{
+// Node is the nginx as a node, reached by way of a host.
+func (n *Nginx) Node(h host.Host) nginxctl.Node {
+	return nginxctl.Node{
 		Host: h, Command: []string{"nginx", "-c", n.File("nginx.conf"), "-e", n.File("error.log")}, PIDFile: n.File("nginx.pid"),
-		Dir: n.File("conf.d"), Backends: []string{"127.0.0.1"},
+		Dir: n.File("conf.d"),
 	}
 }
 
