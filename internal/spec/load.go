@@ -213,7 +213,7 @@ func shape() strict.Shape {
 	return strict.Shape{
 		Envelope: []string{"apiVersion", "kind"},
 		Choices: map[string][]string{
-			"Router":      {"caddy", "dns", "haproxy", "nginx"},
+			"Router":      {"caddy", "dns", "gateway", "haproxy", "nginx"},
 			"TSIG":        {"secretFile", "secretEnv"},
 			"Unit":        {"files", "kustomize", "helm"},
 			"ServiceSpec": {"files", "kustomize", "helm"},

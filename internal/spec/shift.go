@@ -19,7 +19,7 @@ func (e environment) shift() {
 		at.to("mirror", "headers").compared(s.Mirror.Headers)
 	}
 	if s.Header != nil {
-		e.needs(at.to("header"), "does not lead users by a header; caddy does", func(r *Router) bool { return r.Caddy != nil })
+		e.needs(at.to("header"), "does not lead users by a header; caddy and gateway do", func(r *Router) bool { return r.Caddy != nil || r.Gateway != nil })
 		at.to("header").asked(s.Header)
 	}
 	if s.Analysis == nil {

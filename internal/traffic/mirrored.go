@@ -41,15 +41,21 @@ func (m Mirrored) Plus(o Mirrored) Mirrored {
 
 // Plain refuses a route that asks for more than shares: what a router of the given kind cannot do, as an error of code Invalid.
 func (r Route) Plain(kind string) error {
-	what := ""
-	switch {
-	case r.Chosen != nil:
-		what = "lead users by a header"
-	case r.Mirror != nil:
-		what = "mirror requests"
-	default:
-		return nil
+	if r.Chosen != nil {
+		return r.beyond(kind, "lead users by a header")
 	}
+	return r.Unmirrored(kind)
+}
+
+// Unmirrored refuses a route with copies of requests, which a router of the given kind cannot make, as an error of code Invalid.
+func (r Route) Unmirrored(kind string) error {
+	if r.Mirror != nil {
+		return r.beyond(kind, "mirror requests")
+	}
+	return nil
+}
+
+func (r Route) beyond(kind, what string) error {
 	return fault.New(fault.Invalid, "cannot use the route of %q: a router of the kind %s does not %s", r.Host, kind, what).
 		WithHint("use the edge: caddy without admin")
 }
