@@ -19,11 +19,11 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/gatewayapi/gatewaytest"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/release/httproute"
-	"github.com/crossfade-dev/crossfade/internal/kube/gatewayapi/gatewaytest"
 )
 
 // web is a service of a namespace at a version, whose pods answer at a port of this machine.

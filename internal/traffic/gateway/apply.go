@@ -302,8 +302,7 @@ func led(r traffic.Route, generation string) bool {
 
 // write writes an HTTPRoute with a new token, unless it is there as it should be, or somebody else has written it since it was read.
 func (r *Router) write(ctx context.Context, was written, want state, rendered func(state) *unstructured.Unstructured) (written, error) {
-	if was.obj != nil && reflect.DeepEqual(was.Route, want.Route) && slices.Equal(was.Prepared, want.Prepared) &&
-		field.Within(field.Map(rendered(was.state), "spec"), field.Map(was.obj, "spec")) {
+	if was.obj != nil && reflect.DeepEqual(was.Route, want.Route) && slices.Equal(was.Prepared, want.Prepared) && r.attached(was.obj) {
 		return was, nil
 	}
 	want.Token = strings.ToLower(rand.Text())
@@ -325,6 +324,12 @@ func (r *Router) write(ctx context.Context, was written, want state, rendered fu
 		}
 		was = now
 	}
+}
+
+// attached reports whether an HTTPRoute names the Gateway and the listener of the configuration, and nothing else.
+func (r *Router) attached(route *unstructured.Unstructured) bool {
+	parents := field.List(route, "spec", "parentRefs")
+	return field.Within([]any{r.parent()}, parents) && gatewayapi.Text(field.AsMap(parents[0])["sectionName"], "") == r.options.Section
 }
 
 // clear deletes the Services that no route leads to any more.

@@ -51,7 +51,7 @@ func (r *Router) meet(ctx context.Context, host string, want func(token string) 
 			return "", err
 		}
 		if !want(token) {
-			return fmt.Sprintf("the entry %s does not serve %s as it is now", r.options.Entry, host), nil
+			return fmt.Sprintf("the entry %s does not serve %s as it is now, or leads to something else", r.options.Entry, host), nil
 		}
 	}
 	return "", nil

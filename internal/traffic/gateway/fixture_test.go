@@ -119,8 +119,10 @@ func (l *lab) mustRouter(t *testing.T, change ...func(*gateway.Options)) *gatewa
 
 // kinds are those of which a route has objects.
 var kinds = []schema.GroupVersionResource{
-	{Version: "v1", Resource: "services"}, {Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
-	{Group: gatewayapi.Group, Version: "v1", Resource: "httproutes"}, {Group: gatewayapi.Group, Version: "v1", Resource: "gateways"},
+	{Version: "v1", Resource: "services"},
+	{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"},
+	{Group: gatewayapi.Group, Version: "v1", Resource: "httproutes"},
+	{Group: gatewayapi.Group, Version: "v1", Resource: "gateways"},
 }
 
 // list returns the objects in the cluster, with or without those of Crossfade's routes, by kind and name.
@@ -162,6 +164,30 @@ func (l *lab) remove(t *testing.T, host string) {
 	defer cancel()
 	if err := l.mustRouter(t).Remove(ctx, host); err != nil {
 		t.Error(err)
+	}
+}
+
+// write merges an object into the one that is there, as somebody else.
+func (l *lab) write(t *testing.T, manager string, obj *unstructured.Unstructured) {
+	t.Helper()
+	raw, err := json.Marshal(obj.Object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.server.WriteAs(t, manager, string(raw))
+}
+
+// erase deletes an object of the namespace of the Gateway.
+func (l *lab) erase(t *testing.T, kind, name string) {
+	t.Helper()
+	group := map[string]string{"EndpointSlice": "discovery.k8s.io", "HTTPRoute": gatewayapi.Group}[kind]
+	c := l.server.Connect(t)
+	found, err := c.Find(t.Context(), schema.GroupKind{Group: group, Kind: kind}, "edge", name)
+	if err == nil && found != nil {
+		err = c.Delete(t.Context(), found)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
