@@ -158,14 +158,10 @@ func (r *Router) apply(ctx context.Context, route traffic.Route) error {
 	if seen.live, err = r.prepare(ctx, route, seen.live); err != nil {
 		return err
 	}
-	live, err := r.write(ctx, seen.live, r.after(seen.live, route), r.live)
-	if err != nil {
+	if err := r.settle(ctx, seen.live, r.after(seen.live, route), route.Host, r.live); err != nil {
 		return err
 	}
 	if err := r.lead(ctx, route, seen.next); err != nil {
-		return err
-	}
-	if err := r.follow(ctx, live, route.Host); err != nil {
 		return err
 	}
 	return r.clear(ctx, route)
@@ -175,11 +171,7 @@ func (r *Router) apply(ctx context.Context, route traffic.Route) error {
 func (r *Router) lead(ctx context.Context, route traffic.Route, was written) error {
 	former := was.Route.PreLiveHost
 	if route.PreLive != "" && route.PreLiveHost != "" {
-		next, err := r.write(ctx, was, state{Route: route}, r.next)
-		if err != nil {
-			return err
-		}
-		if err := r.follow(ctx, next, route.PreLiveHost); err != nil || former == "" || former == route.PreLiveHost {
+		if err := r.settle(ctx, was, state{Route: route}, route.PreLiveHost, r.next); err != nil || former == "" || former == route.PreLiveHost {
 			return err
 		}
 		return r.gone(ctx, former)
@@ -191,6 +183,40 @@ func (r *Router) lead(ctx context.Context, route traffic.Route, was written) err
 		return err
 	}
 	return r.gone(ctx, former)
+}
+
+// settle writes an HTTPRoute and returns when it is served. One that leads to Services which are new to it is written again when they are known: only what
+// is served of that leads to them.
+func (r *Router) settle(ctx context.Context, was written, want state, host string, rendered func(state) *unstructured.Unstructured) error {
+	known := map[string]bool{}
+	if was.obj != nil && !was.Fresh {
+		known = backends(rendered(was.state))
+	}
+	for service := range backends(rendered(want)) {
+		want.Fresh = want.Fresh || !known[service]
+	}
+	for {
+		w, err := r.write(ctx, was, want, rendered)
+		if err != nil {
+			return err
+		}
+		if err := r.follow(ctx, w, host); err != nil || !want.Fresh {
+			return err
+		}
+		was, want.Fresh = w, false
+	}
+}
+
+// backends are the Services that an HTTPRoute leads to.
+func backends(route *unstructured.Unstructured) map[string]bool {
+	all := map[string]bool{}
+	for _, rule := range field.List(route, "spec", "rules") {
+		refs, _ := field.AsMap(rule)["backendRefs"].([]any)
+		for _, b := range refs {
+			all[gatewayapi.Text(field.AsMap(b)["name"], "")] = true
+		}
+	}
+	return all
 }
 
 // provide makes the Services and EndpointSlices that a route needs.
@@ -249,11 +275,11 @@ func (r *Router) prepare(ctx context.Context, route traffic.Route, was written) 
 	if was.obj == nil {
 		return was, nil
 	}
-	known := append(services(was.Route), was.Prepared...)
+	known := backends(was.obj)
 	var unknown []string
-	for _, service := range services(route) {
-		if !slices.Contains(known, service) {
-			unknown = append(unknown, service)
+	for _, b := range shared(route) {
+		if !known[b.service] {
+			unknown = append(unknown, b.service)
 		}
 	}
 	if len(unknown) > 0 {
@@ -268,15 +294,6 @@ func (r *Router) prepare(ctx context.Context, route traffic.Route, was written) 
 		return was, nil
 	}
 	return was, r.follow(ctx, was, route.Host)
-}
-
-// services are the backends of a live route.
-func services(r traffic.Route) []string {
-	var all []string
-	for _, b := range shared(r) {
-		all = append(all, b.service)
-	}
-	return all
 }
 
 // after is the state that follows another one: generations that have no users any more have lost them now.
@@ -302,7 +319,7 @@ func led(r traffic.Route, generation string) bool {
 
 // write writes an HTTPRoute with a new token, unless it is there as it should be, or somebody else has written it since it was read.
 func (r *Router) write(ctx context.Context, was written, want state, rendered func(state) *unstructured.Unstructured) (written, error) {
-	if was.obj != nil && reflect.DeepEqual(was.Route, want.Route) && slices.Equal(was.Prepared, want.Prepared) && r.attached(was.obj) {
+	if was.obj != nil && reflect.DeepEqual(was.Route, want.Route) && slices.Equal(was.Prepared, want.Prepared) && was.Fresh == want.Fresh && r.attached(was.obj) {
 		return was, nil
 	}
 	want.Token = strings.ToLower(rand.Text())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,6 +71,12 @@ type lab struct {
 
 func newLab(t *testing.T, options ...string) *lab {
 	t.Helper()
+	return newLabBehind(t, func(pass http.Handler) http.Handler { return pass }, options...)
+}
+
+// newLabBehind is newLab whose Traefik reaches the API server through a handler.
+func newLabBehind(t *testing.T, handler func(pass http.Handler) http.Handler, options ...string) *lab {
+	t.Helper()
 	server := kubetest.Start(t, "entry")
 	listen, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -82,7 +89,7 @@ func newLab(t *testing.T, options ...string) *lab {
 	if _, err := c.Apply(t.Context(), append(gatewaytest.Definitions(t), kubetest.Objects(t, strings.ReplaceAll(objects, "LISTEN", port))...), t.Logf); err != nil {
 		t.Fatal(err)
 	}
-	gatewaytest.Start(t, server.Access.Kubeconfig, port, options...)
+	gatewaytest.Start(t, server.Behind(t, handler).Kubeconfig, port, options...)
 	l := &lab{Access: server.Access, Entry: "http://" + entry, server: server}
 	await(t, "Traefik serves the Gateway", func() bool {
 		found, err := c.Find(t.Context(), schema.GroupKind{Group: gatewayapi.Group, Kind: "Gateway"}, "edge", "public")

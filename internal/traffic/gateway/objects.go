@@ -47,6 +47,8 @@ type state struct {
 	Token string        `json:"token"` // of this writing; no two have the same
 	// Prepared are Services that are to get users by the next writing, and have no weight in this one.
 	Prepared []string `json:"prepared,omitempty"`
+	// Fresh says that the controller may not have known the Services yet: what is served may lead nowhere, whatever the token says.
+	Fresh bool `json:"fresh,omitempty"`
 	// Lost is when generations lost their users, by name; those that have some are not among them.
 	Lost map[string]time.Time `json:"lost,omitempty"`
 }

@@ -279,6 +279,46 @@ func testMoving(t *testing.T, l *lab) {
 	}
 }
 
+// late is an answer each part of which comes late.
+type late struct {
+	http.ResponseWriter
+	ended <-chan struct{}
+}
+
+// Unwrap is for http.ResponseController.
+func (l late) Unwrap() http.ResponseWriter { return l.ResponseWriter }
+
+func (l late) Write(p []byte) (int, error) {
+	select {
+	case <-time.After(500 * time.Millisecond):
+	case <-l.ended:
+	}
+	return l.ResponseWriter.Write(p)
+}
+
+// TestLate has the controller learn of EndpointSlices half a second later than of HTTPRoutes. Endpoints of the side with all users move to other ports, and
+// nobody notices.
+func TestLate(t *testing.T) {
+	l := newLabBehind(t, func(pass http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/endpointslices") && r.URL.Query().Has("watch") {
+				w = late{w, r.Context().Done()}
+			}
+			pass.ServeHTTP(w, r)
+		})
+	}, "--providers.providersthrottleduration=10ms")
+	r := l.mustRouter(t)
+	apply(t, r, shop(0, []string{endpoint(t, "g1")}, nil))
+	report := l.users(t, func() {
+		for range 6 {
+			apply(t, r, shop(0, []string{endpoint(t, "g1")}, nil))
+		}
+	})
+	if report.Requests.Failed > 0 || report.Requests.Sent < 500 {
+		t.Errorf("%d of %d requests failed: %v", report.Requests.Failed, report.Requests.Sent, report.Failures)
+	}
+}
+
 // users sends requests while something is done.
 func (l *lab) users(t *testing.T, do func()) load.Report {
 	t.Helper()
