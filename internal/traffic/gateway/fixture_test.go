@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		return l.router()
 	})
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"))
+	goleak.VerifyTestMain(m)
 }
 
 // objects are what the entry cluster has before: a Gateway, one of a class that nobody serves, and configuration of somebody else.

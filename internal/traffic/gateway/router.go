@@ -53,8 +53,12 @@ var (
 	_ traffic.Cached = (*Router)(nil)
 )
 
-// defaultInterval is what a route without an interval between active checks is given.
-const defaultInterval = 2 * time.Second
+const (
+	// defaultInterval is what a route without an interval between active checks is given.
+	defaultInterval = 2 * time.Second
+	// defaultDrain is how long the requests of a side may go on where a route does not say it.
+	defaultDrain = 30 * time.Second
+)
 
 // nameForm is what hosts consist of (RFC 1123).
 var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
@@ -110,18 +114,21 @@ func (r *Router) Remove(ctx context.Context, host string) error {
 }
 
 // Leading names the requests that a generation may still have to answer: those that were under way when it lost its users, until the route's Drain
-// is over. A Gateway does not say when they end.
+// is over, or 30 s where it has none. A Gateway does not say when they end.
 func (r *Router) Leading(ctx context.Context, host, generation string) ([]string, error) {
 	seen, err := r.look(ctx, host)
 	if err != nil {
 		return nil, r.failure(ctx, "read the route of", host, err)
 	}
 	lost, was := seen.live.Lost[generation]
-	if left := lost.Add(seen.live.Route.Drain).Sub(r.now()); was && left > 0 {
+	if left := lost.Add(drainOf(seen.live.Route)).Sub(r.now()); was && left > 0 {
 		return []string{fmt.Sprintf("%s, whose requests are not counted, for another %s", r.name(), left.Round(time.Second))}, nil
 	}
 	return nil, nil
 }
+
+// drainOf is how long requests may go on after their side lost its users.
+func drainOf(r traffic.Route) time.Duration { return cmp.Or(r.Drain, defaultDrain) }
 
 func (r *Router) name() string { return "the Gateway " + r.options.Namespace + "/" + r.options.Gateway }
 
