@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossfade-dev/crossfade/internal/release/httproute/gatewaytest"
+	"github.com/crossfade-dev/crossfade/internal/kube/gatewayapi/gatewaytest"
 )
 
 // gatewayed has the users come to the service web through a Gateway of its cluster.

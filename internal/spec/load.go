@@ -213,7 +213,7 @@ func shape() strict.Shape {
 	return strict.Shape{
 		Envelope: []string{"apiVersion", "kind"},
 		Choices: map[string][]string{
-			"Router":      {"caddy", "dns", "haproxy", "nginx"},
+			"Router":      {"caddy", "dns", "gateway", "haproxy", "nginx"},
 			"DNSRouter":   {"rfc2136", "webhook", "route53"},
 			"TSIG":        {"secretFile", "secretEnv"},
 			"Certificate": {"http01", "dns01"},

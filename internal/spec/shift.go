@@ -22,7 +22,7 @@ func (e environment) shift() {
 		if r.Sticky {
 			e.at.to("routes", i, "sticky").Problem("the router %s does not keep users on one generation; caddy does", strict.Show(r.Router))
 		}
-		if r.Protocol == "h2c" && router.HAProxy != nil {
+		if r.Protocol == "h2c" && (router.HAProxy != nil || router.Gateway != nil) {
 			e.at.to("routes", i, "protocol").Problem("the router %s does not speak HTTP/2 to endpoints; caddy and nginx do", strict.Show(r.Router))
 		}
 	}
@@ -31,7 +31,7 @@ func (e environment) shift() {
 		at.to("mirror", "headers").compared(s.Mirror.Headers)
 	}
 	if s.Header != nil {
-		e.needs(at.to("header"), "does not lead users by a header; caddy does", func(r *Router) bool { return r.Caddy != nil })
+		e.needs(at.to("header"), "does not lead users by a header; caddy and gateway do", func(r *Router) bool { return r.Caddy != nil || r.Gateway != nil })
 		at.to("header").asked(s.Header)
 	}
 	if s.Analysis == nil {

@@ -41,6 +41,7 @@ type Router struct {
 	Name    string         `json:"name"`              // a DNS label
 	Caddy   *CaddyRouter   `json:"caddy,omitempty"`   // a Caddy server
 	DNS     *DNSRouter     `json:"dns,omitempty"`     // a DNS zone
+	Gateway *GatewayRouter `json:"gateway,omitempty"` // a Gateway of a cluster that outlives generations
 	HAProxy *HAProxyRouter `json:"haproxy,omitempty"` // an HAProxy, with a few lines in its configuration
 	Nginx   *NginxRouter   `json:"nginx,omitempty"`   // the nginx of one or more machines
 }
@@ -52,6 +53,18 @@ type CaddyRouter struct {
 	Admin string `json:"admin,omitempty"`
 	// Listen is the address at which Caddy serves the routes, for example "127.0.0.1:8080" or ":80".
 	Listen string `json:"listen"`
+}
+
+// GatewayRouter is a Gateway (Gateway API v1) of a cluster that no generation is in. Its namespace is given HTTPRoutes, and Services and
+// EndpointSlices of the generations' endpoints.
+type GatewayRouter struct {
+	Kubeconfig string `json:"kubeconfig,omitempty"` // that of kubectl (KUBECONFIG, ~/.kube/config) unless set
+	Context    string `json:"context"`              // the cluster with the Gateway
+	Namespace  string `json:"namespace"`            // of the Gateway
+	Gateway    string `json:"gateway"`              // its name
+	Section    string `json:"section,omitempty"`    // the name of the listener that carries the routes; all of them unless set
+	// Entry is the URL at which users reach the listener, for example "http://10.0.0.5" or "https://127.0.0.1:8443". It is asked what is served.
+	Entry string `json:"entry"`
 }
 
 // HAProxyRouter is an HAProxy of version 2.6 or later, steered through its runtime API. Its configuration has the lines that the

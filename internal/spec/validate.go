@@ -114,10 +114,22 @@ func (v *validator) routing(at place, p *Platform) {
 		if r.DNS != nil {
 			at.to("dns").dnsRouter(r.DNS)
 		}
+		if r.Gateway != nil {
+			at.to("gateway").gatewayRouter(r.Gateway)
+		}
 		if r.Nginx != nil {
 			at.to("nginx").nginxRouter(r.Nginx)
 		}
 	}
+}
+
+// gatewayRouter checks where a Gateway is.
+func (p place) gatewayRouter(r *GatewayRouter) {
+	p.to("kubeconfig").absolute(&r.Kubeconfig)
+	p.to("namespace").label(r.Namespace)
+	p.to("gateway").host(r.Gateway)
+	p.to("section").host(r.Section)
+	p.to("entry").entry(r.Entry)
 }
 
 // promotion checks how versions go from environment to environment.

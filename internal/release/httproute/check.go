@@ -8,6 +8,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/gatewayapi"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/release"
@@ -53,11 +54,11 @@ func (f *Front) Check(ctx context.Context) error {
 
 // parent checks that a controller has accepted the Gateway that a route names. One that comes with the manifests is made first.
 func (f *Front) parent(ctx context.Context, route *unstructured.Unstructured, ref map[string]any) error {
-	if text(ref["kind"], "Gateway") != "Gateway" || text(ref["group"], gatewayGroup) != gatewayGroup {
+	if gatewayapi.Text(ref["kind"], "Gateway") != "Gateway" || gatewayapi.Text(ref["group"], gatewayapi.Group) != gatewayapi.Group {
 		return nil
 	}
-	kind := schema.GroupKind{Group: gatewayGroup, Kind: "Gateway"}
-	namespace, name := text(ref["namespace"], route.GetNamespace()), text(ref["name"], "")
+	kind := schema.GroupKind{Group: gatewayapi.Group, Kind: "Gateway"}
+	namespace, name := gatewayapi.Text(ref["namespace"], route.GetNamespace()), gatewayapi.Text(ref["name"], "")
 	gateway, err := f.Cluster.Find(ctx, kind, namespace, name)
 	if err != nil {
 		return err
@@ -68,15 +69,13 @@ func (f *Front) parent(ctx context.Context, route *unstructured.Unstructured, re
 				return nil
 			}
 		}
-		return fault.New(fault.Refused, "cannot deploy %s: there is no %s, which %s names", f.routes.service, nameParent(route, ref), ident.Of(route)).
+		return fault.New(fault.Refused, "cannot deploy %s: there is no %s, which %s names", f.routes.service, gatewayapi.NameParent(route, ref), ident.Of(route)).
 			WithHint("make it first, or name one that is there")
 	}
-	for _, c := range conditions(field.Map(gateway, "status")) {
-		if c["type"] == "Accepted" && c["status"] == "True" {
-			return nil
-		}
+	if gatewayapi.Holds(field.Map(gateway, "status"), "Accepted") {
+		return nil
 	}
-	return fault.New(fault.Refused, "cannot deploy %s: no controller has accepted %s, of the class %s", f.routes.service, nameParent(route, ref), field.String(gateway, "spec", "gatewayClassName")).
+	return fault.New(fault.Refused, "cannot deploy %s: no controller has accepted %s, of the class %s", f.routes.service, gatewayapi.NameParent(route, ref), field.String(gateway, "spec", "gatewayClassName")).
 		WithHint("see whether the controller of that class runs, and what the status of the Gateway says")
 }
 
@@ -125,7 +124,7 @@ func (f *Front) abandoned(ctx context.Context) error {
 		known[ident.Of(route)] = true
 	}
 	for kind, resource := range map[string]string{"HTTPRoute": "httproutes", "GRPCRoute": "grpcroutes"} {
-		version := schema.GroupVersion{Group: gatewayGroup, Version: "v1"}
+		version := schema.GroupVersion{Group: gatewayapi.Group, Version: "v1"}
 		if _, err := f.Cluster.Namespaced(version.WithKind(kind)); err != nil {
 			continue // not served: there is none
 		}

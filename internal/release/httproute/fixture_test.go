@@ -19,11 +19,11 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/gatewayapi/gatewaytest"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 	"github.com/crossfade-dev/crossfade/internal/release/httproute"
-	"github.com/crossfade-dev/crossfade/internal/release/httproute/gatewaytest"
 )
 
 // web is a service of a namespace at a version, whose pods answer at a port of this machine.
@@ -96,7 +96,7 @@ func newLab(t *testing.T) *lab {
 	l := &lab{server: kubetest.Start(t, "shop"), ports: map[string]string{}}
 	l.c = l.server.Connect(t)
 	l.server.Manage(t)
-	host := address(t)
+	host := gatewaytest.Address(t)
 	l.server.RunPods(t, func(int) string { return host })
 	for _, version := range []string{"v1", "v2", "v3", "fixed"} {
 		l.ports[version] = program(t, host, version)
@@ -117,22 +117,6 @@ func newLab(t *testing.T) *lab {
 		return strings.Contains(fmt.Sprint(found.Object["status"]), "reason:Accepted status:True")
 	})
 	return l
-}
-
-// address is one of this machine that is not loopback, at which an endpoint may be.
-func address(t *testing.T) string {
-	t.Helper()
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range all {
-		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
-			return ip.IP.String()
-		}
-	}
-	t.Fatal("this machine has no address but those of loopback")
-	return ""
 }
 
 // program runs what the pods of a version do: it answers with its version. It returns its port.

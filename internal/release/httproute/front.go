@@ -25,9 +25,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
 
-// gatewayGroup is the API group of Gateways.
-const gatewayGroup = "gateway.networking.k8s.io"
-
 // Front is the routes of a service in a cluster, as release.Front wants them.
 type Front struct {
 	Cluster  *kube.Cluster

@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube/gatewayapi"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
@@ -58,7 +59,7 @@ func Split(service string, p colour.Parts) (Routes, colour.Parts, error) {
 // isRoute reports whether an object is of a kind that leads users by weights.
 func isRoute(obj *unstructured.Unstructured) bool {
 	gvk := obj.GroupVersionKind()
-	return gvk.Group == "gateway.networking.k8s.io" && (gvk.Kind == "HTTPRoute" || gvk.Kind == "GRPCRoute")
+	return gvk.Group == gatewayapi.Group && (gvk.Kind == "HTTPRoute" || gvk.Kind == "GRPCRoute")
 }
 
 // backendsOf are those of some Kubernetes Services that an object leads to, if it is a route.
@@ -93,15 +94,8 @@ func backendRefs(route *unstructured.Unstructured) func(yield func(map[string]an
 
 // names reports whether a backend of a route is the Kubernetes Service of a name, in the namespace of another one.
 func names(route *unstructured.Unstructured, ref map[string]any, beside *unstructured.Unstructured, name string) bool {
-	namespace := text(ref["namespace"], route.GetNamespace())
-	return text(ref["group"], "") == "" && text(ref["kind"], "Service") == "Service" && ref["name"] == name && namespace == beside.GetNamespace()
-}
-
-func text(value any, unset string) string {
-	if s, ok := value.(string); ok && s != "" {
-		return s
-	}
-	return unset
+	namespace := gatewayapi.Text(ref["namespace"], route.GetNamespace())
+	return gatewayapi.Text(ref["group"], "") == "" && gatewayapi.Text(ref["kind"], "Service") == "Service" && ref["name"] == name && namespace == beside.GetNamespace()
 }
 
 // weightOf is the weight of a backend.

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube/gatewayapi"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
 	"github.com/crossfade-dev/crossfade/internal/kube/manager"
 	"github.com/crossfade-dev/crossfade/internal/objects/field"
@@ -77,7 +78,7 @@ func (r Routes) spread(route *unstructured.Unstructured, refs []any, s shares) [
 		}
 		for _, c := range slices.Sorted(maps.Keys(s)) {
 			version := maps.Clone(field.AsMap(ref))
-			version["name"] = text(version["name"], "") + "-" + string(c)
+			version["name"] = gatewayapi.Text(version["name"], "") + "-" + string(c)
 			version["weight"] = s[c] * weight
 			all = append(all, version)
 		}

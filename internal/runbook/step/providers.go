@@ -12,6 +12,8 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/cluster/local"
 	"github.com/crossfade-dev/crossfade/internal/edge"
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/kube"
+	"github.com/crossfade-dev/crossfade/internal/kube/contexts"
 	"github.com/crossfade-dev/crossfade/internal/nginxctl"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/release/image"
@@ -22,6 +24,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/rfc2136"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/route53"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/webhook"
+	"github.com/crossfade-dev/crossfade/internal/traffic/gateway"
 	"github.com/crossfade-dev/crossfade/internal/traffic/haproxy"
 	"github.com/crossfade-dev/crossfade/internal/traffic/nginx"
 )
@@ -63,12 +66,14 @@ func (t *Toolbox) router(r spec.Router) (traffic.Router, error) {
 		return caddy.New(caddy.Options{Admin: edge.Admin(t.StateDir), Listen: r.Caddy.Listen, Edge: true})
 	case r.DNS != nil:
 		return zone(*r.DNS)
+	case r.Gateway != nil:
+		return entryCluster(*r.Gateway)
 	case r.HAProxy != nil:
 		return haproxy.New(haproxy.Options{Socket: r.HAProxy.Socket, Entry: r.HAProxy.Entry})
 	case r.Nginx != nil:
 		return nodes(*r.Nginx)
 	default:
-		return nil, fault.New(fault.Invalid, "router %s is of no known kind", r.Name).WithHint("set caddy, dns, haproxy or nginx")
+		return nil, fault.New(fault.Invalid, "router %s is of no known kind", r.Name).WithHint("set caddy, dns, gateway, haproxy or nginx")
 	}
 }
 
@@ -91,6 +96,15 @@ func nodes(r spec.NginxRouter) (traffic.Router, error) {
 		o.Nodes = append(o.Nodes, nginxctl.Node{Host: machine(n, r.SSH), Command: n.Command, PIDFile: n.PIDFile, Dir: n.Dir})
 	}
 	return nginx.New(o)
+}
+
+// entryCluster is the router of a Gateway.
+func entryCluster(r spec.GatewayRouter) (traffic.Router, error) {
+	c, err := kube.Connect(cluster.Access{Kubeconfig: contexts.InUse(r.Kubeconfig), Context: r.Context})
+	if err != nil {
+		return nil, err
+	}
+	return gateway.New(gateway.Options{Cluster: c, Namespace: r.Namespace, Gateway: r.Gateway, Section: r.Section, Entry: r.Entry})
 }
 
 // zone is the router of a DNS zone.

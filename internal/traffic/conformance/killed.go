@@ -85,7 +85,7 @@ func toward(from, to int) int {
 // testKilled has another process move users there, back and there again, and kills it again and again. It is started anew each time. The shares only
 // go where the shift does, they end where it says, and nobody notices.
 func testKilled(t *testing.T, p Peer) {
-	g1, g2 := newBackend(t, "g1"), newBackend(t, "g2")
+	g1, g2 := newBackend(t, p, "g1"), newBackend(t, p, "g2")
 	at := func(weight int) traffic.Route { return route(side("g1", 100-weight, g1), side("g2", weight, g2)) }
 	apply(t, p.Router, at(0))
 	kills, shifts := 0, 0

@@ -24,7 +24,7 @@ const (
 // testAllKinds adds a side, and moves users there in steps, back, and there again, under 500 requests a second: over kept connections, new ones
 // and HTTP/2, with downloads of 30 s, and websockets. None of them may notice.
 func testAllKinds(t *testing.T, p Peer) {
-	g1, g2 := newBackend(t, "g1"), newBackend(t, "g2")
+	g1, g2 := newBackend(t, p, "g1"), newBackend(t, p, "g2")
 	shift := func(weight int) {
 		r := route(side("g1", 100-weight, g1), side("g2", weight, g2))
 		r.Drain = drainTime

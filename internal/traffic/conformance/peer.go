@@ -2,6 +2,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -36,6 +37,12 @@ type Peer struct {
 	Self string
 	// Unwatched says that the real thing asks no endpoint by itself.
 	Unwatched bool
+	// Uncounted says that the real thing does not count what is under way.
+	Uncounted bool
+	// Alone says that no side stands in for another one.
+	Alone bool
+	// Listen is the address of this machine at which the real thing reaches endpoints; 127.0.0.1 when empty.
+	Listen string
 }
 
 // backend is one endpoint of a generation. It says who it is, and counts what it gets.
@@ -48,10 +55,15 @@ type backend struct {
 }
 
 // newBackend starts an endpoint that answers for the time of a test.
-func newBackend(t *testing.T, generation string) *backend {
+func newBackend(t *testing.T, p Peer, generation string) *backend {
 	t.Helper()
 	b := &backend{generation: generation}
-	b.server = httptest.NewServer(b)
+	listen, err := net.Listen("tcp", net.JoinHostPort(cmp.Or(p.Listen, "127.0.0.1"), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.server = &httptest.Server{Listener: listen, Config: &http.Server{Handler: b}}
+	b.server.Start()
 	b.address = strings.TrimPrefix(b.server.URL, "http://")
 	t.Cleanup(b.server.Close)
 	return b
@@ -102,14 +114,14 @@ func chunks(w http.ResponseWriter, r *http.Request, n int) {
 	}
 }
 
-// echo upgrades the connection to a protocol, and sends back what comes.
+// echo upgrades the connection to a protocol, with the answer to the key that upgrade sends (RFC 6455 section 1.3), and sends back what comes.
 func echo(w http.ResponseWriter, protocol string) {
 	c, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer c.Close()
-	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol)
+	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", protocol)
 	_, _ = io.Copy(c, rw)
 }
 

@@ -69,15 +69,17 @@ func Program(t *testing.T) string {
 	return program
 }
 
-// Start runs Traefik beside a cluster until the test ends. It serves the listeners of Gateways at a port of loopback, whose number is theirs.
-func Start(t *testing.T, kubeconfig, port string) {
+// Start runs Traefik beside a cluster until the test ends, with some options more. It serves the listeners of Gateways at a port of loopback, whose number is theirs.
+func Start(t *testing.T, kubeconfig, port string, options ...string) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "traefik.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(Program(t), "--providers.kubernetesgateway", "--providers.kubernetesgateway.statusaddress.ip=127.0.0.1",
-		"--entrypoints.web.address=127.0.0.1:"+port, "--global.checknewversion=false")
+	cmd := exec.Command(Program(t), append([]string{
+		"--providers.kubernetesgateway", "--providers.kubernetesgateway.statusaddress.ip=127.0.0.1",
+		"--entrypoints.web.address=127.0.0.1:" + port, "--global.checknewversion=false",
+	}, options...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -104,4 +106,20 @@ func Start(t *testing.T, kubeconfig, port string) {
 			t.Fatalf("Traefik does not listen: %v", err)
 		}
 	}
+}
+
+// Address is one of this machine that is not loopback, at which an endpoint may be.
+func Address(t *testing.T) string {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
+			return ip.IP.String()
+		}
+	}
+	t.Fatal("this machine has no address but those of loopback")
+	return ""
 }
