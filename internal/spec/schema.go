@@ -1,7 +1,7 @@
 package spec
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
@@ -17,8 +17,8 @@ import (
 // SchemaID is the address by which documents may refer to the schema.
 const SchemaID = "https://crossfade.dev/schema/v1alpha1.json"
 
-//go:embed types.go
-var typesSource string
+//go:embed types*.go
+var typesSource embed.FS
 
 // Schema returns the JSON Schema (draft 2020-12) of one document of any kind, for editors. Its descriptions are the comments
 // of the types. What it refuses, Load refuses; Load knows more, since it sees all documents and the files beside them.
@@ -75,27 +75,42 @@ func choose(s *jsonschema.Schema, fields []string) {
 	}
 }
 
-// comments returns the comments of the types in types.go, by "Type" and "Type.Field".
+// comments returns the comments of the types in types*.go, by "Type" and "Type.Field".
 func comments() map[string]string {
-	file, err := parser.ParseFile(token.NewFileSet(), "types.go", typesSource, parser.ParseComments)
+	files, err := typesSource.ReadDir(".")
+	if err != nil {
+		panic("spec: the types cannot be listed: " + err.Error())
+	}
+	result := map[string]string{}
+	for _, f := range files {
+		source, err := typesSource.ReadFile(f.Name())
+		if err != nil {
+			panic("spec: the types cannot be read: " + err.Error())
+		}
+		addComments(result, f.Name(), source)
+	}
+	return result
+}
+
+// addComments adds the comments of the types in one file.
+func addComments(all map[string]string, name string, source []byte) {
+	file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ParseComments)
 	if err != nil {
 		panic("spec: the types do not parse: " + err.Error())
 	}
-	result := map[string]string{}
 	for _, declaration := range file.Decls {
 		types, ok := declaration.(*ast.GenDecl)
 		if !ok || types.Tok != token.TYPE {
 			continue
 		}
 		t := types.Specs[0].(*ast.TypeSpec)
-		result[t.Name.Name] = oneLine(types.Doc)
+		all[t.Name.Name] = oneLine(types.Doc)
 		for _, f := range t.Type.(*ast.StructType).Fields.List {
 			for _, name := range f.Names {
-				result[t.Name.Name+"."+name.Name] = oneLine(f.Doc, f.Comment)
+				all[t.Name.Name+"."+name.Name] = oneLine(f.Doc, f.Comment)
 			}
 		}
 	}
-	return result
 }
 
 // oneLine joins the text of the comments that there are.
