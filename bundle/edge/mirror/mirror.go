@@ -69,7 +69,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 }
 
 // Cleanup is called by Caddy when no request is to come.
-func (h *Handler) Cleanup() error { return h.transport.Cleanup() }
+func (h *Handler) Cleanup() error {
+	if h.transport == nil {
+		return nil // it could not be provisioned
+	}
+	return h.transport.Cleanup()
+}
 
 // ServeHTTP has the next handler answer the user, and sends a copy of the request beside it.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {

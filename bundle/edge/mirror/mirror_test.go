@@ -188,6 +188,19 @@ func TestUsersDoNotWait(t *testing.T) {
 	}
 }
 
+// TestNoEndpoints wants a configuration that cannot be to be refused, and nothing else.
+func TestNoEndpoints(t *testing.T) {
+	h := &Handler{Host: host, Share: 100}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	defer cancel()
+	if err := h.Provision(ctx); err == nil || !strings.Contains(err.Error(), host) {
+		t.Errorf("without endpoints: %v", err)
+	}
+	if err := h.Cleanup(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLong passes a long body on, and compares no more of it than its head.
 func TestLong(t *testing.T) {
 	long := `{"a": "` + strings.Repeat("x", 2*kept) + `"}`
