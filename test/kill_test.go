@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossfade-dev/crossfade/internal/load"
 	"github.com/crossfade-dev/crossfade/internal/record"
 )
 
@@ -78,6 +80,33 @@ func (w *world) rolloverKilled(t *testing.T, random *rand.Rand, most int) int {
 			}
 			<-ended
 		}
+	}
+}
+
+// moved rolls over while users are there, killed later and later until it comes to its end: nobody notices, and another generation is live.
+func (w *world) moved(t *testing.T, first string, stop func() load.Report) {
+	t.Helper()
+	for kills := 0; ; kills++ {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(5+3*kills)*time.Second)
+		out, err := w.command(ctx, "rollover", environment).CombinedOutput()
+		killed := ctx.Err() != nil
+		cancel()
+		if !killed && (err != nil || kills == 0) {
+			t.Fatalf("after %d kills: %v\n%s", kills, err, out)
+		}
+		if !killed {
+			t.Logf("killed %d times", kills)
+			break
+		}
+	}
+	report := stop()
+	unharmed(t, report)
+	second := w.live()
+	if first == "" || second == "" || first == second {
+		t.Errorf("%q was live, then %q", first, second)
+	}
+	if by := report.Requests.ByGeneration; len(by) != 2 { // by their nodes
+		t.Errorf("answered by %v, want both generations", by)
 	}
 }
 

@@ -1,12 +1,10 @@
 package test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/crossfade-dev/crossfade/internal/nginxctl/nginxtest"
 )
@@ -22,28 +20,7 @@ func TestNginxRouter(t *testing.T) {
 	w.must("rollover", environment)
 	first := w.live()
 	_, stop := w.users(50)
-	for kills := 0; ; kills++ {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(5+3*kills)*time.Second)
-		out, err := w.command(ctx, "rollover", environment).CombinedOutput()
-		killed := ctx.Err() != nil
-		cancel()
-		if !killed && (err != nil || kills == 0) {
-			t.Fatalf("after %d kills: %v\n%s", kills, err, out)
-		}
-		if !killed {
-			t.Logf("killed %d times", kills)
-			break
-		}
-	}
-	report := stop()
-	unharmed(t, report)
-	second := w.live()
-	if first == "" || second == "" || first == second {
-		t.Errorf("%q was live, then %q", first, second)
-	}
-	if by := report.Requests.ByGeneration; len(by) != 2 { // by their nodes
-		t.Errorf("answered by %v, want both generations", by)
-	}
+	w.moved(t, first, stop)
 	files, err := os.ReadDir(n.File("conf.d"))
 	if err != nil {
 		t.Fatal(err)
