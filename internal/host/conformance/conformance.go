@@ -222,7 +222,7 @@ func testRefused(t *testing.T, h host.Host) {
 func testMany(t *testing.T, h host.Host) {
 	dir := t.TempDir()
 	var all sync.WaitGroup
-	for i := range 6 { // a server opens ten sessions on a connection at most, unless told otherwise
+	for i := range 20 { // an SSH server opens ten sessions on a connection at most, unless told otherwise
 		all.Go(func() {
 			text, path := fmt.Sprint(i), filepath.Join(dir, fmt.Sprint(i))
 			got, err := host.Do(bounded(t), h, "echo", text)

@@ -67,9 +67,9 @@ var guard string
 func (h *Host) Run(ctx context.Context, program string, args ...string) (host.Result, error) {
 	var result host.Result
 	err := h.with(ctx, "run "+program, endWithin, func(c *ssh.Client) error {
-		session, err := c.NewSession()
+		session, err := opened(ctx, c.NewSession)
 		if err != nil {
-			return lost(err)
+			return err
 		}
 		defer session.Close()
 		var stdout, stderr bytes.Buffer
@@ -153,16 +153,48 @@ func synced(f *sftp.File) error {
 // transfer does something with the files of the machine.
 func (h *Host) transfer(ctx context.Context, what string, do func(*sftp.Client) error) error {
 	return h.with(ctx, what, 0, func(c *ssh.Client) error {
-		files, err := sftp.NewClient(c)
+		files, err := opened(ctx, func() (*sftp.Client, error) { return sftp.NewClient(c) })
 		if err != nil {
-			if _, answered := errors.AsType[*ssh.OpenChannelError](err); answered || strings.Contains(err.Error(), "subsystem request failed") {
-				return fault.New(fault.Failed, "its SSH server does not transfer files: %w", err).WithHint("have its sshd_config say: Subsystem sftp internal-sftp")
-			}
-			return lost(err)
+			return err
 		}
 		defer files.Close()
 		return do(files)
 	})
+}
+
+const (
+	// crowdedLimit is how long a server may have as many sessions as it allows; crowdedPause is the time between two questions.
+	crowdedLimit = 10 * time.Second
+	crowdedPause = 50 * time.Millisecond
+)
+
+// opened opens a session. While the server has as many on the connection as it allows (MaxSessions of sshd_config), of which some may have
+// ended just now, it is asked again.
+func opened[T any](ctx context.Context, open func() (T, error)) (T, error) {
+	limit := time.NewTimer(crowdedLimit)
+	defer limit.Stop()
+	again := time.NewTicker(crowdedPause)
+	defer again.Stop()
+	for {
+		session, err := open()
+		refused, answered := errors.AsType[*ssh.OpenChannelError](err)
+		switch {
+		case err == nil:
+			return session, nil
+		case strings.Contains(err.Error(), "subsystem request failed"):
+			return session, fault.New(fault.Failed, "its SSH server does not transfer files: %w", err).WithHint("have its sshd_config say: Subsystem sftp internal-sftp")
+		case !answered:
+			return session, lost(err)
+		case refused.Reason == ssh.ConnectionFailed:
+			select {
+			case <-again.C:
+				continue
+			case <-limit.C:
+			case <-ctx.Done():
+			}
+		}
+		return session, fault.New(fault.Failed, "its SSH server opens no session: %w", err).WithHint("see MaxSessions in its sshd_config, and what the user may do")
+	}
 }
 
 // lost is the error of a connection that turns out to be gone before anything was begun on it.
