@@ -17,56 +17,50 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
 
-// TestCertificates rolls whole clusters over with a certificate: the first generation has it from a real ACME server, the next one from the backup,
-// and nothing is requested a second time until it is due. The key is in the Secrets and in the backup only.
-func TestCertificates(t *testing.T) {
-	b := bindtest.Start(t, "")
+// certify gives the environment a certificate by a real ACME server, which asks for names at a BIND.
+func (w *world) certify(t *testing.T, b *bindtest.Server) *pebbletest.CA {
+	t.Helper()
 	ca := pebbletest.Start(t, pebbletest.Options{DNS: b.Address})
-	w := newWorld(t, retireAtOnce)
 	dir := t.TempDir()
 	identity, err := age.GenerateX25519Identity()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "age"), []byte(identity.String()+"\n"), 0o600)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, content := range map[string]string{"tsig": bindtest.Secret, "age": identity.String() + "\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	edge := fmt.Sprintf("caddy: {listen: %q}", w.listen)
-	w.replace("platform.yaml", edge, fmt.Sprintf(
-		"%s\n    - name: zone\n      dns: {zone: %s, owner: crossfade-shop, authorities: [%q], resolvers: [%q], rfc2136: {server: %q, tsig: {name: %s, secretFile: %s/tsig}}}",
-		edge, bindtest.Zone, b.Address, b.Address, b.Address, bindtest.Key, dir))
 	w.replace("production.yaml", "  routes:\n", fmt.Sprintf(`  certificates:
     - name: shop
       names: [shop.example.com, "*.shop.example.com"]
       secret: {namespace: shop-web, name: shop-tls}
       issuer: {directory: %q, caFile: %s}
-      dns01: zone
+      dns01: edge
   certificateBackup: {directory: %s/backup, identityFile: %s/age}
   routes:
 `, ca.Directory, ca.RootsFile, dir, dir))
-	w.must("rollover", environment)
-	first := w.certificate(t)
-	_, stop := w.users(20)
-	w.must("rollover", environment)
-	if again := w.certificate(t); again != first {
+	return ca
+}
+
+// renewed wants the live generation to have the certificate that an earlier one requested: nothing is requested a second time until it is due,
+// and then once. The key is in Secrets and in the backup only.
+func (w *world) renewed(t *testing.T, ca *pebbletest.CA, requested string) {
+	t.Helper()
+	if w.certificate(t) != requested {
 		t.Error("the next generation has another certificate")
 	}
 	w.must("certificates", "renew", environment) // as every day
 	if orders, signed := ca.Asked(pebbletest.NewOrder), ca.Asked(pebbletest.Finalize); orders != 1 || signed != 1 {
 		t.Errorf("the CA was asked for %d orders, and has signed %d times; want one each", orders, signed)
 	}
-	ca.RenewNow(t, []byte(first))
+	ca.RenewNow(t, []byte(requested))
 	w.must("certificates", "renew", environment)
-	if again := w.certificate(t); again == first || ca.Asked(pebbletest.Finalize) != 2 {
-		t.Errorf("the CA has signed %d times, and the live generation has the same certificate: %v; want it renewed", ca.Asked(pebbletest.Finalize), again == first)
+	if same := w.certificate(t) == requested; same || ca.Asked(pebbletest.Finalize) != 2 {
+		t.Errorf("the CA has signed %d times, and the live generation has the same certificate: %v; want it renewed", ca.Asked(pebbletest.Finalize), same)
 	}
 	var listed []struct{ Due string }
 	if err := json.Unmarshal([]byte(w.must("certificates", environment, "-o", "json").stdout), &listed); err != nil || len(listed) != 1 || listed[0].Due != "" {
 		t.Errorf("listed are %+v: %v", listed, err)
 	}
-	unharmed(t, stop())
 	w.keepsSecret(t, "PRIVATE KEY-----")
 }
 

@@ -44,8 +44,10 @@ func TestDNS(t *testing.T) {
 	w.replace("platform.yaml", fmt.Sprintf("caddy: {listen: %q}", w.listen), fmt.Sprintf(
 		"dns: {zone: %s, owner: crossfade-shop, ttl: 2s, wait: 10s, authorities: [%q], resolvers: [%s], rfc2136: {server: %q, tsig: {name: %s, secretFile: %s}}}",
 		bindtest.Zone, b.Address, strings.Join(addresses, ", "), b.Address, bindtest.Key, key))
+	ca := w.certify(t, b)
 	w.must("rollover", environment)
 	first := w.live()
+	requested := w.certificate(t)
 	for _, r := range all {
 		r.Keep(func(ttl time.Duration) time.Duration { return ttl }) // of what was there before it led anywhere
 	}
@@ -58,6 +60,7 @@ func TestDNS(t *testing.T) {
 		t.Fatalf("%q was live, then %q", first, second)
 	}
 	users.reached(t, 2)
+	w.renewed(t, ca, requested)
 
 	ignores.Keep(func(time.Duration) time.Duration { return time.Hour })
 	for deadline := time.Now().Add(10 * time.Second); strings.HasPrefix(ignores.Leads(led), "nowhere"); {

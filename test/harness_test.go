@@ -215,9 +215,13 @@ func (w *world) live() string {
 // users puts the demo's load on the entry until the returned function is called, which reports.
 func (w *world) users(rate int) (g *load.Generator, stop func() load.Report) {
 	w.t.Helper()
-	g, err := load.New(load.Options{
-		Entry: "http://" + w.listen, Host: "shop.example.com", Rate: rate, Duration: time.Hour, Kinds: demo.Mix(),
-	})
+	return w.usersOf("shop.example.com", w.listen, rate)
+}
+
+// usersOf is users of a host at an address.
+func (w *world) usersOf(host, address string, rate int) (g *load.Generator, stop func() load.Report) {
+	w.t.Helper()
+	g, err := load.New(load.Options{Entry: "http://" + address, Host: host, Rate: rate, Duration: time.Hour, Kinds: demo.Mix()})
 	if err != nil {
 		w.t.Fatal(err)
 	}

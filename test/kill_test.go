@@ -84,7 +84,7 @@ func (w *world) rolloverKilled(t *testing.T, random *rand.Rand, most int) int {
 }
 
 // moved rolls over while users are there, killed later and later until it comes to its end: nobody notices, and another generation is live.
-func (w *world) moved(t *testing.T, first string, stop func() load.Report) {
+func (w *world) moved(t *testing.T, first string, stops ...func() load.Report) {
 	t.Helper()
 	for kills := 0; ; kills++ {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(5+3*kills)*time.Second)
@@ -99,14 +99,15 @@ func (w *world) moved(t *testing.T, first string, stop func() load.Report) {
 			break
 		}
 	}
-	report := stop()
-	unharmed(t, report)
-	second := w.live()
-	if first == "" || second == "" || first == second {
-		t.Errorf("%q was live, then %q", first, second)
+	for _, stop := range stops {
+		report := stop()
+		unharmed(t, report)
+		if by := report.Requests.ByGeneration; len(by) != 2 { // by their nodes
+			t.Errorf("answered by %v, want both generations", by)
+		}
 	}
-	if by := report.Requests.ByGeneration; len(by) != 2 { // by their nodes
-		t.Errorf("answered by %v, want both generations", by)
+	if second := w.live(); first == "" || second == "" || first == second {
+		t.Errorf("%q was live, then %q", first, second)
 	}
 }
 

@@ -199,7 +199,7 @@ func (r *Request) begin(ctx context.Context, c *client, replaces string) (*order
 		want.Identifiers = append(want.Identifiers, acme.Identifier{Type: "dns", Value: name})
 	}
 	made, err := c.acme.NewOrder(ctx, c.account, want)
-	if notTaken(err) && replaces != "" { // it need not know what it replaces
+	if refusedOrder(err) && replaces != "" { // it need not know what it replaces; Pebble says so with the status 500
 		want.Replaces = ""
 		made, err = c.acme.NewOrder(ctx, c.account, want)
 	}
@@ -214,10 +214,10 @@ func (r *Request) begin(ctx context.Context, c *client, replaces string) (*order
 	return o, r.Backup.seal(r.orderFile(), raw)
 }
 
-// notTaken reports whether a CA did not take a request for what is in it.
-func notTaken(err error) bool {
-	p, is := problemIn(err)
-	return is && !limited(err) && p.Status >= 400 && p.Status < 500
+// refusedOrder reports whether a CA did not take an order, for another reason than its limits.
+func refusedOrder(err error) bool {
+	_, is := problemIn(err)
+	return is && !limited(err)
 }
 
 // errGone is an order that the CA does not know any more, or that came to its end while nobody looked.

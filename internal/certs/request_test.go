@@ -3,7 +3,10 @@ package certs
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -218,6 +221,37 @@ func TestSuggested(t *testing.T) {
 	_, err = s.request(t, "shop.example.com").Obtain(t.Context())
 	ok(t, err)
 	s.asked(t, "the suggestion was followed once", 2, 2)
+}
+
+// TestUnknownReplaced has a CA, such as one that the issuer was moved to, know nothing of the certificate that is to be replaced.
+func TestUnknownReplaced(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	first, err := s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+	s.ca.RenewNow(t, first.Chain)
+	refused := 0
+	s.ca.Before(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, pebbletest.NewOrder) {
+			return false
+		}
+		raw, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(raw))
+		var signed struct{ Payload string }
+		_ = json.Unmarshal(raw, &signed)
+		if payload, _ := base64.RawURLEncoding.DecodeString(signed.Payload); !strings.Contains(string(payload), `"replaces"`) {
+			return false
+		}
+		refused++
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprint(w, `{"type":"urn:ietf:params:acme:error:serverInternal","detail":"could not find an order for the given certificate","status":500}`)
+		return true
+	})
+	second, err := s.request(t, "shop.example.com").Obtain(t.Context())
+	ok(t, err)
+	if bytes.Equal(first.Chain, second.Chain) || refused == 0 {
+		t.Errorf("it was not renewed, or asked for %d times as a replacement", refused)
+	}
 }
 
 // TestOrderGone goes on where the CA knows nothing of an order that is under way, and nothing of the account.
