@@ -63,6 +63,7 @@ func TestRouters(t *testing.T) {
 		all += "---\n" + strings.Replace(string(raw), "name: web}", "name: "+name+"}", 1)
 	}
 	w.replace(service, string(raw), all)
+	w.replace("prime/namespaces/limits.yaml", `services.nodeports: "2"`, `services.nodeports: "4"`)
 	w.must("rollover", environment)
 	first := w.live()
 	if out, err := exec.Command("sh", h.File("crossfade-save")).CombinedOutput(); err != nil {
