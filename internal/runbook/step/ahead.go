@@ -7,12 +7,16 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/plan"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
+	"github.com/crossfade-dev/crossfade/internal/traffic/analysis"
 )
 
 // Mirror sends copies of requests to the new generation, which has no users yet, and compares its answers with those that users get. More differences
 // than the plan allows are an error of code fault.Refused; too few requests to tell are one of code fault.Undecided.
 func (t *Toolbox) Mirror(ctx context.Context, id ID) error {
 	return t.do(ctx, id, "sending copies of requests to the new generation", "", func(ctx context.Context, j *job) error {
+		if err := j.mustBeVerified(ctx); err != nil {
+			return err
+		}
 		m := j.plan.Shift.Mirror
 		tally := fmt.Sprintf("%s/%d", id.Run, id.Time) // copies of an earlier time do not count
 		err := j.ahead(ctx, func(route *traffic.Route) {
@@ -36,10 +40,10 @@ func (j *job) compareMirrored(ctx context.Context) error {
 		return err
 	}
 	for range rounds {
-		if err = j.watch(ctx, j.plan.Shift.Checks, target, j.plan.Shift.Mirror.Interval.Or(0), j.mayGoOn); err != nil {
+		if err = j.watch(ctx, j.plan.Shift.Checks, target, j.plan.Shift.Mirror.Interval.Or(0), j.differBeyondDoubt); err != nil {
 			return err
 		}
-		if err = j.enoughMirrored(ctx); fault.CodeOf(err) != fault.Undecided {
+		if err = j.differ(ctx); fault.CodeOf(err) != fault.Undecided {
 			return err
 		}
 		j.say("%v", err)
@@ -47,26 +51,32 @@ func (j *job) compareMirrored(ctx context.Context) error {
 	return err
 }
 
-// mayGoOn refuses more differences than the plan allows, once there are enough answers to tell.
-func (j *job) mayGoOn(ctx context.Context) error {
-	if err := j.enoughMirrored(ctx); fault.CodeOf(err) != fault.Undecided {
+// differBeyondDoubt refuses more differences than the plan allows while copies are still sent: even if those until now were the one set in a
+// thousand that makes the new generation look worst.
+func (j *job) differBeyondDoubt(ctx context.Context) error {
+	seen, err := j.mirrored(ctx)
+	if err != nil || 100*analysis.AtLeast(seen.Differing, seen.Compared) <= j.plan.Shift.Mirror.Differences {
 		return err
 	}
-	return nil
+	j.data = seen
+	return tooMany(seen, j.plan.Shift.Mirror.Differences)
 }
 
-// enoughMirrored is mayGoOn where enough answers are to be there by now: otherwise it cannot tell.
-func (j *job) enoughMirrored(ctx context.Context) error {
+// differ refuses more differences than the plan allows, once no more copies are waited for.
+func (j *job) differ(ctx context.Context) error {
 	m := j.plan.Shift.Mirror
 	seen, err := j.mirrored(ctx)
 	if err != nil {
 		return err
 	}
 	j.data, j.done = seen, fmt.Sprintf("%d of %d answers to copies of requests differ", seen.Differing, seen.Compared)
-	if seen.Compared < int64(m.Requests) {
+	switch {
+	case seen.Compared < int64(m.Requests):
 		return fault.New(fault.Undecided, "not enough traffic to tell: %d answers to copies of requests, of %d", seen.Compared, m.Requests)
+	case percent(seen) > m.Differences:
+		return tooMany(seen, m.Differences)
 	}
-	return allowed(seen, m.Differences)
+	return nil
 }
 
 // mirrored sums up how copies were answered, over all routes.
@@ -82,13 +92,12 @@ func (j *job) mirrored(ctx context.Context) (traffic.Mirrored, error) {
 	return all, err
 }
 
-// allowed refuses more differences than may be, in percent, and names the most frequent ones.
-func allowed(m traffic.Mirrored, percent float64) error {
-	share := 100 * float64(m.Differing) / float64(m.Compared)
-	if share <= percent {
-		return nil
-	}
-	text := fmt.Sprintf("%d of %d answers to copies of requests differ from what users got (%.2f %%, %v %% may)", m.Differing, m.Compared, share, percent)
+// percent is how many answers to copies differ.
+func percent(m traffic.Mirrored) float64 { return 100 * float64(m.Differing) / float64(m.Compared) }
+
+// tooMany is the refusal of differences, and names the most frequent ones.
+func tooMany(m traffic.Mirrored, allowed float64) error {
+	text := fmt.Sprintf("%d of %d answers to copies of requests differ from what users got (%.2f %%, %v %% may)", m.Differing, m.Compared, percent(m), allowed)
 	for _, d := range m.Differences[:min(3, len(m.Differences))] {
 		text += fmt.Sprintf("; %s (%s, %d times)", d.What, d.Example, d.Times)
 	}
@@ -123,7 +132,7 @@ func (t *Toolbox) LeadAskers(ctx context.Context, id ID) error {
 func (j *job) ahead(ctx context.Context, change func(*traffic.Route)) error {
 	return j.eachRoute(ctx, func(ctx context.Context, router traffic.Router, r plan.Route, seen *traffic.Observed) error {
 		if seen == nil {
-			return fault.New(fault.Failed, "the router has lost the route %s", r.Host).WithHint("start the roll-over again")
+			return lostRoute(r)
 		}
 		route := seen.Route
 		change(&route)

@@ -25,17 +25,20 @@ func TestMirror(t *testing.T) {
 		code     fault.Code
 		says     string
 	}{
-		"Same":     {func(int64) string { return "2" }, 100, 0, "", "done shift/mirror: 0 of "},
-		"Differs":  {func(int64) string { return `"1"` }, 100, 5, fault.Refused, "(100.00 %, 5 % may); .price is a string, not a number (GET /, "},
-		"Some":     {func(n int64) string { return map[bool]string{true: "null", false: "1"}[n%50 == 0] }, 100, 0, "", "done shift/mirror: 0 of "},
-		"Allowed":  {func(n int64) string { return map[bool]string{true: `"1"`, false: "1"}[n%20 == 0] }, 200, 10, "", "done shift/mirror: "},
-		"TooFewOf": {func(int64) string { return "1" }, 100_000, 0, fault.Undecided, "not enough traffic to tell: "},
+		"Same":    {func(int64) string { return "2" }, 100, 0, "", "done shift/mirror: 0 of "},
+		"Differs": {func(int64) string { return `"1"` }, 100, 5, fault.Refused, "(100.00 %, 5 % may); .price is a string, not a number (GET /, "},
+		"Some":    {func(n int64) string { return map[bool]string{true: "null", false: "1"}[n%50 == 0] }, 100, 0, "", "done shift/mirror: 0 of "},
+		"Allowed": {func(n int64) string { return map[bool]string{true: `"1"`, false: "1"}[n%20 == 0] }, 200, 10, "", "done shift/mirror: "},
+		// What the first copies met is too much of those, and little of all.
+		"SomeFirst": {func(n int64) string { return map[bool]string{true: `"1"`, false: "1"}[n == 10 || n == 20] }, 100, 1, "", "done shift/mirror: 2 of "},
+		"TooFewOf":  {func(int64) string { return "1" }, 100_000, 0, fault.Undecided, "not enough traffic to tell: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, router := realEdge(t)
 			b.plan.Shift = spec.Shift{Mirror: &spec.MirrorFirst{Interval: spec.Duration(2 * time.Second), Share: 100, Differences: tc.allowed, Requests: tc.requests}}
 			b.replan(t)
 			var users, copies atomic.Int64
+			b.verify(t)
 			old := priced(t, func() string { users.Add(1); return "1" })
 			fresh := priced(t, func() string { return tc.price(copies.Add(1)) })
 			ok(t, router.Apply(t.Context(), traffic.Route{Host: "shop.example.com", Sides: []traffic.Side{

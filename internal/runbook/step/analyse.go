@@ -65,6 +65,9 @@ func (j *job) analyser(ctx context.Context) (*analyser, error) {
 func (a *analyser) counted(ctx context.Context) (map[string]analysis.Both, error) {
 	counted := map[string]analysis.Both{}
 	err := a.eachRoute(ctx, func(_ context.Context, _ traffic.Router, r plan.Route, seen *traffic.Observed) error {
+		if seen == nil {
+			return lostRoute(r)
+		}
 		fresh, old := seen.Counts[a.plan.Generation].Served, seen.Counts[a.plan.Previous].Served
 		if fresh == nil || old == nil {
 			return fault.New(fault.Failed, "the router has lost a side of %s", r.Host).WithHint("start the roll-over again")

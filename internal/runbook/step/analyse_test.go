@@ -95,6 +95,27 @@ func TestAnalyse(t *testing.T) {
 	}
 }
 
+// TestAnalyseLostRoute has the router lose its routes while a step is watched.
+func TestAnalyseLostRoute(t *testing.T) {
+	b := newBench(t, compared)
+	b.users(t, func(http.ResponseWriter, *http.Request) {
+		for _, r := range b.plan.Routes {
+			_ = b.router.Remove(context.Background(), r.Host)
+		}
+	})
+	b.put(t, 0)
+	b.verify(t)
+	b.router.lie = func(_ string, seen *traffic.Observed) {
+		served := traffic.Counters{Served: new(traffic.Served)}
+		seen.Counts = map[string]traffic.Counters{"old": served, "new": served}
+	}
+	err := b.Weigh(t.Context(), Weight{Step: ID{Run: "r1", Name: "shift", Time: 1}, Share: 10})
+	wantCode(t, "the routes are gone", err, fault.Failed)
+	if !strings.Contains(fmt.Sprint(err), "the router has lost the route shop.example.com") {
+		t.Error(err)
+	}
+}
+
 // generation answers after a time; every so manieth request fails, if any does.
 func generation(t *testing.T, name string, takes time.Duration, failing int64) string {
 	t.Helper()

@@ -64,7 +64,7 @@ func (j *job) mustBeVerified(ctx context.Context) error {
 // weigh gives the new generation its share on one route and reads it back.
 func (j *job) weigh(ctx context.Context, router traffic.Router, r plan.Route, seen *traffic.Observed, share int) error {
 	if seen == nil {
-		return fault.New(fault.Failed, "the router has lost the route %s", r.Host).WithHint("start the roll-over again")
+		return lostRoute(r)
 	}
 	route := seen.Route
 	if route.Mirror = nil; share == 0 || share == 100 {
@@ -91,6 +91,11 @@ func (j *job) weigh(ctx context.Context, router traffic.Router, r plan.Route, se
 		}
 	}
 	return nil
+}
+
+// lostRoute is the error of a router without a route that it had.
+func lostRoute(r plan.Route) error {
+	return fault.New(fault.Failed, "the router has lost the route %s", r.Host).WithHint("start the roll-over again")
 }
 
 // straggling reports whether an error is but that others do not follow on the way back, and tells it. What they keep leads to the

@@ -98,12 +98,17 @@ const (
 // lenient are the best figures that are likely to be true.
 func lenient(s traffic.Served) rule.Figures {
 	f := figures(s)
-	f.ErrorRate = 0
-	if s.Failures > 0 { // Clopper and Pearson's lower bound
-		f.ErrorRate = mathext.InvRegIncBeta(float64(s.Failures), float64(s.Requests-s.Failures)+1, unlikely)
-	}
+	f.ErrorRate = AtLeast(s.Failures, s.Requests)
 	f.P50, f.P90, f.P99 = bound(s, 0.5, -deviations), bound(s, 0.9, -deviations), bound(s, 0.99, -deviations)
 	return f
+}
+
+// AtLeast is the smallest rate that is likely to be true where so many of all had something: Clopper and Pearson's lower bound.
+func AtLeast(some, all int64) float64 {
+	if some == 0 {
+		return 0
+	}
+	return mathext.InvRegIncBeta(float64(some), float64(all-some)+1, unlikely)
 }
 
 // strict are the worst figures that are likely to be true.

@@ -49,7 +49,20 @@ func StartResolver(t *testing.T, from *Server, keeps func(ttl time.Duration) tim
 func (r *Resolver) Keep(keeps func(ttl time.Duration) time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.keeps, r.kept, r.until = keeps, map[wire.Question]*wire.Msg{}, map[wire.Question]time.Time{}
+	r.keeps = keeps
+	r.forget()
+}
+
+// Forget has it forget what it has kept.
+func (r *Resolver) Forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forget()
+}
+
+// forget is Forget with mu held.
+func (r *Resolver) forget() {
+	r.kept, r.until = map[wire.Question]*wire.Msg{}, map[wire.Question]time.Time{}
 }
 
 func (r *Resolver) answer(q wire.Question) (*wire.Msg, error) {
