@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/crossfade-dev/crossfade/bundle/edge/brief"
+	"github.com/crossfade-dev/crossfade/bundle/edge/dice"
 	"github.com/crossfade-dev/crossfade/bundle/edge/hold"
 	"github.com/crossfade-dev/crossfade/bundle/edge/mirror"
 )
@@ -23,6 +24,7 @@ func register() {
 	caddy.RegisterModule(new(wrapper))
 	caddy.RegisterModule(new(brief.Transport))
 	caddy.RegisterModule(brief.Admin{})
+	caddy.RegisterModule(new(dice.Match))
 	caddy.RegisterModule(new(mirror.Handler))
 	caddy.RegisterModule(mirror.Admin{})
 }

@@ -15,9 +15,9 @@ import (
 // object in the list of a server's routes, with an @id, so that one change of configuration changes it as a whole:
 //
 //	crossfade:HOST       the host and its pre-live host, nobody else's
-//	  vars               the drain, which Caddy itself has no use for
 //	  subroute           of a sticky route: who the user is, by a cookie, which those get who have none
-//	  subroute           a route for each side, with the requests that are its share, then the answer when there is none
+//	  subroute           a route for each side, with the requests that are its share, then the answer when there is none, and
+//	                     the drain, which Caddy itself has no use for
 //	    crossfade:HOST:GENERATION
 //	      vars           the generation's name, also there for access logs
 //	      mirror         of the edge: sends copies to another side
@@ -38,6 +38,14 @@ type matchConfig struct {
 	Header     map[string][]string `json:"header,omitempty"`
 	Not        []matchConfig       `json:"not,omitempty"`
 	Expression string              `json:"expression,omitempty"`
+	Dice       *diceConfig         `json:"dice,omitempty"`
+}
+
+// diceConfig are the fields of Match of package dice of the edge bundle.
+type diceConfig struct {
+	From int    `json:"from"`
+	To   int    `json:"to"`
+	Of   string `json:"of,omitempty"`
 }
 
 // handlerConfig has the fields of all handlers that we use; each handler uses some of them.
@@ -150,19 +158,22 @@ const (
 // id is the name under which Caddy finds the route of a host.
 func id(host string) string { return "crossfade:" + host }
 
-// routeOf renders a route, which is valid and normal, for the transport that a Caddy has.
-func routeOf(r traffic.Route, t transportConfig) routeConfig {
-	nobody := handlerConfig{Handler: "static_response", Status: "503", Body: "no generation serves this host\n"}
+// routeOf renders a route, which is valid and normal, for the edge or for any other Caddy.
+func routeOf(r traffic.Route, edge bool) routeConfig {
+	t := transport(edge, r.H2C)
 	sub := handlerConfig{Handler: "subroute"}
 	from := 0
 	for _, s := range r.Sides {
 		sub.Routes = append(sub.Routes, routeConfig{
-			ID: id(r.Host) + ":" + s.Generation, Match: matchers(r, s, from), Handle: []handlerConfig{side(r, s, t)}, Terminal: true,
+			ID: id(r.Host) + ":" + s.Generation, Match: matchers(r, s, from, edge), Handle: []handlerConfig{side(r, s, t)}, Terminal: true,
 		})
 		from += s.Weight
 	}
-	sub.Routes = append(sub.Routes, routeConfig{Handle: []handlerConfig{nobody}})
-	handle := []handlerConfig{{Handler: "vars", Drain: r.Drain.String()}}
+	sub.Routes = append(sub.Routes, routeConfig{Handle: []handlerConfig{
+		{Handler: "vars", Drain: r.Drain.String()},
+		{Handler: "static_response", Status: "503", Body: "no generation serves this host\n"},
+	}})
+	var handle []handlerConfig
 	if r.Sticky {
 		handle = append(handle, sticky())
 	}
@@ -191,7 +202,7 @@ func sticky() handlerConfig {
 
 // matchers say which requests are a side's. A side gets its share of the live host by a random number of the request, or of the user, so
 // that neither clients nor endpoints that are down change the shares.
-func matchers(r traffic.Route, s traffic.Side, from int) []matchConfig {
+func matchers(r traffic.Route, s traffic.Side, from int, edge bool) []matchConfig {
 	var all []matchConfig
 	if r.PreLive == s.Generation && r.PreLiveHost != "" {
 		all = append(all, matchConfig{Host: []string{r.PreLiveHost}})
@@ -200,7 +211,8 @@ func matchers(r traffic.Route, s traffic.Side, from int) []matchConfig {
 		all = append(all, matchConfig{Host: []string{r.Host}, Header: asks(r.Chosen)})
 	}
 	if s.Weight > 0 {
-		m := matchConfig{Host: []string{r.Host}, Expression: share(number(r), from, from+s.Weight)}
+		m := share(r, from, from+s.Weight, edge)
+		m.Host = []string{r.Host}
 		if r.Chosen != nil {
 			m.Not = []matchConfig{{Header: asks(r.Chosen)}}
 		}
@@ -215,27 +227,26 @@ func matchers(r traffic.Route, s traffic.Side, from int) []matchConfig {
 // asks is what a request has that is led to the chosen side.
 func asks(c *traffic.Chosen) map[string][]string { return map[string][]string{c.Header: {c.Value}} }
 
-// number is what decides between the sides of a route.
-func number(r traffic.Route) string {
-	if r.Sticky {
-		return user
-	}
-	return random
-}
-
 // share renders the condition that holds for the numbers from one percentage to another.
-func share(number string, from, to int) string {
-	lower := fmt.Sprintf(`%s >= "%08x"`, number, bound(from))
-	upper := fmt.Sprintf(`%s < "%08x"`, number, bound(to))
+func share(r traffic.Route, from, to int, edge bool) matchConfig {
+	number := random
+	if r.Sticky {
+		number = user
+	}
+	lower, upper := fmt.Sprintf(`%s >= "%08x"`, number, bound(from)), fmt.Sprintf(`%s < "%08x"`, number, bound(to))
 	switch {
 	case from == 0 && to == 100:
-		return ""
+		return matchConfig{}
+	case edge && r.Sticky:
+		return matchConfig{Dice: &diceConfig{from, to, user}}
+	case edge:
+		return matchConfig{Dice: &diceConfig{From: from, To: to}}
 	case from == 0:
-		return upper
+		return matchConfig{Expression: upper}
 	case to == 100:
-		return lower
+		return matchConfig{Expression: lower}
 	}
-	return lower + " && " + upper
+	return matchConfig{Expression: lower + " && " + upper}
 }
 
 func bound(percent int) uint64 { return uint64(percent) << 32 / 100 }

@@ -18,19 +18,23 @@ func parse(raw any) (traffic.Route, error) {
 	if err := convert(raw, &c); err != nil {
 		return traffic.Route{}, err
 	}
-	if len(c.Match) != 1 || len(c.Match[0].Host) == 0 || len(c.Handle) < 2 || len(c.Handle[len(c.Handle)-1].Routes) == 0 {
+	if len(c.Match) != 1 || len(c.Match[0].Host) == 0 || len(c.Handle) == 0 || len(c.Handle[len(c.Handle)-1].Routes) == 0 {
 		return traffic.Route{}, fmt.Errorf("%s does not have the form that Crossfade gives it", c.ID)
 	}
-	r := traffic.Route{Host: c.Match[0].Host[0], Sticky: len(c.Handle) == 3}
+	r := traffic.Route{Host: c.Match[0].Host[0], Sticky: len(c.Handle) == 2}
 	if hosts := c.Match[0].Host; len(hosts) > 1 {
 		r.PreLiveHost = hosts[1]
 	}
+	routes := c.Handle[len(c.Handle)-1].Routes
+	sides, last := routes[:len(routes)-1], routes[len(routes)-1]
+	if len(last.Handle) != 2 {
+		return traffic.Route{}, fmt.Errorf("%s does not have the form that Crossfade gives it", c.ID)
+	}
 	var err error
-	if r.Drain, err = time.ParseDuration(c.Handle[0].Drain); err != nil {
+	if r.Drain, err = time.ParseDuration(last.Handle[0].Drain); err != nil {
 		return traffic.Route{}, err
 	}
-	routes := c.Handle[len(c.Handle)-1].Routes
-	for _, rc := range routes[:len(routes)-1] {
+	for _, rc := range sides {
 		if err := parseSide(&r, rc); err != nil {
 			return traffic.Route{}, fmt.Errorf("%s: %w", rc.ID, err)
 		}
@@ -80,7 +84,7 @@ func parseMatch(r *traffic.Route, s *traffic.Side, m matchConfig) {
 			r.Chosen = &traffic.Chosen{Header: header, Value: strings.Join(values, ""), Generation: s.Generation}
 		}
 	case m.Host[0] == r.Host:
-		s.Weight = weight(m.Expression)
+		s.Weight = weight(m)
 	case m.Host[0] == r.PreLiveHost:
 		r.PreLive = s.Generation
 	}
@@ -89,11 +93,14 @@ func parseMatch(r *traffic.Route, s *traffic.Side, m matchConfig) {
 var bounds = regexp.MustCompile(`(>=|<) "([0-9a-f]{8})"`)
 
 // weight reads a share back.
-func weight(expression string) int {
+func weight(m matchConfig) int {
+	if m.Dice != nil {
+		return m.Dice.To - m.Dice.From
+	}
 	from, to := uint64(0), uint64(1)<<32
-	for _, m := range bounds.FindAllStringSubmatch(expression, -1) {
-		v, _ := strconv.ParseUint(m[2], 16, 64) // eight digits always fit
-		if m[1] == "<" {
+	for _, b := range bounds.FindAllStringSubmatch(m.Expression, -1) {
+		v, _ := strconv.ParseUint(b[2], 16, 64) // eight digits always fit
+		if b[1] == "<" {
 			to = v
 		} else {
 			from = v

@@ -127,7 +127,7 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 		}
 	}
 	var want any
-	if err := convert(routeOf(route, transport(r.options.Edge, route.H2C)), &want); err != nil {
+	if err := convert(routeOf(route, r.options.Edge), &want); err != nil {
 		return r.failure("write the route of", route.Host, err)
 	}
 	err = r.change(ctx, func(c *config) (bool, error) {

@@ -203,7 +203,7 @@ func TestPlaceOfARoute(t *testing.T) {
 				t.Fatal(err)
 			}
 			var want any
-			if err := convert(routeOf(route, transport(false, false)), &want); err != nil {
+			if err := convert(routeOf(route, false), &want); err != nil {
 				t.Fatal(err)
 			}
 			raw, err := json.Marshal(want)
@@ -252,7 +252,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := json.MarshalIndent(routeOf(route, transport(false, false)), "", "  ")
+	got, err := json.MarshalIndent(routeOf(route, false), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestEveryRouteIsReadBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := parse(routeOf(route, transport(rapid.Bool().Draw(t, "edge"), want.H2C)))
+		got, err := parse(routeOf(route, rapid.Bool().Draw(t, "edge")))
 		if err != nil {
 			t.Fatal(err)
 		}
