@@ -86,7 +86,22 @@ func (b *Backup) Get(name string) (*Pair, error) {
 
 // Put keeps a certificate in place of the one before.
 func (b *Backup) Put(name string, p *Pair) error {
-	return b.seal(b.File(name), append(bytes.Clone(p.Chain), p.Key...))
+	return b.seal(b.File(name), bytes.Join([][]byte{p.Chain, p.Key}, []byte("\n"))) // the chain need not end its last line
+}
+
+// Adopt keeps a certificate that somebody else has requested, unless the one that is kept serves the names as well and for as long. It
+// returns the one that is kept then. It waits for a request that is under way.
+func (b *Backup) Adopt(ctx context.Context, name string, p *Pair, better func(kept *Pair) bool, wait func()) (*Pair, error) {
+	lock, err := b.lock(ctx, wait)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	kept, err := b.Get(name)
+	if err != nil || !better(kept) {
+		return kept, err
+	}
+	return p, b.Put(name, p)
 }
 
 // lock takes the one lock of the backup, and waits for it until ctx ends. Closing it releases it, and so does the end of the process.

@@ -47,6 +47,7 @@ func TestObtainByDNS(t *testing.T) {
 // TestNotSeen tells the CA nothing while one of the authoritative servers does not answer the record.
 func TestNotSeen(t *testing.T) {
 	b, late := bindtest.Start(t, ""), bindtest.Start(t, "")
+	before := strings.Join(b.All(t), "\n")
 	s := newScene(t, pebbletest.Options{DNS: b.Address})
 	r := s.request(t, "shop.example.com")
 	r.Prover = &DNS{Zone: zone(t, b, time.Second, b.Address, late.Address)}
@@ -54,6 +55,9 @@ func TestNotSeen(t *testing.T) {
 	refused(t, "one is late", err, fault.Failed, "shop.example.com", late.Address+" does not answer the TXT record yet")
 	if n := s.ca.Asked(pebbletest.Challenge); n != 0 {
 		t.Errorf("the CA was told of %d challenges", n)
+	}
+	if after := strings.Join(b.All(t), "\n"); after != before {
+		t.Errorf("the proof stays in the zone:\n%s", after)
 	}
 	r.Prover = &DNS{Zone: zone(t, b, 10*time.Second, b.Address)}
 	_, err = r.Obtain(t.Context())

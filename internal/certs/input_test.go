@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -112,6 +113,14 @@ func TestBackup(t *testing.T) {
 	if len(p.certs) != 2 || p.Unfit([]string{"shop.example.com"}, time.Now()) != "" {
 		t.Errorf("what comes back is %v", p)
 	}
+	unended := leaf.pair(t, root)
+	unended.Chain = bytes.TrimSpace(unended.Chain) // as many tools write a file, and the data of a Secret
+	ok(t, b.Put("shop", unended))
+	p, err = b.Get("shop")
+	ok(t, err)
+	if len(p.certs) != 2 {
+		t.Errorf("what comes back of a chain without an end of its line is %v", p)
+	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 1 {
 		t.Errorf("the directory has %v", left)
 	}
@@ -140,6 +149,35 @@ func TestBackup(t *testing.T) {
 	ok(t, os.WriteFile(b.File("shop"), []byte("not by age"), 0o600))
 	_, err = b.Get("shop")
 	refused(t, "no age file", err, fault.Invalid, "shop.age", "damaged")
+}
+
+// TestAdopt keeps what is better than what is kept, as it is once nobody requests anything.
+func TestAdopt(t *testing.T) {
+	root := sign(t, nil, time.Now().Add(time.Hour), "Root")
+	live, issued := sign(t, root, time.Now().Add(time.Hour), "", "shop.example.com").pair(t), sign(t, root, time.Now().Add(2*time.Hour), "", "shop.example.com").pair(t)
+	b, err := OpenBackup(filepath.Join(t.TempDir(), "backup"), identity(t))
+	ok(t, err)
+	better := func(kept *Pair) bool { return kept == nil || kept.NotAfter().Before(live.NotAfter()) }
+	other, err := b.lock(t.Context(), func() {})
+	ok(t, err)
+	waits := func() { // the other one has just got its own
+		ok(t, b.Put("shop", issued))
+		ok(t, other.Close())
+	}
+	kept, err := b.Adopt(t.Context(), "shop", live, better, waits)
+	ok(t, err)
+	if !kept.Leaf().Equal(issued.Leaf()) {
+		t.Error("what was just issued is not returned")
+	}
+	if kept, err = b.Get("shop"); err != nil || !kept.Leaf().Equal(issued.Leaf()) {
+		t.Errorf("what was just issued is not kept: %v", err)
+	}
+	ok(t, b.Put("shop", sign(t, root, time.Now().Add(time.Minute), "", "shop.example.com").pair(t)))
+	kept, err = b.Adopt(t.Context(), "shop", live, better, waits)
+	ok(t, err)
+	if again, err := b.Get("shop"); err != nil || !kept.Leaf().Equal(live.Leaf()) || !again.Leaf().Equal(live.Leaf()) {
+		t.Errorf("what lasts longer is not kept: %v", err)
+	}
 }
 
 // TestIdentities: a key that is none is one clear error, and is not quoted.

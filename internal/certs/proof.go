@@ -147,14 +147,10 @@ func (r *Request) meetOne(ctx context.Context, c *client, authz acme.Authorizati
 		if challenge.Type != r.Prover.Type() {
 			continue
 		}
+		defer r.withdraw(ctx, challenge) // one that is not shown as it should be, too
 		if err := r.Prover.Present(ctx, challenge); err != nil {
 			return err
 		}
-		defer func() {
-			if err := r.Prover.Withdraw(context.WithoutCancel(ctx), challenge); err != nil {
-				r.Say("the proof for %s stays: %v", authz.IdentifierValue(), err)
-			}
-		}()
 		if challenge.Status == acme.StatusPending {
 			if _, err := c.acme.InitiateChallenge(ctx, c.account, challenge); err != nil {
 				return err
@@ -165,4 +161,27 @@ func (r *Request) meetOne(ctx context.Context, c *client, authz acme.Authorizati
 		return err
 	}
 	return fault.New(fault.Failed, "the CA does not take %s for %s", r.Prover.Type(), authz.IdentifierValue()).WithHint("use the other of http01 and dns01")
+}
+
+// withdraw ends the proof of a challenge.
+func (r *Request) withdraw(ctx context.Context, c acme.Challenge) {
+	if err := r.Prover.Withdraw(context.WithoutCancel(ctx), c); err != nil {
+		r.Say("the proof for %s stays: %v", c.Identifier.Value, err)
+	}
+}
+
+// sweep ends the proofs that the CA has seen: who showed them was stopped before that.
+func (r *Request) sweep(ctx context.Context, c *client, order acme.Order) error {
+	for _, at := range order.Authorizations {
+		authz, err := c.acme.GetAuthorization(ctx, c.account, at)
+		if err != nil {
+			return err
+		}
+		for _, challenge := range authz.Challenges {
+			if authz.Status == acme.StatusValid && challenge.Type == r.Prover.Type() {
+				r.withdraw(ctx, challenge)
+			}
+		}
+	}
+	return nil
 }

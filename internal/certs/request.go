@@ -70,7 +70,7 @@ func (r *Request) Obtain(ctx context.Context) (*Pair, error) {
 	defer c.close()
 	why, replaces := r.reason(ctx, c, kept)
 	if why == "" {
-		return kept, nil
+		return kept, r.Backup.remove(r.orderFile()) // that of the certificate, when it was kept and no more
 	}
 	o, err := r.underWay()
 	if err != nil {
@@ -237,8 +237,8 @@ func (r *Request) follow(ctx context.Context, c *client, o *order) (*Pair, error
 		if first && now.Status == acme.StatusInvalid { // it has expired, for one
 			return nil, r.forget()
 		}
-		if first && now.Status == acme.StatusPending { // the names may lead elsewhere by now
-			if err := r.probe(ctx); err != nil {
+		if first {
+			if err := r.resume(ctx, c, now); err != nil {
 				return nil, err
 			}
 		}
@@ -248,7 +248,7 @@ func (r *Request) follow(ctx context.Context, c *client, o *order) (*Pair, error
 		case acme.StatusReady:
 			err = r.finalize(ctx, c, o, now)
 		case acme.StatusValid:
-			return r.download(ctx, c, o, now.Certificate)
+			return r.finish(ctx, c, o, now.Certificate)
 		case acme.StatusInvalid:
 			return nil, r.failed(o, now)
 		}
@@ -261,6 +261,17 @@ func (r *Request) follow(ctx context.Context, c *client, o *order) (*Pair, error
 		case <-again.C:
 		}
 	}
+}
+
+// resume looks after an order that was stopped.
+func (r *Request) resume(ctx context.Context, c *client, now acme.Order) error {
+	if err := r.sweep(ctx, c, now); err != nil {
+		return err
+	}
+	if now.Status != acme.StatusPending {
+		return nil
+	}
+	return r.probe(ctx) // the names may lead elsewhere by now
 }
 
 // lost drops an order that the CA does not know any more, or not as ours. Some say so without a problem document.
@@ -324,7 +335,31 @@ func (r *Request) finalize(ctx context.Context, c *client, o *order, now acme.Or
 	return err
 }
 
-// download gets the certificate, keeps it, and forgets the order.
+// finish gets the certificate, keeps it, and forgets the order. One that was stopped may have come to its end long ago: what is kept already,
+// is due, or cannot be had any more is of no use.
+func (r *Request) finish(ctx context.Context, c *client, o *order, url string) (*Pair, error) {
+	kept, err := r.Backup.Get(r.Of.Name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := r.download(ctx, c, o, url)
+	if _, refused := problemIn(err); o.resumed && refused && !limited(err) {
+		return nil, r.forget()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.resumed && (r.Due(p) != "" || kept != nil && kept.Leaf().Equal(p.Leaf())) {
+		return nil, r.forget()
+	}
+	if err := r.Backup.Put(r.Of.Name, p); err != nil {
+		return nil, err
+	}
+	r.Say("got a certificate for %s, valid until %s", strings.Join(p.Names(), ", "), date(p.NotAfter()))
+	return p, r.Backup.remove(r.orderFile())
+}
+
+// download gets the certificate of an order.
 func (r *Request) download(ctx context.Context, c *client, o *order, url string) (*Pair, error) {
 	chains, err := c.acme.GetCertificateChain(ctx, c.account, url)
 	if err != nil {
@@ -332,11 +367,7 @@ func (r *Request) download(ctx context.Context, c *client, o *order, url string)
 	}
 	p, err := NewPair(chains[0].ChainPEM, Key(o.Key))
 	if err != nil {
-		return nil, fault.New(fault.Failed, "the CA has signed something else: %w", err).WithHint("see the log of the CA")
+		return nil, errors.Join(fault.New(fault.Failed, "the CA has signed something else: %w", err).WithHint("see the log of the CA"), r.drop(o))
 	}
-	if err := r.Backup.Put(r.Of.Name, p); err != nil {
-		return nil, err
-	}
-	r.Say("got a certificate for %s, valid until %s", strings.Join(p.Names(), ", "), date(p.NotAfter()))
-	return p, r.Backup.remove(r.orderFile())
+	return p, nil
 }

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mholt/acmez/v3/acme"
+
 	"github.com/crossfade-dev/crossfade/internal/certs/pebbletest"
 	"github.com/crossfade-dev/crossfade/internal/fault"
 )
@@ -282,6 +284,71 @@ func (s *scene) interrupt(t *testing.T, r *Request, path string) {
 	s.ca.After(nil)
 	if _, err := os.Stat(r.orderFile()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestLeftover has a process be killed when its certificate is kept, and its order not forgotten yet: later that order is no way to another one.
+func TestLeftover(t *testing.T) {
+	s := newScene(t, pebbletest.Options{Validity: 3600})
+	r := s.request(t, "shop.example.com")
+	s.interrupt(t, r, pebbletest.Finalize)
+	order, err := os.ReadFile(r.orderFile())
+	ok(t, err)
+	first, err := r.Obtain(t.Context())
+	ok(t, err)
+	s.asked(t, "the first one", 1, 1)
+
+	ok(t, os.WriteFile(r.orderFile(), order, 0o600))
+	_, err = r.Obtain(t.Context())
+	ok(t, err)
+	if _, err := os.Stat(r.orderFile()); !os.IsNotExist(err) {
+		t.Error("the order is not forgotten while nothing is due")
+	}
+
+	ok(t, os.WriteFile(r.orderFile(), order, 0o600))
+	s.ca.RenewNow(t, first.Chain)
+	second, err := r.Obtain(t.Context())
+	ok(t, err)
+	if second.Leaf().Equal(first.Leaf()) {
+		t.Error("the CA wanted another one, and got the order of the first")
+	}
+	s.asked(t, "as the CA wants", 2, 2)
+
+	ok(t, os.WriteFile(r.orderFile(), order, 0o600))
+	s.now = time.Now().Add(50 * time.Minute)
+	third, err := r.Obtain(t.Context())
+	ok(t, err)
+	if third.Leaf().Equal(first.Leaf()) || third.Leaf().Equal(second.Leaf()) {
+		t.Error("it is due, and was not renewed")
+	}
+	s.asked(t, "due", 3, 3)
+}
+
+// leaves shows proofs, and is stopped before it takes them away.
+type leaves struct{ *HTTP }
+
+func (l *leaves) Withdraw(context.Context, acme.Challenge) error { return nil }
+
+// TestProofsEnd: a proof ends though whoever showed it was stopped.
+func TestProofsEnd(t *testing.T) {
+	for _, at := range []string{pebbletest.Challenge, pebbletest.Finalize} {
+		s := newScene(t, pebbletest.Options{})
+		r := s.request(t, "shop.example.com")
+		here := r.Prover
+		r.Prover = &leaves{here.(*HTTP)}
+		s.interrupt(t, r, at)
+		s.edge.mu.Lock()
+		left := len(s.edge.texts)
+		s.edge.mu.Unlock()
+		if left == 0 {
+			t.Fatal("no proof is left")
+		}
+		r.Prover = here
+		_, err := r.Obtain(t.Context())
+		ok(t, err)
+		if len(s.edge.texts) > 0 {
+			t.Errorf("stopped after %s, proofs stay for ever: %v", at, s.edge.texts)
+		}
 	}
 }
 
