@@ -79,14 +79,17 @@ func (j *job) adopt(ctx context.Context, backup *certs.Backup, c plan.Certificat
 	if err != nil || live == nil || live.Unfit(c.Names, j.Now()) != "" {
 		return kept, err
 	}
-	if kept != nil && kept.Unfit(c.Names, j.Now()) == "" && !kept.NotAfter().Before(live.NotAfter()) {
+	better := func(kept *certs.Pair) bool {
+		return kept == nil || kept.Unfit(c.Names, j.Now()) != "" || kept.NotAfter().Before(live.NotAfter())
+	}
+	if !better(kept) {
 		return kept, nil
 	}
-	if err := backup.Put(c.Name, live); err != nil {
-		return nil, err
+	kept, err = backup.Adopt(ctx, c.Name, live, better, func() { j.say("waiting for another process, which requests a certificate") })
+	if err == nil && kept == live {
+		j.say("took the certificate %s of %s into the backup", c.Name, j.plan.Previous)
 	}
-	j.say("took the certificate %s of %s into the backup", c.Name, j.plan.Previous)
-	return live, nil
+	return kept, err
 }
 
 // RequestCertificates requests the certificates that the backup lacks, or that are due, and puts them into the backup, then into the new
@@ -114,29 +117,38 @@ func (t *Toolbox) RequestCertificates(ctx context.Context, id ID) error {
 	})
 }
 
-// certify requests a certificate if it is missing or due, and reports whether the new generation has a new one.
+// certify requests a certificate if it is missing or due, and reports whether it did. The new generation is given what the backup has then:
+// an earlier time may have ended, or somebody else requested it, after it was restored.
 func (j *job) certify(ctx context.Context, backup *certs.Backup, c plan.Certificate) (bool, error) {
 	r := &certs.Request{Of: c.Certificate, Backup: backup, Now: j.Now, Say: j.say}
-	kept, err := backup.Get(c.Name)
-	if err != nil || r.Due(kept) == "" {
-		return false, err
-	}
-	if r.Prover, err = j.prover(ctx, c); err != nil {
-		return false, err
-	}
-	p, err := obtain(ctx, r)
-	if err != nil && ctx.Err() == nil && kept != nil && kept.Unfit(c.Names, j.Now()) == "" {
-		j.say("%s goes on with its certificate of before, until %s: %v", c.Name, kept.NotAfter().UTC().Format(time.DateTime+" MST"), err)
-		return false, nil
-	}
+	p, err := backup.Get(c.Name)
 	if err != nil {
 		return false, err
+	}
+	due := r.Due(p) != ""
+	if due {
+		if p, err = j.obtain(ctx, r, c, p); err != nil {
+			return false, err
+		}
 	}
 	to, err := j.connect(ctx, j.plan.Generation)
 	if err != nil {
 		return false, err
 	}
-	return true, putSecret(ctx, to, c.Secret, p)
+	return due, putSecret(ctx, to, c.Secret, p)
+}
+
+// obtain requests a certificate. Where that fails and the one of before still serves, it is that.
+func (j *job) obtain(ctx context.Context, r *certs.Request, c plan.Certificate, kept *certs.Pair) (p *certs.Pair, err error) {
+	if r.Prover, err = j.prover(ctx, c); err != nil {
+		return nil, err
+	}
+	p, err = obtain(ctx, r)
+	if err != nil && ctx.Err() == nil && unfit(kept, c, j.Now()) == "" {
+		j.say("%s goes on with its certificate of before, until %s: %v", c.Name, kept.NotAfter().UTC().Format(time.DateTime+" MST"), err)
+		return kept, nil
+	}
+	return p, err
 }
 
 func obtain(ctx context.Context, r *certs.Request) (*certs.Pair, error) {

@@ -176,6 +176,11 @@ func TestCertificates(t *testing.T) {
 	same(t, "the next generation has the same one", first.Object["data"], c.secret(t, c.new).Object["data"])
 	c.asked(t, "the next generation", 1)
 
+	c.forget(t, c.new)
+	ok(t, c.request(t, 4))
+	same(t, "somebody else requested it, or a time before this was stopped", first.Object["data"], c.secret(t, c.new).Object["data"])
+	c.asked(t, "it is in the backup", 1)
+
 	c.adopts(t, first)
 	c.renews(t, first)
 	c.goesOn(t)
@@ -234,7 +239,7 @@ func (c *certified) goesOn(t *testing.T) {
 	t.Helper()
 	c.ca.Before(func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusTeapot); return true })
 	c.wait(-45*time.Minute + 41*time.Minute)
-	ok(t, c.request(t, 4))
+	ok(t, c.request(t, 5))
 	if story := strings.Join(c.story(t), "\n"); !strings.Contains(story, "shop goes on with its certificate of before") {
 		t.Errorf("nobody is told that it is not renewed:\n%s", story)
 	}
