@@ -45,38 +45,50 @@ type Services struct {
 	Bound    time.Duration // on the wait for the pods; 5 minutes when zero
 }
 
-// wish is a workload that is to have so many pods.
+// wish is a workload that is to have so many pods, and its autoscaler, if it has one.
 type wish struct {
-	workload *unstructured.Unstructured
-	replicas int64
+	workload, scaler *unstructured.Unstructured
+	replicas         int64
 }
 
-// Up scales up what has too few pods, waits until they are ready, and returns how many workloads it was. It may be called again at any time:
-// what has enough is left alone. Pods that do not become ready in time are an error of code fault.Refused.
+// asked reports whether the workload is to have that many pods already; they need not be there.
+func (w wish) asked() bool { return number(w.workload, 1, "spec", "replicas") >= w.replicas }
+
+// held reports whether its autoscaler, if it has one, keeps at least that many.
+func (w wish) held() bool {
+	return w.scaler == nil || number(w.scaler, 1, "spec", "minReplicas") >= w.replicas
+}
+
+// Up scales up what has too few pods, waits until all have theirs ready, and returns how many workloads it scaled. It may be called again at
+// any time: what has enough is left alone, and waited for all the same. Pods that do not become ready in time are an error of code fault.Refused.
 func (s *Services) Up(ctx context.Context) (int, error) {
 	scalers, err := s.scalers(ctx)
 	if err != nil {
 		return 0, err
 	}
 	var waited []*unstructured.Unstructured
-	replicas := map[string]int64{}
+	scaled, replicas := 0, map[string]int64{}
 	for _, service := range s.List {
 		wishes, err := s.wishes(ctx, service, scalers)
 		if err != nil {
 			return 0, err
 		}
 		for _, w := range wishes {
-			if err := s.grow(ctx, w, scalers[target(w.workload)]); err != nil {
-				return 0, err
-			}
 			waited = append(waited, w.workload)
 			replicas[ident.Of(w.workload)] = w.replicas
+			if w.asked() && w.held() {
+				continue
+			}
+			if err := s.grow(ctx, w); err != nil {
+				return 0, err
+			}
+			scaled++
 		}
 	}
-	return len(waited), s.wait(ctx, waited, replicas)
+	return scaled, s.wait(ctx, waited, replicas)
 }
 
-// wishes are the workloads of a service that have, or may soon have, fewer pods than those where the users are.
+// wishes are the workloads of a service that are to have as many pods as those where the users are.
 func (s *Services) wishes(ctx context.Context, service Service, scalers map[string]*unstructured.Unstructured) ([]wish, error) {
 	var all []wish
 	for _, ref := range service.Workloads {
@@ -96,10 +108,7 @@ func (s *Services) wishes(ctx context.Context, service Service, scalers map[stri
 		if scaler != nil {
 			want = min(want, number(scaler, want, "spec", "maxReplicas"))
 		}
-		held := scaler == nil || number(scaler, 1, "spec", "minReplicas") >= want
-		if number(to, 1, "spec", "replicas") < want || !held {
-			all = append(all, wish{to, want})
-		}
+		all = append(all, wish{workload: to, scaler: scaler, replicas: want})
 	}
 	return all, nil
 }
@@ -139,12 +148,15 @@ func byLoad(workload *unstructured.Unstructured) bool {
 }
 
 // grow gives a workload its replicas, and holds its autoscaler there, if it has one.
-func (s *Services) grow(ctx context.Context, w wish, scaler *unstructured.Unstructured) error {
+func (s *Services) grow(ctx context.Context, w wish) error {
 	s.Progress("scaling %s from %d to %d pods, as where the users are", ident.Of(w.workload), number(w.workload, 1, "spec", "replicas"), w.replicas)
-	if scaler != nil {
-		if err := s.hold(ctx, scaler, w.replicas); err != nil {
+	if !w.held() {
+		if err := s.hold(ctx, w.scaler, w.replicas); err != nil {
 			return err
 		}
+	}
+	if w.asked() {
+		return nil
 	}
 	return change(ctx, s.To, w.workload, map[string]any{"spec": map[string]any{"replicas": w.replicas}}, "scale")
 }

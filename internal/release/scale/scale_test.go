@@ -33,11 +33,11 @@ spec:
 `, name, labels, replicas, name, name, labels)
 }
 
-func autoscaler(name string, most int) string {
+func autoscaler(name string, least, most int) string {
 	return fmt.Sprintf(`
 ---
-{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: %s, namespace: shop}, spec: {maxReplicas: %d, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %s}}}
-`, name, most, name)
+{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: %s, namespace: shop}, spec: {minReplicas: %d, maxReplicas: %d, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %s}}}
+`, name, least, most, name)
 }
 
 const green, blue = "crossfade.dev/service: coloured, crossfade.dev/colour: green", "crossfade.dev/service: coloured, crossfade.dev/colour: blue"
@@ -51,28 +51,28 @@ func TestUp(t *testing.T) {
 	for _, c := range []*kube.Cluster{old, fresh} {
 		apply(t, c, "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}")
 	}
-	apply(t, old, deployment("web", 2, "a: b")+deployment("fixed", 5, "a: b")+deployment("auto", 1, "a: b")+deployment("less", 1, "a: b")+
+	apply(t, old, deployment("web", 2, "a: b")+deployment("fixed", 5, "a: b")+deployment("auto", 1, "a: b")+deployment("eager", 1, "a: b")+deployment("less", 1, "a: b")+
 		deployment("gone", 1, "a: b")+deployment("coloured-green", 4, green)+deployment("coloured-blue", 1, blue))
-	for name, replicas := range map[string]int{"web": 5, "auto": 9, "less": 2, "gone": 9} {
+	for name, replicas := range map[string]int{"web": 5, "auto": 9, "eager": 3, "less": 2, "gone": 9} {
 		scaled(t, old, name, replicas)
 	}
-	apply(t, fresh, deployment("web", 2, "a: b")+deployment("fixed", 2, "a: b")+deployment("auto", 1, "a: b")+autoscaler("auto", 4)+
-		deployment("less", 3, "a: b")+deployment("new", 1, "a: b")+deployment("coloured-blue", 1, blue))
+	apply(t, fresh, deployment("web", 2, "a: b")+deployment("fixed", 2, "a: b")+deployment("auto", 1, "a: b")+autoscaler("auto", 1, 4)+
+		deployment("eager", 1, "a: b")+autoscaler("eager", 6, 20)+deployment("less", 3, "a: b")+deployment("new", 1, "a: b")+deployment("coloured-blue", 1, blue))
 	s := &scale.Services{From: old, To: fresh, Progress: t.Logf}
-	for _, name := range []string{"web", "fixed", "auto", "less", "gone", "new", "coloured"} {
+	for _, name := range []string{"web", "fixed", "auto", "eager", "less", "gone", "new", "coloured"} {
 		s.List = append(s.List, scale.Service{Name: name, Coloured: name == "coloured", Workloads: kubetest.Objects(t, deployment(name, 1, "a: b"))})
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for round, want := range []int{3, 0} {
+	for round, want := range []int{4, 0} {
 		if n, err := s.Up(ctx); err != nil || n != want {
 			t.Fatalf("round %d: %d were scaled (%v), want %d", round, n, err, want)
 		}
 		got := map[string]int64{}
-		for _, name := range []string{"web", "fixed", "auto", "less", "new", "coloured-blue"} {
+		for _, name := range []string{"web", "fixed", "auto", "eager", "less", "new", "coloured-blue"} {
 			got[name] = field(t, fresh, deployment(name, 1, "a: b"), "spec", "replicas")
 		}
-		wanted := map[string]int64{"web": 5, "fixed": 2, "auto": 4, "less": 3, "new": 1, "coloured-blue": 4}
+		wanted := map[string]int64{"web": 5, "fixed": 2, "auto": 4, "eager": 3, "less": 3, "new": 1, "coloured-blue": 4}
 		if diff := cmp.Diff(wanted, got); diff != "" {
 			t.Errorf("round %d: replicas (-want +got):\n%s", round, diff)
 		}
@@ -81,23 +81,28 @@ func TestUp(t *testing.T) {
 				t.Errorf("%s has %d pods ready, want %d", name, ready, want)
 			}
 		}
-		if least := field(t, fresh, autoscaler("auto", 4), "spec", "minReplicas"); least != 4 {
-			t.Errorf("the autoscaler may go down to %d", least)
+		for name, want := range map[string]int64{"auto": 4, "eager": 6} {
+			if least := field(t, fresh, autoscaler(name, 1, 4), "spec", "minReplicas"); least != want {
+				t.Errorf("the autoscaler %s may go down to %d, want %d", name, least, want)
+			}
 		}
 	}
 	for range 2 {
 		if err := scale.Release(ctx, fresh, []string{"shop"}); err != nil {
 			t.Fatal(err)
 		}
-		if least := field(t, fresh, autoscaler("auto", 4), "spec", "minReplicas"); least != 1 {
+		if least := field(t, fresh, autoscaler("auto", 1, 4), "spec", "minReplicas"); least != 1 {
 			t.Errorf("the autoscaler may go down to %d when it is let go, want 1", least)
 		}
 	}
 	scaled(t, old, "web", 6)
 	s.Bound = time.Second
 	apply(t, fresh, `{apiVersion: v1, kind: ResourceQuota, metadata: {name: full, namespace: shop}, spec: {hard: {pods: "0"}}}`)
-	if _, err := s.Up(ctx); fault.CodeOf(err) != fault.Refused || !strings.Contains(fmt.Sprint(err), "5 of 6 pods are ready") || fault.HintOf(err) == "" {
-		t.Errorf("where there is no room: %v (%s)", err, fault.HintOf(err))
+	for range 2 { // whoever is stopped while the pods are waited for, and begins again, waits for them
+		_, err := s.Up(ctx)
+		if fault.CodeOf(err) != fault.Refused || !strings.Contains(fmt.Sprint(err), "5 of 6 pods are ready") || fault.HintOf(err) == "" {
+			t.Errorf("where there is no room: %v (%s)", err, fault.HintOf(err))
+		}
 	}
 }
 
