@@ -126,10 +126,7 @@ func (a *app) followNodes(ctx context.Context, s *session, at runbook.Place, r *
 
 // untilChanged refreshes, shows what came of it, and waits for the next change of the nodes.
 func (a *app) untilChanged(ctx context.Context, s *session, at runbook.Place, r *step.Refresh) error {
-	before, err := r.States(ctx)
-	if err != nil {
-		return err
-	}
+	before := r.States(ctx)
 	all, err := refreshOnce(ctx, s, at, r)
 	for _, one := range all {
 		if shown := a.showRefreshed(one); shown != nil {

@@ -36,7 +36,8 @@ func TestMirror(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, router := realEdge(t)
 			b.plan.Shift = spec.Shift{Mirror: &spec.MirrorFirst{Interval: spec.Duration(2 * time.Second), Share: 100, Differences: tc.allowed, Requests: tc.requests}}
-			b.replan(t)
+			b.Records = freshRecord(t)
+			b.begin(t, "r1")
 			var users, copies atomic.Int64
 			b.verify(t)
 			old := priced(t, func() string { users.Add(1); return "1" })

@@ -19,7 +19,8 @@ import (
 // farm is a real API server with a Service, and nodes that a test lets come and go.
 type farm struct {
 	*testing.T
-	c *kube.Cluster
+	server *kubetest.Server
+	c      *kube.Cluster
 }
 
 // node lets a node be there, ready or not.
@@ -45,7 +46,7 @@ func (f farm) node(name, address string, ready bool) {
 func newRefresh(t *testing.T) (*bench, farm, *Refresh) {
 	t.Helper()
 	server := kubetest.Start(t, "c")
-	f := farm{t, server.Connect(t)}
+	f := farm{t, server, server.Connect(t)}
 	_, err := f.c.Core().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{})
 	ok(t, err)
 	_, err = f.c.Core().Services("shop").Create(t.Context(), &corev1.Service{
@@ -147,8 +148,7 @@ func TestAwait(t *testing.T) {
 	_, f, r := newRefresh(t)
 	_, err := r.Once(t.Context())
 	ok(t, err)
-	before, err := r.States(t.Context())
-	ok(t, err)
+	before := r.States(t.Context())
 	same(t, "clusters", 1, len(before))
 	f.node("b", "10.0.0.2", true) // again
 	begin := time.Now()
@@ -162,8 +162,7 @@ func TestAwait(t *testing.T) {
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("it changed before, and it waited %v", took)
 	}
-	before, err = r.States(t.Context())
-	ok(t, err)
+	before = r.States(t.Context())
 	changed := make(chan error)
 	go func() { changed <- r.Await(t.Context(), before, time.Minute) }()
 	ok(t, f.c.Core().Nodes().Delete(t.Context(), "a", metav1.DeleteOptions{}))
@@ -171,5 +170,21 @@ func TestAwait(t *testing.T) {
 	ok(t, <-changed)
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("a node went, and it waited %v", took)
+	}
+
+	f.node("b", "10.0.0.2", true)
+	line := f.server.Line(t)
+	gone, err := kube.Connect(line.Access)
+	ok(t, err)
+	line.Down()
+	r.live = []*kube.Cluster{gone}
+	before = r.States(t.Context())
+	same(t, "what can be told of a cluster that is gone", 0, len(before))
+	_, err = r.Once(t.Context())
+	ok(t, err)
+	begin = time.Now()
+	ok(t, r.Await(t.Context(), before, time.Minute))
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("another generation is live, and its nodes were not known for %v", took)
 	}
 }
