@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/crossfade-dev/crossfade/internal/tools/bench/part"
@@ -71,7 +72,7 @@ func main() {
 	out := flag.String("out", "bench.json", "where the figures go")
 	size := flag.Int("objects", 10_000, "how many objects the bench of that name copies, 100 at least")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ok, err := run(ctx, *only, *out, *size)
 	if err != nil {

@@ -42,13 +42,14 @@ type Node struct {
 
 // Files returns the configuration of the node's programs, by path below Dir.
 func (n Node) Files() map[string]string {
+	hosts := filepath.Join("certs.d", n.RegistryName, "hosts.toml")
 	return map[string]string{
-		"containerd.toml":                                      n.containerd(),
-		"cni/10-crossfade.conflist":                            n.cni(),
-		filepath.Join("certs.d", n.RegistryName, "hosts.toml"): fmt.Sprintf("server = \"http://%s\"\n", n.Registry),
-		"resolv.conf":                                          "# Pods of dnsPolicy Default have no name server: nothing outside of this machine can be reached.\n",
-		"kubelet.yaml":                                         n.kubelet(),
-		"kube-proxy.yaml":                                      n.proxy(),
+		"containerd.toml":           n.containerd(),
+		"cni/10-crossfade.conflist": n.cni(),
+		hosts:                       fmt.Sprintf("server = \"http://%s\"\n", n.Registry),
+		"resolv.conf":               "# Pods of dnsPolicy Default have no name server: nothing outside of this machine can be reached.\n",
+		"kubelet.yaml":              n.kubelet(),
+		"kube-proxy.yaml":           n.proxy(),
 	}
 }
 
