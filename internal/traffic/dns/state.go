@@ -283,13 +283,13 @@ func (s *state) leads(want shares) bool {
 	return len(s.others.At(s.host)) > 0
 }
 
-// keptSince is a state whose TTLs have not run out and count from a moment.
-func (s *state) keptSince(moment time.Time) *state {
+// keptSince is a state whose TTLs had not run out when a wait began, and count from the moment at which it ended.
+func (s *state) keptSince(began, moment time.Time) *state {
 	next := s.clone()
-	if s.lowered > moment.Unix() {
+	if s.lowered > began.Unix() {
 		next.lowered = max(s.lowered, moment.Unix()+1+int64(s.rest))
 	}
-	if s.moved > moment.Unix() {
+	if s.moved > began.Unix() {
 		next.moved = max(s.moved, moment.Unix()+1+int64(s.ttl))
 	}
 	return next

@@ -1,6 +1,8 @@
 package dns_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -202,6 +204,42 @@ func TestLaggard(t *testing.T) {
 	slow.Keep(func(time.Duration) time.Duration { return time.Hour })
 	slow.Leads(host)
 	refused(t, "one does not follow", router(t, o).Apply(t.Context(), two("g1")), fault.Failed, "server "+slow.Address+" still answers shop.example.com by shop.g2.example.com")
+}
+
+// TestLaggardLong: a server that is late for longer than the TTL hands out what is old until then, so the TTL is waited out from then on. So does
+// who was stopped meanwhile and tries again.
+func TestLaggardLong(t *testing.T) {
+	t.Parallel()
+	for reason, stops := range map[string]bool{"in one go": false} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			b := bindtest.Start(t, "")
+			slow := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return 4 * time.Second }) // asks another that seldom
+			o := options(b)
+			o.TTL, o.Authorities = 2*time.Second, []string{b.Address, slow.Address}
+			r := router(t, o)
+			apply(t, r, two("g1"))
+			slow.Forget()
+			slow.Leads(host)
+			followed := make(chan time.Time, 1)
+			go func() {
+				bindtest.Holds(time.Minute, func() bool { return slow.Leads(host) == "10.0.2.1" })
+				followed <- time.Now()
+			}()
+			if stops {
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				r.Tell(func(string, ...any) { stop() })
+				if err := r.Apply(ctx, two("g2")); !errors.Is(err, context.Canceled) || b.Leads(t, host) != "10.0.2.1 shop.g2.example.com" {
+					t.Fatalf("got %v, want it stopped once the users were moved", err)
+				}
+			}
+			apply(t, router(t, o), two("g2"))
+			if d := time.Since(<-followed); d < 2*time.Second {
+				t.Errorf("it was in force %v after the last server followed, want the TTL waited out since", d)
+			}
+		})
+	}
 }
 
 // TestNameServers: the servers of the zone's NS records must answer what is new, which may take them a while.
