@@ -298,6 +298,9 @@ func (s *state) keptSince(began, moment time.Time) *state {
 // later is when a TTL of seconds that began now has run out.
 func later(seconds uint32) int64 { return time.Now().Unix() + 1 + int64(seconds) }
 
+// ahead reports whether a moment, in seconds of Unix time, is to come.
+func ahead(moment int64) bool { return time.Unix(moment, 0).After(time.Now()) }
+
 // clone is a copy that may be changed.
 func (s *state) clone() *state {
 	c := *s
