@@ -283,14 +283,15 @@ func (s *state) leads(want shares) bool {
 	return len(s.others.At(s.host)) > 0
 }
 
-// keptSince is a state whose TTLs had not run out when a wait began, and count from the moment at which it ended.
+// keptSince is a state whose TTL had not run out when a wait began, and counts from the moment at which it ended. After a move that is the TTL
+// of now: the servers had it before, so what they handed out late does not last as long as the TTL of before.
 func (s *state) keptSince(began, moment time.Time) *state {
 	next := s.clone()
-	if s.lowered > began.Unix() {
-		next.lowered = max(s.lowered, moment.Unix()+1+int64(s.rest))
-	}
-	if s.moved > began.Unix() {
+	switch {
+	case s.moved > began.Unix():
 		next.moved = max(s.moved, moment.Unix()+1+int64(s.ttl))
+	case s.lowered > began.Unix():
+		next.lowered = max(s.lowered, moment.Unix()+1+int64(s.rest))
 	}
 	return next
 }

@@ -242,6 +242,32 @@ func TestLaggardLong(t *testing.T) {
 	}
 }
 
+// TestLaggardBack: a server that lags after a move has the TTL of now all the same, so on the way back the TTL of before is not waited out again.
+func TestLaggardBack(t *testing.T) {
+	t.Parallel()
+	const before = 8 // seconds
+	b := bindtest.Start(t, fmt.Sprintf("shop %d IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n", before))
+	slow := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return time.Second }) // asks another that seldom
+	asked := make(chan bool)
+	t.Cleanup(func() { <-asked })
+	go func() {
+		defer close(asked)
+		bindtest.Holds(time.Minute, func() bool {
+			slow.Leads(host) // so that it always has something old
+			return t.Context().Err() != nil
+		})
+	}()
+	o := options(b)
+	o.TTL, o.Authorities = 2*time.Second, []string{b.Address, slow.Address}
+	r := router(t, o)
+	apply(t, r, two("g1"))
+	apply(t, r, two("g2"))
+	start := time.Now()
+	if apply(t, r, two("g1")); time.Since(start) > (before-1)*time.Second {
+		t.Errorf("the way back took %v", time.Since(start))
+	}
+}
+
 // TestNameServers: the servers of the zone's NS records must answer what is new, which may take them a while.
 func TestNameServers(t *testing.T) {
 	t.Parallel()
