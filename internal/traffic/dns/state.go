@@ -362,9 +362,14 @@ func (r *Router) dropped(now, want *state) (*state, error) {
 	return next, nil
 }
 
-// removed is a zone without the route.
+// removed is a zone without the route. Who owns the live name stays only with records of before: without them it is what a Remove that was
+// stopped has left.
 func (r *Router) removed(now, _ *state) (*state, error) {
-	return &state{host: now.host, ttl: now.ttl, others: now.others, gone: true}, nil
+	next := &state{host: now.host, ttl: now.ttl, gone: true}
+	if len(now.others.At(now.host)) > 0 {
+		next.others = now.others
+	}
+	return next, nil
 }
 
 // meanwhile is what the note says while records are changed one after the other: all that there was and that there shall be.
