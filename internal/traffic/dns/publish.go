@@ -75,7 +75,7 @@ func (r *Router) text(ctx context.Context, name, value string, there bool) (stri
 	}
 	defer s.Close()
 	for range maxCollisions {
-		have, err := s.Ask(ctx, name, wire.TypeTXT)
+		have, err := askText(ctx, s, name, func(text string) bool { return text == value })
 		if err != nil {
 			return "", err
 		}
@@ -133,6 +133,9 @@ func (r *Router) alias(ctx context.Context, name string) (string, error) {
 		}
 		defer s.Close()
 		found, err := s.Ask(ctx, name, wire.TypeCNAME)
+		if err == nil {
+			found, err = itself(ctx, s, name, found)
+		}
 		if err != nil || len(found) == 0 {
 			return "", err
 		}

@@ -1,10 +1,12 @@
 package dns_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	wire "github.com/miekg/dns"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -79,6 +81,64 @@ func TestPublishElsewhere(t *testing.T) {
 	next, err := r.Alias(t, "_acme-challenge.www.example.com.")
 	if err != nil || next != "www.proofs.example.com." {
 		t.Errorf("the CNAME leads to %q: %v", next, err)
+	}
+}
+
+// TestPublishBesideWildcards: what a wildcard answers (RFC 4592) is neither followed nor taken for what is there.
+func TestPublishBesideWildcards(t *testing.T) {
+	t.Parallel()
+	for reason, more := range map[string]string{
+		"a text": "* 7 IN TXT \"v=spf1 -all\"\n", "a CNAME out of the zone": "* 7 IN CNAME lb.example.net.\n", "a CNAME within": "* 7 IN CNAME www\n",
+	} {
+		b := bindtest.Start(t, more)
+		before := b.All(t)
+		o := options(b)
+		o.Resolvers = []string{b.Address}
+		r := router(t, o)
+		for _, text := range []string{"one", "two", "one"} {
+			if err := r.Publish(t.Context(), "_acme-challenge.shop.example.com", text); err != nil {
+				t.Errorf("%s: %v (%s)", reason, err, fault.HintOf(err))
+			}
+		}
+		want := append([]string{`_acme-challenge.shop.example.com. 1 IN TXT "one"`, `_acme-challenge.shop.example.com. 1 IN TXT "two"`}, before...)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, b.All(t)); diff != "" {
+			t.Errorf("%s: the zone (-want +got):\n%s", reason, diff)
+		}
+		for _, text := range []string{"one", "two", "two"} {
+			if err := r.Withdraw(t.Context(), "_acme-challenge.shop.example.com", text); err != nil {
+				t.Errorf("%s: %v (%s)", reason, err, fault.HintOf(err))
+			}
+		}
+		if diff := cmp.Diff(before, b.All(t)); diff != "" {
+			t.Errorf("%s: the zone in the end (-before +after):\n%s", reason, diff)
+		}
+	}
+}
+
+// TestAsksOnce: what is known to be ours is not asked for whether it is of a wildcard.
+func TestAsksOnce(t *testing.T) {
+	t.Parallel()
+	b := bindtest.Start(t, "")
+	x := startBetween(t, b)
+	o := options(b)
+	o.Server = x.address
+	r := router(t, o)
+	asked := 0
+	x.watch(func(m, answer *wire.Msg) bool {
+		if answer == nil && m.Opcode == wire.OpcodeUpdate && len(m.Ns) == 0 { // but conditions
+			asked++
+		}
+		return true
+	})
+	for range 2 {
+		apply(t, r, two("g1"))
+		if err := r.Publish(t.Context(), "_acme-challenge.shop.example.com", "one"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Withdraw(t.Context(), "_acme-challenge.shop.example.com", "one"); err != nil || asked > 0 {
+		t.Errorf("it asked %d times: %v", asked, err)
 	}
 }
 

@@ -107,7 +107,8 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 		return err
 	}
 	now, err := r.change(ctx, want, r.added)
-	if err == nil && time.Unix(now.lowered, 0).After(time.Now()) {
+	// A move that was stopped before all servers followed is as wanted already; one that is to come does not wait for those that lag.
+	if err == nil && (ahead(now.lowered) || now.shares.equal(want.shares) && ahead(now.moved)) {
 		now, err = r.followed(ctx, now)
 	}
 	if err == nil && !now.shares.equal(want.shares) {

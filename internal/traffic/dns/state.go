@@ -283,20 +283,24 @@ func (s *state) leads(want shares) bool {
 	return len(s.others.At(s.host)) > 0
 }
 
-// keptSince is a state whose TTLs have not run out and count from a moment.
-func (s *state) keptSince(moment time.Time) *state {
+// keptSince is a state whose TTL had not run out when a wait began, and counts from the moment at which it ended. After a move that is the TTL
+// of now: the servers had it before, so what they handed out late does not last as long as the TTL of before.
+func (s *state) keptSince(began, moment time.Time) *state {
 	next := s.clone()
-	if s.lowered > moment.Unix() {
-		next.lowered = max(s.lowered, moment.Unix()+1+int64(s.rest))
-	}
-	if s.moved > moment.Unix() {
+	switch {
+	case s.moved > began.Unix():
 		next.moved = max(s.moved, moment.Unix()+1+int64(s.ttl))
+	case s.lowered > began.Unix():
+		next.lowered = max(s.lowered, moment.Unix()+1+int64(s.rest))
 	}
 	return next
 }
 
 // later is when a TTL of seconds that began now has run out.
 func later(seconds uint32) int64 { return time.Now().Unix() + 1 + int64(seconds) }
+
+// ahead reports whether a moment, in seconds of Unix time, is to come.
+func ahead(moment int64) bool { return time.Unix(moment, 0).After(time.Now()) }
 
 // clone is a copy that may be changed.
 func (s *state) clone() *state {
@@ -358,9 +362,14 @@ func (r *Router) dropped(now, want *state) (*state, error) {
 	return next, nil
 }
 
-// removed is a zone without the route.
+// removed is a zone without the route. Who owns the live name stays only with records of before: without them it is what a Remove that was
+// stopped has left.
 func (r *Router) removed(now, _ *state) (*state, error) {
-	return &state{host: now.host, ttl: now.ttl, others: now.others, gone: true}, nil
+	next := &state{host: now.host, ttl: now.ttl, gone: true}
+	if len(now.others.At(now.host)) > 0 {
+		next.others = now.others
+	}
+	return next, nil
 }
 
 // meanwhile is what the note says while records are changed one after the other: all that there was and that there shall be.

@@ -41,6 +41,7 @@ func (r *Router) outlast(ctx context.Context, s *state) error {
 // followed waits until every authoritative server has what the primary has. Where one took a while, resolvers got what is old from it
 // until now, and keep it from now on.
 func (r *Router) followed(ctx context.Context, s *state) (*state, error) {
+	began := time.Now()
 	servers, err := r.voices(ctx)
 	if err != nil {
 		return nil, r.failure("see who answers", s.host, err)
@@ -56,7 +57,7 @@ func (r *Router) followed(ctx context.Context, s *state) (*state, error) {
 		return s, err
 	}
 	since := time.Now()
-	return r.change(ctx, s, func(now, _ *state) (*state, error) { return now.keptSince(since), nil })
+	return r.change(ctx, s, func(now, _ *state) (*state, error) { return now.keptSince(began, since), nil })
 }
 
 // inForce waits until what resolvers keep of where the live name led before has run out, and every authoritative server and every

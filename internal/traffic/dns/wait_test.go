@@ -1,6 +1,8 @@
 package dns_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -202,6 +204,68 @@ func TestLaggard(t *testing.T) {
 	slow.Keep(func(time.Duration) time.Duration { return time.Hour })
 	slow.Leads(host)
 	refused(t, "one does not follow", router(t, o).Apply(t.Context(), two("g1")), fault.Failed, "server "+slow.Address+" still answers shop.example.com by shop.g2.example.com")
+}
+
+// TestLaggardLong: a server that is late for longer than the TTL hands out what is old until then, so the TTL is waited out from then on. So does
+// who was stopped meanwhile and tries again.
+func TestLaggardLong(t *testing.T) {
+	t.Parallel()
+	for reason, stops := range map[string]bool{"in one go": false, "stopped meanwhile": true} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			b := bindtest.Start(t, "")
+			slow := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return 4 * time.Second }) // asks another that seldom
+			o := options(b)
+			o.TTL, o.Authorities = 2*time.Second, []string{b.Address, slow.Address}
+			r := router(t, o)
+			apply(t, r, two("g1"))
+			slow.Forget()
+			slow.Leads(host)
+			followed := make(chan time.Time, 1)
+			go func() {
+				bindtest.Holds(time.Minute, func() bool { return slow.Leads(host) == "10.0.2.1" })
+				followed <- time.Now()
+			}()
+			if stops {
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				r.Tell(func(string, ...any) { stop() })
+				if err := r.Apply(ctx, two("g2")); !errors.Is(err, context.Canceled) || b.Leads(t, host) != "10.0.2.1 shop.g2.example.com" {
+					t.Fatalf("got %v, want it stopped once the users were moved", err)
+				}
+			}
+			apply(t, router(t, o), two("g2"))
+			if d := time.Since(<-followed); d < 2*time.Second {
+				t.Errorf("it was in force %v after the last server followed, want the TTL waited out since", d)
+			}
+		})
+	}
+}
+
+// TestLaggardBack: a server that lags after a move has the TTL of now all the same, so on the way back the TTL of before is not waited out again.
+func TestLaggardBack(t *testing.T) {
+	t.Parallel()
+	const before = 8 // seconds
+	b := bindtest.Start(t, fmt.Sprintf("shop %d IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n", before))
+	slow := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return time.Second }) // asks another that seldom
+	asked := make(chan bool)
+	t.Cleanup(func() { <-asked })
+	go func() {
+		defer close(asked)
+		bindtest.Holds(time.Minute, func() bool {
+			slow.Leads(host) // so that it always has something old
+			return t.Context().Err() != nil
+		})
+	}()
+	o := options(b)
+	o.TTL, o.Authorities = 2*time.Second, []string{b.Address, slow.Address}
+	r := router(t, o)
+	apply(t, r, two("g1"))
+	apply(t, r, two("g2"))
+	start := time.Now()
+	if apply(t, r, two("g1")); time.Since(start) > (before-1)*time.Second {
+		t.Errorf("the way back took %v", time.Since(start))
+	}
 }
 
 // TestNameServers: the servers of the zone's NS records must answer what is new, which may take them a while.

@@ -117,7 +117,10 @@ func (r *Router) read(ctx context.Context, s Session, want *state) (now *state, 
 func (r *Router) readOnce(ctx context.Context, s Session, want *state) (*state, found, error) {
 	seen := found{records: Records{}, owners: map[string][]string{}}
 	now := &state{host: want.host, sides: map[string][]string{}}
-	note, err := s.Ask(ctx, stateLabel+want.host, wire.TypeTXT)
+	note, err := askText(ctx, s, stateLabel+want.host, func(text string) bool {
+		_, owner, err := noted(want.host, text)
+		return err == nil && owner == r.options.Owner
+	})
 	if err != nil {
 		return nil, seen, err
 	}
@@ -192,7 +195,10 @@ func (r *Router) readName(ctx context.Context, s Session, name string, seen *fou
 		if _, ok := wire.IsDomainName(at); !ok {
 			continue // without a type, what is around the type may be no name
 		}
-		kept, err := s.Ask(ctx, at, wire.TypeTXT)
+		kept, err := askText(ctx, s, at, func(text string) bool {
+			owner, claims := ownerIn(text)
+			return claims && owner == r.options.Owner
+		})
 		if err != nil {
 			return err
 		}
@@ -205,13 +211,34 @@ func (r *Router) readName(ctx context.Context, s Session, name string, seen *fou
 			maps.Copy(seen.records, kept)
 		}
 	}
-	if len(leads) > 0 && len(seen.owners[name]) == 0 {
-		if used, err := s.Used(ctx, name); err != nil || !used {
+	if len(seen.owners[name]) == 0 {
+		var err error
+		if leads, err = itself(ctx, s, name, leads); err != nil {
 			return err
 		}
 	}
 	maps.Copy(seen.records, leads)
 	return nil
+}
+
+// itself drops what was found for a name that has no records itself: it comes of a wildcard (RFC 4592).
+func itself(ctx context.Context, s Session, name string, found Records) (Records, error) {
+	if len(found) == 0 {
+		return found, nil
+	}
+	if used, err := s.Used(ctx, name); err != nil || !used {
+		return nil, err
+	}
+	return found, nil
+}
+
+// askText asks for the texts at a name itself. Where one of them is ours, it is not asked whether they are of a wildcard.
+func askText(ctx context.Context, s Session, name string, ours func(text string) bool) (Records, error) {
+	found, err := s.Ask(ctx, name, wire.TypeTXT)
+	if err != nil || slices.ContainsFunc(found.all(), func(rr wire.RR) bool { return ours(textOf(rr)) }) {
+		return found, err
+	}
+	return itself(ctx, s, name, found)
 }
 
 // besides says why the conditions of a change do not hold though all that was read is as it was.

@@ -163,14 +163,14 @@ func joined(value string) string {
 	return strings.ReplaceAll(strings.Trim(value, `"`), `" "`, "")
 }
 
-// Ask returns the sets of a type at a name, as they were listed.
+// Ask returns the sets of a type at a name, as they were listed. Who answers for the zone is told whatever else is at its name.
 func (s *session) Ask(ctx context.Context, name string, kind uint16) (dns.Records, error) {
 	if s.sets == nil {
 		if err := s.list(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if why, is := s.odd[name]; is {
+	if why, is := s.odd[name]; is && kind != wire.TypeNS {
 		return nil, fault.New(fault.Refused, "%s has %s, which Crossfade does not keep", strings.TrimSuffix(name, "."), why).
 			WithHint("make it a CNAME, simple or weighted, to what it leads to; or lead users by another name")
 	}

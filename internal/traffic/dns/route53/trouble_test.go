@@ -94,6 +94,28 @@ func TestAlways(t *testing.T) {
 	}
 }
 
+// TestApex: an alias at the zone's own name, where Route 53 has it for want of a CNAME, hides nothing of who answers for the zone.
+func TestApex(t *testing.T) {
+	t.Parallel()
+	a := route53test.Start(t, "")
+	a.Sets = append(a.Sets, route53test.Set{Name: "example.com.", Type: "A", Alias: &struct {
+		DNSName string `xml:"DNSName"`
+	}{"lb.example.net."}})
+	session, err := backendOf(a).Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	found, err := session.Ask(t.Context(), "example.com.", wire.TypeNS)
+	if at := (dns.Set{Name: "example.com.", Kind: wire.TypeNS}); err != nil || len(found[at]) != 1 || len(found) != 1 {
+		t.Errorf("the name servers are %v: %v", found, err)
+	}
+	for _, kind := range []uint16{wire.TypeA, wire.TypeCNAME, wire.TypeTXT} {
+		_, err := session.Ask(t.Context(), "example.com.", kind)
+		refused(t, wire.TypeToString[kind], err, fault.Refused, "example.com has an alias")
+	}
+}
+
 // TestConditions: what somebody else has changed since it was read is not overwritten, and a batch that breaks a condition changes nothing.
 func TestConditions(t *testing.T) {
 	t.Parallel()

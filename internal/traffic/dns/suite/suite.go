@@ -54,7 +54,7 @@ func Run(t *testing.T, p Peer) {
 	for name, test := range map[string]func(*testing.T, Peer){
 		"apply": apply, "remove": remove, "never nowhere": neverNowhere, "stopped": stopped, "ttl": ttl, "leaves last": leavesLast,
 		"leading": leading, "hosts": hosts, "owners": owners, "two": two, "nodes": nodes,
-		"weights": weights,
+		"weights": weights, "remove stopped": removeStopped,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -95,6 +95,44 @@ func stopped(t *testing.T, p Peer) {
 	}
 }
 
+// removeStopped stops a Remove at each of its changes, before and after it took effect. The next Remove completes it, and nothing is left, but
+// where the live name led before there was a route, with who owns that.
+func removeStopped(t *testing.T, p Peer) {
+	for reason, tc := range map[string]struct{ zone, leads string }{
+		"led":           {"", "10.0.1.1 10.0.1.2 shop.g1.example.com"},
+		"led as before": {"shop 1 IN CNAME www\ncname-shop 1 IN TXT " + ours + "\n", "10.9.9.9 www.example.com"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			z := p.Start(t, tc.zone)
+			before := z.All(t)
+			r := Router(t, z)
+			route := Between(0)
+			if tc.zone != "" {
+				route.Sides[0].Weight = 0
+			}
+			for i := range 100 {
+				Apply(t, r, route)
+				if got := z.Server.Leads(t, host); got != tc.leads {
+					t.Fatalf("it leads to %s, want %s", got, tc.leads)
+				}
+				s := &stopping{Backend: z.Backend, at: i/2 + 1, after: i%2 == 1}
+				err := router(t, z, s).Remove(t.Context(), host)
+				if err := r.Remove(t.Context(), host); err != nil {
+					t.Fatalf("%v (%s)", err, fault.HintOf(err))
+				}
+				if diff := cmp.Diff(before, z.All(t)); diff != "" {
+					t.Fatalf("change %d, after: %t (-before +after the route was removed):\n%s", s.at, s.after, diff)
+				}
+				if err == nil {
+					t.Logf("stopped at each of %d changes", s.at-1)
+					return
+				}
+			}
+		})
+	}
+}
+
 // somewhere wants both names of a route to lead to addresses, and the route to lead all users.
 func somewhere(t *testing.T, reason string, z *Zone, seen *traffic.Route) {
 	t.Helper()

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	wire "github.com/miekg/dns"
+
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
@@ -89,6 +91,25 @@ func TestAnswers(t *testing.T) {
 	}
 	if _, err := New(Options{Zone: bindtest.Zone, URL: "http://user:geheim@ns"}); fault.CodeOf(err) != fault.Invalid || strings.Contains(err.Error(), "geheim") {
 		t.Errorf("a user: %v", err)
+	}
+}
+
+// TestApex: shares at the zone's own name hide nothing of who answers for the zone.
+func TestApex(t *testing.T) {
+	server := httptest.NewServer(hook{records: `[{"dnsName":"example.com","recordType":"A","targets":["10.9.0.1"],"setIdentifier":"blue"},` +
+		`{"dnsName":"example.com","recordType":"NS","targets":["ns1.example.com"]}]`})
+	t.Cleanup(server.Close)
+	session, err := open(t, server.URL).Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	found, err := session.Ask(t.Context(), "example.com.", wire.TypeNS)
+	if at := (dns.Set{Name: "example.com.", Kind: wire.TypeNS}); err != nil || len(found[at]) != 1 || len(found) != 1 {
+		t.Errorf("the name servers are %v: %v", found, err)
+	}
+	if _, err := session.Ask(t.Context(), "example.com.", wire.TypeA); fault.CodeOf(err) != fault.Refused {
+		t.Errorf("got %v, want it refused to lead users there", err)
 	}
 }
 

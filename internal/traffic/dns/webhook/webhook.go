@@ -133,7 +133,7 @@ func (s *session) load(ctx context.Context) error {
 	return nil
 }
 
-// Ask returns the records of a type at a name, as the provider showed them.
+// Ask returns the records of a type at a name, as the provider showed them. Who answers for the zone is told whatever else is at its name.
 func (s *session) Ask(ctx context.Context, name string, kind uint16) (dns.Records, error) {
 	if s.shown == nil {
 		if err := s.load(ctx); err != nil {
@@ -142,7 +142,7 @@ func (s *session) Ask(ctx context.Context, name string, kind uint16) (dns.Record
 	}
 	found := dns.Records{}
 	for at, rrs := range s.shown.At(name) {
-		if at.Share.Name != "" {
+		if at.Share.Name != "" && kind != wire.TypeNS {
 			return nil, fault.New(fault.Refused, "%s leads only a share of its users (set identifier %s)", strings.TrimSuffix(name, "."), at.Share.Name).
 				WithHint("make it a simple record, or use the router for that zone itself (route53)")
 		}
