@@ -41,9 +41,10 @@ func TestOwners(t *testing.T) {
 		"nobody's, already alike":       {zone: "shop 1 IN CNAME shop.g1"},
 		"handed over":                   {zone: "shop 1 IN A 10.9.0.1\nshop 1 IN A 10.9.0.2\na-shop 1 IN TXT " + ours},
 		"handed over, a CNAME":          {zone: "shop 1 IN CNAME www\ncname-shop 1 IN TXT " + ours},
-		"a wildcard's":                  {zone: "* 1 IN A 10.9.9.9\n*.g1 1 IN CNAME www\n*.shop 1 IN A 10.9.9.9"},
+		"wildcards'":                    {zone: "*.g1 1 IN CNAME www\n*.shop 1 IN A 10.9.9.9"},
+		"the live name is a wildcard's": {zone: "* 1 IN A 10.9.9.9", says: "users may reach it by a wildcard of the zone"},
 		"texts of a wildcard":           {zone: "* 1 IN TXT \"v=spf1 -all\"\n*.shop 1 IN TXT hello\n*.g1 1 IN TXT hello"},
-		"claims of a wildcard":          {zone: "* 1 IN A 10.9.9.9\n* 1 IN TXT " + theirs},
+		"claims of a wildcard":          {zone: "*.g1 1 IN A 10.9.9.9\n* 1 IN TXT " + theirs},
 		"mail beside it":                {zone: "shop 1 IN MX 10 www", says: "shop.example.com has other records, such as MX or TXT"},
 		"handed over, mail beside it":   {zone: "shop 1 IN A 10.9.0.1\nshop 1 IN MX 10 www\na-shop 1 IN TXT " + ours, says: "shop.example.com has other records"},
 	}
