@@ -243,6 +243,7 @@ func certificate(t *testing.T, name string) (crt, key string) {
 // TestCopy copies between two whole clusters: workloads run in the second, its operator makes what operators make, its webhook
 // admits and refuses. The copy is killed on its way and goes on; a second one writes nothing; a following carries changes over.
 func TestCopy(t *testing.T) {
+	t.Parallel() // it waits, most of its time
 	p := newPair(t)
 	crt, key := certificate(t, "gardener.garden.svc")
 	var all []manifest

@@ -26,6 +26,7 @@ const (
 // TestDNS rolls whole clusters over by the records of a real BIND, for users of three resolvers of different habits: one obeys the TTL, one caps
 // it, one ignores it when it likes to. Nobody is ever without an answer or meets a generation that is gone.
 func TestDNS(t *testing.T) {
+	t.Parallel() // it waits, most of its time
 	b := bindtest.Start(t, "")
 	obeys := bindtest.StartResolver(t, b, func(ttl time.Duration) time.Duration { return ttl })
 	caps := bindtest.StartResolver(t, b, func(ttl time.Duration) time.Duration { return min(ttl, time.Second) })

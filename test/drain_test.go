@@ -95,6 +95,7 @@ func (w *world) address(t *testing.T) string {
 
 // TestDrain holds a connection to the version before: it is neither cut off while it is there, nor waited for when it is gone.
 func TestDrain(t *testing.T) {
+	t.Parallel() // it waits, most of its time
 	w := newWorld(t, blueGreenWeb, edit{"services.yaml", "drain: 8s", "drain: 5m"}, edit{"production.yaml", "      health: /healthz\n", ""})
 	for _, tag := range []string{"v1", "v2"} {
 		w.pushWithCat(t, tag)

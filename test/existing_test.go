@@ -14,6 +14,7 @@ import (
 // TestExistingClusters rolls over between two clusters that somebody else made: into the first, then, under load, into the
 // second. Then everything that Crossfade knows is thrown away, and it adopts the cluster that serves the users.
 func TestExistingClusters(t *testing.T) {
+	t.Parallel() // it waits, most of its time
 	w := newWorld(t, retireAtOnce)
 	kubeconfig := filepath.Join(w.config, "kubeconfig")
 	w.must("local", "create", "blue", "green", "--kubeconfig", kubeconfig)

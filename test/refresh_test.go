@@ -22,6 +22,7 @@ type refreshed struct {
 
 // TestRefresh lets the second node of the live generation go and come back, while users are at work: its address leaves the routes and is in them again.
 func TestRefresh(t *testing.T) {
+	t.Parallel() // it waits, most of its time
 	w := newWorld(t, edit{"production.yaml", "local: {nodes: 1}", "local: {nodes: 2}"})
 	w.must("rollover", environment)
 	var once []refreshed
