@@ -250,6 +250,34 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestLag: name servers that have a CNAME long before the addresses that it leads to never answer it without them.
+func TestLag(t *testing.T) {
+	t.Parallel()
+	a := azuretest.Start(t, "shop 1 IN CNAME www\ncname-shop 1 IN TXT \"heritage=external-dns,external-dns/owner="+suite.Owner+"\"\n")
+	a.Lag = func(key string) time.Duration {
+		if strings.HasPrefix(key, "CNAME/") {
+			return 10 * time.Millisecond
+		}
+		return 1500 * time.Millisecond
+	}
+	done := make(chan error)
+	go func() { done <- suite.Router(t, zoneOf(t, a)).Apply(t.Context(), suite.Between(0)) }()
+	for {
+		answer, err := a.DNS.Query(host, wire.TypeA)
+		if err != nil || len(answer.Answer) < 2 {
+			t.Errorf("it leads nowhere: %v %v", answer, err)
+		}
+		select {
+		case err := <-done:
+			if got := a.DNS.Leads(t, host); err != nil || got != "10.0.1.1 10.0.1.2 shop.g1.example.com" {
+				t.Errorf("it leads to %s: %v", got, err)
+			}
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
 // failing is a credential that has none.
 type failing struct{ err error }
 
