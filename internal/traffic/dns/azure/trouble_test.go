@@ -201,7 +201,7 @@ func TestCut(t *testing.T) {
 	stands, want := suite.Between(0), suite.Between(100)
 	stands.Sides, stands.PreLive = append(stands.Sides, suite.Side("h00", 0, "10.0.3.1")), "h00"
 	want.Sides, want.PreLive = append(want.Sides, suite.Side("h01", 0, "10.0.3.1")), "h01"
-	const most = 40
+	const most = 20
 	cut := make(chan bool, most)
 	t.Run("at", func(t *testing.T) {
 		for at := range most {
