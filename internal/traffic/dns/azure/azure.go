@@ -6,6 +6,7 @@ package azure
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ const (
 	longest   = 30 * time.Second
 	callLimit = 30 * time.Second
 )
+
+// lists bounds how often a zone is listed until two lists are the same.
+const lists = 10
 
 // Options say which zone is written to.
 type Options struct {
@@ -76,11 +80,11 @@ func (b *Backend) Open(context.Context) (dns.Session, error) { return &session{B
 // session is the zone as it was listed last.
 type session struct {
 	*Backend
-	sets dns.Records
-	raw  map[dns.Set]*armdns.RecordSet // the same, as Azure has them
+	sets dns.Records                   // nil where it is to be listed again
+	raw  map[dns.Set]*armdns.RecordSet // as Azure has them
 }
 
-// Look lists the zone before see asks for its records. Each of them is as it was at that moment; nothing says that all were at one.
+// Look lists the zone before see asks for its records.
 func (s *session) Look(ctx context.Context, see func() error) error {
 	if err := s.list(ctx); err != nil {
 		return err
@@ -88,21 +92,45 @@ func (s *session) Look(ctx context.Context, see func() error) error {
 	return see()
 }
 
-// list reads all sets of the zone, 100 with each request.
+// list reads all sets of the zone, 100 with each request; where that takes several, until two lists are the same.
 func (s *session) list(ctx context.Context) error {
-	s.sets, s.raw = dns.Records{}, map[dns.Set]*armdns.RecordSet{}
-	pages := s.client.NewListAllByDNSZonePager(s.group, s.apex(), nil)
-	for pages.More() {
-		page, err := pages.NextPage(ctx)
+	s.sets = nil
+	var before map[dns.Set]string
+	for range lists {
+		pages, err := s.listOnce(ctx)
 		if err != nil {
-			s.sets = nil
 			return failure(err)
 		}
+		etags := map[dns.Set]string{}
+		for at, set := range s.raw {
+			etags[at] = deref(set.Etag)
+		}
+		if pages == 1 || maps.Equal(etags, before) {
+			s.sets = recordsOf(s.raw)
+			return nil
+		}
+		before = etags
+	}
+	return fault.New(fault.Unavailable, "its record sets change all the time").WithHint("see what else writes to the zone")
+}
+
+// listOnce reads all sets of the zone, and returns how many requests that took.
+func (s *session) listOnce(ctx context.Context) (requests int, err error) {
+	s.raw = map[dns.Set]*armdns.RecordSet{}
+	for pages := s.client.NewListAllByDNSZonePager(s.group, s.apex(), nil); pages.More(); requests++ {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return 0, err
+		}
 		for _, set := range page.Value {
-			s.add(set)
+			if set == nil || set.Name == nil || set.Type == nil || set.Properties == nil {
+				continue
+			}
+			kind := (*set.Type)[strings.LastIndex(*set.Type, "/")+1:]
+			s.raw[dns.Set{Name: s.absolute(*set.Name), Kind: wire.StringToType[kind]}] = set
 		}
 	}
-	return nil
+	return requests, nil
 }
 
 // apex is the zone's name as Azure has it.
@@ -122,22 +150,6 @@ func (s *session) absolute(relative string) string {
 		return s.zone
 	}
 	return wire.CanonicalName(relative + "." + s.zone)
-}
-
-// add notes a set of the zone.
-func (s *session) add(set *armdns.RecordSet) {
-	if set == nil || set.Name == nil || set.Type == nil || set.Properties == nil {
-		return
-	}
-	at := dns.Set{Name: s.absolute(*set.Name), Kind: wire.StringToType[(*set.Type)[strings.LastIndex(*set.Type, "/")+1:]]}
-	s.raw[at] = set
-	for _, value := range values(set.Properties) {
-		rr, err := dns.Record(at.Name, at.Kind, uint32(deref(set.Properties.TTL)), value)
-		if err != nil {
-			continue // of a type that no route has
-		}
-		s.sets.Add(rr)
-	}
 }
 
 // Ask returns the records of a type at a name, as they were listed.
@@ -164,14 +176,14 @@ func (s *session) Used(context.Context, string) (bool, error) { return true, nil
 // Close does nothing.
 func (s *session) Close() {}
 
-// Change makes of the sets that were read those that are wanted, each by a request. Where one fails, what was read is not what there is.
+// Change makes of the sets that were read those that are wanted, each by a request.
 func (s *session) Change(ctx context.Context, have, want dns.Records) error {
+	s.sets = nil
 	for _, at := range dns.Sorted(have, want) {
 		if dns.Same(have, want, at) {
 			continue
 		}
 		if err := s.change(ctx, at, want[at]); err != nil {
-			s.sets = nil
 			return failure(err)
 		}
 	}
@@ -189,7 +201,6 @@ func (s *session) change(ctx context.Context, at dns.Set, rrs []wire.RR) error {
 		_, err := s.client.Delete(ctx, s.group, s.apex(), s.relative(at.Name), kind, &armdns.RecordSetsClientDeleteOptions{IfMatch: old.Etag})
 		if err == nil {
 			delete(s.raw, at)
-			delete(s.sets, at)
 		}
 		return err
 	}
@@ -201,7 +212,7 @@ func (s *session) change(ctx context.Context, at dns.Set, rrs []wire.RR) error {
 	}
 	put, err := s.client.CreateOrUpdate(ctx, s.group, s.apex(), s.relative(at.Name), kind, armdns.RecordSet{Properties: properties}, only)
 	if err == nil {
-		s.raw[at], s.sets[at] = &put.RecordSet, rrs
+		s.raw[at] = &put.RecordSet
 	}
 	return err
 }

@@ -59,8 +59,11 @@ func failure(err error) error {
 func refusal(api *azcore.ResponseError) error {
 	said := message(api)
 	switch status := api.StatusCode; {
-	case status == http.StatusPreconditionFailed, status == http.StatusConflict && strings.Contains(said, "already exists"):
+	case status == http.StatusPreconditionFailed:
 		return dns.ErrCollision
+	case status == http.StatusConflict && strings.Contains(said, "already exists"):
+		return fault.New(fault.Refused, "it refuses the change: %s", line(said)).
+			WithHint("a CNAME stands alone: move the other records to another name, or lead users by another name")
 	case status == http.StatusConflict && strings.Contains(said, pending), status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
 		return fault.New(fault.Unavailable, "it is busy (%s)", codeOf(api)).WithHint("see who else asks the API of the subscription, and the status of Azure")
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:

@@ -19,6 +19,21 @@ func deref[T any](pointer *T) T {
 	return *pointer
 }
 
+// recordsOf are the records of sets that routes have, too.
+func recordsOf(sets map[dns.Set]*armdns.RecordSet) dns.Records {
+	all := dns.Records{}
+	for at, set := range sets {
+		for _, value := range values(set.Properties) {
+			rr, err := dns.Record(at.Name, at.Kind, uint32(deref(set.Properties.TTL)), value)
+			if err != nil {
+				continue // of a type that no route has
+			}
+			all.Add(rr)
+		}
+	}
+	return all
+}
+
 // values are what the records of a set say, of the types that a route, a proof or a list of name servers has.
 func values(p *armdns.RecordSetProperties) []string {
 	var all []string

@@ -180,6 +180,94 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// TestLists: a zone whose list takes several requests is read as it is at one moment.
+func TestLists(t *testing.T) {
+	t.Parallel()
+	a := azuretest.Start(t, "shop 1 IN MX 10 www\nzebra 1 IN CNAME www\n")
+	changes := 1
+	a.Trouble = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Has("$skiptoken") && changes > 0 { // the first page is on its way
+			changes--
+			a.Put("A/www", func(s *azuretest.Set) { s.Properties.A[0].IPv4Address = fmt.Sprintf("10.9.9.%d", 100-changes) })
+		}
+		return false
+	}
+	look := func() (string, error) {
+		s, err := zoneOf(t, a).Backend.Open(t.Context())
+		if err != nil {
+			return "", err
+		}
+		var found dns.Records
+		err = s.Look(t.Context(), func() (err error) {
+			found, err = s.Ask(t.Context(), "www.example.com.", wire.TypeA)
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+		return dns.Value(found[dns.Set{Name: "www.example.com.", Kind: wire.TypeA}][0]), nil
+	}
+	if got, err := look(); got != "10.9.9.100" || err != nil {
+		t.Errorf("it is %s, want what was changed meanwhile: %v", got, err)
+	}
+	changes = 99
+	_, err := look()
+	refused(t, "all the time", err, fault.Unavailable, "its record sets change all the time")
+}
+
+// TestOccupied: a CNAME at a name that has other records, which the name servers do not show yet.
+func TestOccupied(t *testing.T) {
+	t.Parallel()
+	s, err := zoneOf(t, azuretest.Start(t, "shop 1 IN MX 10 www\n")).Backend.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := s.Ask(t.Context(), "shop.example.com.", wire.TypeCNAME)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rr, err := dns.Record("shop.example.com.", wire.TypeCNAME, 1, "www.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := dns.Records{}
+	want.Add(rr)
+	refused(t, "mail", s.Change(t.Context(), have, want), fault.Refused, "it refuses the change: The CNAME record could not be created because another record with the same name already exists")
+}
+
+// TestBeside: another process that had not moved the live name yet wrote its note after ours had. Who wants what there is goes on, others do not.
+func TestBeside(t *testing.T) {
+	t.Parallel()
+	a := azuretest.Start(t, "")
+	r := suite.Router(t, zoneOf(t, a))
+	suite.Apply(t, r, suite.Between(0))
+	a.Put("TXT/_crossfade.shop", func(s *azuretest.Set) {
+		s.Properties.TXT[0].Value[0] = strings.Replace(s.Properties.TXT[0].Value[0], "live=g1&", "", 1)
+	})
+	refused(t, "to another", r.Apply(t.Context(), suite.Between(100)), fault.Failed, "somebody else changed where it leads")
+	suite.Apply(t, r, suite.Between(0))
+	if seen := suite.Observed(t, r, host); seen == nil || seen.Sides[0].Weight != 100 {
+		t.Errorf("observed: %+v", seen)
+	}
+	suite.Apply(t, r, suite.Between(100))
+}
+
+// TestCollisions: where another process is in between all the time, what was read may be the same, and nothing else is at the name.
+func TestCollisions(t *testing.T) {
+	t.Parallel()
+	a := azuretest.Start(t, "")
+	left := 5
+	a.Trouble = func(w http.ResponseWriter, r *http.Request) bool {
+		if left == 0 || !strings.Contains(r.URL.Path, "/CNAME/") {
+			return false
+		}
+		left--
+		azuretest.Refuse(w, http.StatusPreconditionFailed, "PreconditionFailed", "")
+		return true
+	}
+	suite.Apply(t, suite.Router(t, zoneOf(t, a)), suite.Between(0))
+}
+
 // TestKept: what else is at a record set is kept, and an alias record set is refused.
 func TestKept(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -199,12 +200,12 @@ const base = "/subscriptions/" + Subscription + "/resourceGroups/" + ResourceGro
 
 // ServeHTTP answers a request of the API.
 func (a *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	if a.Trouble != nil && a.Trouble(w, r) {
 		return
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.Lost != nil && a.Lost(r) {
 		defer Refuse(w, http.StatusBadGateway, "BadGateway", "lost")
 		w = httptest.NewRecorder()
@@ -246,15 +247,15 @@ func wrapped(w http.ResponseWriter, status int, code, message string) {
 // list answers a page of sets.
 func (a *Server) list(w http.ResponseWriter, r *http.Request) {
 	keys := slices.Sorted(maps.Keys(a.sets))
-	from, _ := strconv.Atoi(r.URL.Query().Get("$skiptoken"))
-	keys = keys[min(from, len(keys)):]
+	from := r.URL.Query().Get("$skiptoken")
+	keys = slices.DeleteFunc(keys, func(key string) bool { return key < from })
 	page := struct {
 		NextLink string `json:"nextLink,omitempty"`
 		Value    []Set  `json:"value"`
 	}{}
 	if len(keys) > perAsk {
+		page.NextLink = fmt.Sprintf("%s%s/all?api-version=2018-05-01&$skiptoken=%s", a.HTTP.URL, base, url.QueryEscape(keys[perAsk]))
 		keys = keys[:perAsk]
-		page.NextLink = fmt.Sprintf("%s%s/all?api-version=2018-05-01&$skiptoken=%d", a.HTTP.URL, base, from+perAsk)
 	}
 	for _, key := range keys {
 		page.Value = append(page.Value, a.sets[key])
