@@ -184,7 +184,7 @@ func (s *session) Change(ctx context.Context, have, want dns.Records) error {
 			continue
 		}
 		if err := s.change(ctx, at, want[at]); err != nil {
-			return failure(err)
+			return err
 		}
 	}
 	return nil
@@ -194,15 +194,19 @@ func (s *session) Change(ctx context.Context, have, want dns.Records) error {
 func (s *session) change(ctx context.Context, at dns.Set, rrs []wire.RR) error {
 	old := s.raw[at]
 	kind := armdns.RecordType(wire.TypeToString[at.Kind])
+	if old != nil && deref(old.Etag) == "" {
+		return fault.New(fault.Failed, "it gives no etag of %s %s, without which what others change would be overwritten", kind, strings.TrimSuffix(at.Name, ".")).
+			WithHint("see the record set in Azure")
+	}
 	if len(rrs) == 0 {
 		if old == nil {
 			return nil
 		}
-		_, err := s.client.Delete(ctx, s.group, s.apex(), s.relative(at.Name), kind, &armdns.RecordSetsClientDeleteOptions{IfMatch: old.Etag})
-		if err == nil {
-			delete(s.raw, at)
+		if _, err := s.client.Delete(ctx, s.group, s.apex(), s.relative(at.Name), kind, &armdns.RecordSetsClientDeleteOptions{IfMatch: old.Etag}); err != nil {
+			return failure(err)
 		}
-		return err
+		delete(s.raw, at)
+		return nil
 	}
 	only := &armdns.RecordSetsClientCreateOrUpdateOptions{IfNoneMatch: ref("*")}
 	properties := propertiesOf(rrs)
@@ -211,8 +215,9 @@ func (s *session) change(ctx context.Context, at dns.Set, rrs []wire.RR) error {
 		properties.Metadata = old.Properties.Metadata // which are not ours
 	}
 	put, err := s.client.CreateOrUpdate(ctx, s.group, s.apex(), s.relative(at.Name), kind, armdns.RecordSet{Properties: properties}, only)
-	if err == nil {
-		s.raw[at] = &put.RecordSet
+	if err != nil {
+		return failure(err)
 	}
-	return err
+	s.raw[at] = &armdns.RecordSet{Etag: put.Etag, Properties: properties}
+	return nil
 }

@@ -235,6 +235,24 @@ func TestOccupied(t *testing.T) {
 	refused(t, "mail", s.Change(t.Context(), have, want), fault.Refused, "it refuses the change: The CNAME record could not be created because another record with the same name already exists")
 }
 
+// TestEtag: without an etag, nothing is changed.
+func TestEtag(t *testing.T) {
+	t.Parallel()
+	a := azuretest.Start(t, "shop 1 IN CNAME www\n")
+	s := &session{Backend: backendOf(t, a, options(), token(azuretest.Token))}
+	have, err := s.Ask(t.Context(), "shop.example.com.", wire.TypeCNAME)
+	if err != nil || len(have) != 1 {
+		t.Fatalf("%v: %v", have, err)
+	}
+	for at := range have {
+		s.raw[at].Etag = nil
+	}
+	refused(t, "none", s.Change(t.Context(), have, dns.Records{}), fault.Failed, "it gives no etag of CNAME shop.example.com")
+	if got := a.Get("CNAME/shop").Properties.CNAME; got == nil {
+		t.Error("it was changed")
+	}
+}
+
 // TestBeside: another process that had not moved the live name yet wrote its note after ours had. Who wants what there is goes on, others do not.
 func TestBeside(t *testing.T) {
 	t.Parallel()
