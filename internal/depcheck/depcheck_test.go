@@ -43,6 +43,7 @@ var only = map[string][]string{
 	"github.com/letsencrypt/":                    {"certs/pebbletest"},
 	"filippo.io/age":                             {"certs"},
 	"github.com/aws/":                            {"traffic/dns"},
+	"github.com/Azure/azure-sdk-for-go/":         {"traffic/dns"},
 	"golang.org/x/crypto/ssh":                    {"host"},
 	"github.com/pkg/sftp":                        {"host"},
 	"github.com/google/go-containerregistry/pkg": {"cluster/local", "cli", "release/image"},

@@ -14,6 +14,12 @@ import (
 // hostedZone is an id of a zone in Route 53.
 var hostedZone = regexp.MustCompile(`^Z[A-Z0-9]{1,31}$`)
 
+// subscription is an id of a subscription of Azure, and resourceGroup a name of a group there.
+var (
+	subscription  = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+	resourceGroup = regexp.MustCompile(`^[\p{L}\p{N}_().-]{0,89}[\p{L}\p{N}_()-]$`)
+)
+
 // dnsRouter checks a zone, the servers that are asked about it, and what keeps it, and makes the path of a key's file absolute.
 func (p place) dnsRouter(d *DNSRouter) {
 	p.to("zone").host(d.Zone)
@@ -55,6 +61,12 @@ func (p place) keeper(d *DNSRouter) {
 	}
 	if z := d.Route53; z != nil && z.HostedZone != "" && !hostedZone.MatchString(z.HostedZone) {
 		p.to("route53", "hostedZone").Problem(`%s is not the id of a hosted zone, such as "Z0123456789ABCDEFGHIJ"`, strict.Quote(z.HostedZone))
+	}
+	if z := d.Azure; z != nil && z.Subscription != "" && !subscription.MatchString(z.Subscription) {
+		p.to("azure", "subscription").Problem(`%s is not the id of a subscription, such as "0b1f6471-1bf0-4dda-aec3-111122223333"`, strict.Quote(z.Subscription))
+	}
+	if z := d.Azure; z != nil && z.ResourceGroup != "" && !resourceGroup.MatchString(z.ResourceGroup) {
+		p.to("azure", "resourceGroup").Problem("%s is not a name of a resource group: letters, digits, hyphens, underscores, parentheses and dots, with no dot at its end", strict.Quote(z.ResourceGroup))
 	}
 }
 

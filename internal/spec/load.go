@@ -214,7 +214,7 @@ func shape() strict.Shape {
 		Envelope: []string{"apiVersion", "kind"},
 		Choices: map[string][]string{
 			"Router":      {"caddy", "dns", "gateway", "haproxy", "nginx"},
-			"DNSRouter":   {"rfc2136", "webhook", "route53"},
+			"DNSRouter":   {"rfc2136", "webhook", "route53", "azure"},
 			"TSIG":        {"secretFile", "secretEnv"},
 			"Certificate": {"http01", "dns01"},
 			"Unit":        {"files", "kustomize", "helm"},

@@ -57,6 +57,7 @@ type DNSRouter struct {
 	RFC2136 *RFC2136Zone `json:"rfc2136,omitempty"` // a server that takes signed dynamic updates: BIND, Knot, PowerDNS and others
 	Webhook *WebhookZone `json:"webhook,omitempty"` // a provider of external-dns, behind its webhook
 	Route53 *Route53Zone `json:"route53,omitempty"` // Amazon Route 53
+	Azure   *AzureZone   `json:"azure,omitempty"`   // Azure DNS
 	// Owner tells our records from others', in the registry of external-dns; nobody else who writes to the zone has the same.
 	Owner string   `json:"owner"`
 	TTL   Duration `json:"ttl,omitzero"`  // of the live name while users may be moved; 30s unless set
@@ -83,6 +84,13 @@ type WebhookZone struct {
 // ~/.aws, or of the machine's role.
 type Route53Zone struct {
 	HostedZone string `json:"hostedZone"` // its id, for example "Z0123456789ABCDEFGHIJ"
+}
+
+// AzureZone is a public zone of Azure DNS. Credentials are found as all programs of Azure find them: in the environment, of the machine's
+// managed identity, or of az login.
+type AzureZone struct {
+	Subscription  string `json:"subscription"`  // its id, for example "0b1f6471-1bf0-4dda-aec3-111122223333"
+	ResourceGroup string `json:"resourceGroup"` // that the zone is in
 }
 
 // TSIG is a key that signs DNS messages (RFC 8945). Its secret, in base64, is in a file or an environment variable.

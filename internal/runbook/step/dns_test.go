@@ -131,3 +131,16 @@ func TestWeighedByRoute53(t *testing.T) {
 	same(t, "the intermediate name of the old generation", "", amazon.DNS.Answers("shop.old.example.com"))
 	same(t, "the live name", "127.0.0.2 shop.new.example.com", amazon.DNS.Answers("shop.example.com"))
 }
+
+// TestAzureOfTheEnvironment: a zone in Azure DNS is asked for with credentials of the environment, and an error says which zone it is.
+func TestAzureOfTheEnvironment(t *testing.T) {
+	for name, value := range map[string]string{"AZURE_TOKEN_CREDENTIALS": "dev", "PATH": t.TempDir()} {
+		t.Setenv(name, value)
+	}
+	router, err := zone(spec.DNSRouter{Zone: "example.dev", Owner: "crossfade", Azure: &spec.AzureZone{
+		Subscription: "0b1f6471-1bf0-4dda-aec3-111122223333", ResourceGroup: "dns-production",
+	}})
+	ok(t, err)
+	_, err = router.Observe(t.Context(), "shop.example.dev")
+	same(t, "the error", "cannot read the route of shop.example.dev in the zone example.dev at Azure DNS, resource group dns-production: there are no credentials for it", fmt.Sprint(err))
+}

@@ -21,6 +21,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/caddy"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/azure"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/rfc2136"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/route53"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/webhook"
@@ -142,8 +143,10 @@ func keeper(d spec.DNSRouter) (dns.Backend, error) {
 		return webhook.New(webhook.Options{Zone: d.Zone, URL: d.Webhook.URL})
 	case d.Route53 != nil:
 		return route53.New(route53.Options{Zone: d.Zone, HostedZone: d.Route53.HostedZone})
+	case d.Azure != nil:
+		return azure.New(azure.Options{Zone: d.Zone, Subscription: d.Azure.Subscription, ResourceGroup: d.Azure.ResourceGroup})
 	default:
-		return nil, fault.New(fault.Invalid, "the zone %s is kept nowhere that is known", d.Zone).WithHint("set rfc2136, webhook or route53")
+		return nil, fault.New(fault.Invalid, "the zone %s is kept nowhere that is known", d.Zone).WithHint("set rfc2136, webhook, route53 or azure")
 	}
 }
 

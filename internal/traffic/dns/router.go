@@ -131,6 +131,11 @@ func (r *Router) move(ctx context.Context, now, want *state) (*state, error) {
 			return nil, err
 		}
 	}
+	if !r.powers.Whole {
+		if err := r.reachable(ctx, want); err != nil {
+			return nil, err
+		}
+	}
 	now, err := r.change(ctx, want, r.moved)
 	if err != nil {
 		return nil, err

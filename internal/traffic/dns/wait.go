@@ -60,6 +60,28 @@ func (r *Router) followed(ctx context.Context, s *state) (*state, error) {
 	return r.change(ctx, s, func(now, _ *state) (*state, error) { return now.keptSince(began, since), nil })
 }
 
+// reachable waits until every authoritative server answers the intermediate names that users shall be led to. Where sets are changed one by
+// one, a server may have the name that leads there before it has them.
+func (r *Router) reachable(ctx context.Context, want *state) error {
+	servers, err := r.voices(ctx)
+	if err != nil {
+		return r.failure("see who answers", want.host, err)
+	}
+	servers = slices.DeleteFunc(servers, func(v voice) bool { return v.resolves })
+	deadline := time.Now().Add(r.options.Wait)
+	return r.beats(ctx, want, func() ([]string, error) {
+		var late []string
+		for _, v := range servers {
+			for _, generation := range want.shares.generations() {
+				if heard, leads := r.hear(ctx, v, r.intermediate(want.host, generation), want, []string{generation}); !leads {
+					late = append(late, fmt.Sprintf("%s %s", v.what, heard))
+				}
+			}
+		}
+		return late, r.overdue(ctx, want, late, deadline)
+	})
+}
+
 // inForce waits until what resolvers keep of where the live name led before has run out, and every authoritative server and every
 // resolver that is named answers where it leads now. Those that do not within the bound are an error of code fault.Failed.
 func (r *Router) inForce(ctx context.Context, s *state) error {
