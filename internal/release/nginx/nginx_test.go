@@ -415,6 +415,34 @@ func TestDraining(t *testing.T) {
 	})
 }
 
+// TestUpload switches while a user still sends the body of a request. nginx may not have begun to pass it on: it counts by its worker, and is answered
+// by the version from before.
+func TestUpload(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 2)
+	l.lead(t, colour.Blue)
+	c, err := net.Dial("tcp", l.nginx[0].Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbo")
+	asks(t, l.nginx[0], "/") // it has been accepted by then
+	l.lead(t, colour.Green)
+	if n, err := l.Draining(t.Context()); err != nil || n != 1 {
+		t.Errorf("%d workers go on with connections from before, want 1: %v", n, err)
+	}
+	fmt.Fprint(c, "dy")
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") || !strings.HasSuffix(string(answer), "blue") {
+		t.Errorf("the upload is answered %q %v, want 200 from blue", answer, err)
+	}
+	await(t, "nothing is left", func() bool {
+		n, err := l.Draining(t.Context())
+		return err == nil && n == 0
+	})
+}
+
 // TestStale meets a node that was made again from a backup, and one that was added.
 func TestStale(t *testing.T) {
 	t.Parallel()

@@ -152,8 +152,9 @@ func (p place) server(r traffic.Route, listen []string, token string) string {
 func exactly(text string) string { return strings.NewReplacer(".", "[.]", "+", "[+]").Replace(text) }
 
 // proxy sends a request to its upstream. Connections to endpoints are not kept, so that the Service behind a node port chooses a pod anew, pods that
-// are leaving get no more requests, and none meets a connection that its pod is just closing. What was sent goes to another endpoint only if it can be
-// repeated (RFC 9110 section 9.2.2).
+// are leaving get no more requests, and none meets a connection that its pod is just closing. Bodies are passed on as they come, so that an upload is a
+// connection to its endpoint, and is counted, from its head on. What was sent goes to another endpoint only if it can be repeated (RFC 9110 section
+// 9.2.2), and if it was whole when nginx began to: nothing else is kept.
 const proxy = `        proxy_pass http://$ID_upstream;
         proxy_http_version 1.1;
         proxy_set_header Host $http_host;
@@ -167,6 +168,7 @@ const proxy = `        proxy_pass http://$ID_upstream;
         proxy_send_timeout 1h;
         proxy_next_upstream error timeout;
         proxy_next_upstream_timeout 5s;
+        proxy_request_buffering off;
         proxy_buffering off;
         grpc_set_header Host $http_host;
         grpc_connect_timeout 1s;

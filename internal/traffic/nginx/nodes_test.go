@@ -1,14 +1,17 @@
 package nginx_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -370,6 +373,61 @@ func TestClosing(t *testing.T) {
 	if _, err := os.Stat(n.File("conf.d/crossfade-host-" + name + ".d/closing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v: what a reload that was killed has left is not swept away", err)
 	}
+}
+
+// TestSentAgain has one of two endpoints break each connection once it has read a head, or take none. The other one gets what can be repeated, unless a
+// part of it was still to come.
+func TestSentAgain(t *testing.T) {
+	const broke = "502 Bad Gateway"
+	for _, tc := range []struct {
+		method, first, second string
+		listens               bool
+		want                  string // of the request that comes to the broken endpoint
+	}{
+		{"GET", "", "", true, "200 OK"}, {"PUT", "body", "", true, "200 OK"}, {"PUT", "bo", "dy", true, broke}, {"POST", "body", "", true, broke}, {"POST", "bo", "dy", false, "200 OK"},
+	} {
+		n := start(t)
+		r := router(t, n, n.Node(local.New("n1")))
+		broken := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+		t.Cleanup(broken.Close)
+		must(t, r, traffic.Route{Host: name, Sides: []traffic.Side{
+			{Generation: "g1", Endpoints: []string{strings.TrimPrefix(broken.URL, "http://"), generation(t, "g1")}, Weight: 100},
+		}})
+		if !tc.listens {
+			broken.Close()
+		}
+		got := []string{send(t, n, tc.method, tc.first, tc.second), send(t, n, tc.method, tc.first, tc.second)} // they take turns
+		slices.Sort(got)
+		if diff := cmp.Diff([]string{"200 OK", tc.want}, got); diff != "" {
+			t.Errorf("%s %s, then %q: -want +got\n%s", tc.method, tc.first, tc.second, diff)
+		}
+	}
+}
+
+// send sends a request whose body comes in two parts, and returns the status of the answer.
+func send(t *testing.T, n *nginxtest.Nginx, method, first, second string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", n.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "%s / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", method, name, len(first+second), first)
+	if second != "" {
+		time.Sleep(200 * time.Millisecond) // the first part is passed on by then
+		fmt.Fprint(c, second)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	if want := method + " / " + name + " " + first + second; res.StatusCode == http.StatusOK && string(body) != want {
+		t.Errorf("the endpoint got %q, want %q", body, want)
+	}
+	return res.Status
 }
 
 // TestGRPC calls as gRPC does: over HTTP/2 to the endpoint, with trailers.
