@@ -105,8 +105,8 @@ func plain(r traffic.Route) traffic.Route {
 }
 
 // server renders the part of the file that is for nginx. A request throws dice, and the directory of the shares has a link for each number,
-// and one for the pre-live name: the path that it leads to has the name of an upstream. While there is a file with the name closing, clients are told to
-// close their connections.
+// and one for the pre-live name: the path that it leads to has the name of an upstream. While a file in the directory closing has the number of these
+// ten seconds, clients are told to close their connections.
 func (p place) server(r traffic.Route, listen []string, token string) string {
 	id := fmt.Sprintf("crossfade_%x", sha256.Sum256([]byte(r.Host)))[:18]
 	var text strings.Builder
@@ -124,6 +124,7 @@ func (p place) server(r traffic.Route, listen []string, token string) string {
 		line("    \"~^%s$\" next;", exactly(r.PreLiveHost))
 		names = append(names, r.PreLiveHost)
 	}
+	line("}\nmap $msec $ID_now {\n    \"~^(?<ID_tens>[0-9]+)[0-9][.]\" $ID_tens;")
 	line("}\nmap $http_upgrade $ID_connection {\n    default upgrade;\n    \"\" \"\";\n}")
 	line("map $ID_to $ID_upstream {\n    \"\" \"\"; # its links are gone\n    \"~/sides/%s([+][^/]*)?/\" \"\";", nobody)
 	groups := groups(r)
@@ -143,7 +144,7 @@ func (p place) server(r traffic.Route, listen []string, token string) string {
 	line("    location / {\n        root %s/live/$ID_entry;", p.shares())
 	line("        if ($ID_entry = -) { return 404; }\n        set $ID_to $realpath_root;\n        if ($ID_entry = \"\") { return 200 \"$ID_to\"; }")
 	line("        if ($ID_upstream = \"\") { return 503; }\n        error_page 418 = @ID_last;")
-	line("        open_file_cache off;\n        if (-e %s/closing) { return 418; }", p.shares())
+	line("        open_file_cache off;\n        if (-e %s/closing/$ID_now) { return 418; }", p.shares())
 	line("%s    }\n    location @ID_last {\n        keepalive_timeout 0;\n%[1]s    }\n}", strings.ReplaceAll(proxy, "ID", id))
 	return text.String()
 }

@@ -351,27 +351,88 @@ func TestClosing(t *testing.T) {
 	must(t, r, l.route(0))
 	for _, closing := range []bool{false, true} {
 		if closing {
-			n.Write(t, "conf.d/crossfade-host-"+name+".d/closing", "")
+			dir := n.File("conf.d/crossfade-host-" + name + ".d/closing")
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for i := range int64(3) {
+				n.Write(t, fmt.Sprintf("conf.d/crossfade-host-%s.d/closing/%d", name, time.Now().Unix()/10+i), "")
+			}
 		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.Address+"/a%20b/..%2fc?x=1", strings.NewReader("body"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Host = name + ":8080"
-		res, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(res.Body)
-		res.Body.Close()
-		if want := "POST /a%20b/..%2fc?x=1 " + name + ":8080 body"; string(body) != want || res.Close != closing {
-			t.Errorf("closing %v: %s, the connection ends: %v; want %s", closing, body, res.Close, want)
+		if body, closed := told(t, n); body != "POST /a%20b/..%2fc?x=1 "+name+":8080 body" || closed != closing {
+			t.Errorf("closing %v: %s, the connection ends: %v", closing, body, closed)
 		}
 	}
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	must(t, r, l.route(1))
-	if _, err := os.Stat(n.File("conf.d/crossfade-host-" + name + ".d/closing")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v: what a reload that was killed has left is not swept away", err)
+}
+
+// told is what a request is answered, and whether the client is told to close its connection.
+func told(t *testing.T, n *nginxtest.Nginx) (string, bool) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.Address+"/a%20b/..%2fc?x=1", strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = name + ":8080"
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body), res.Close
+}
+
+// TestReloadKilled stops a reload while it waits for a client, which kills its script. Clients keep their connections again soon, though nobody sees to it.
+func TestReloadKilled(t *testing.T) {
+	n := start(t)
+	r := router(t, n, n.Node(local.New("n1")))
+	l := &lab{g1: generation(t, "g1"), g2: generation(t, "g2")}
+	one := l.route(0)
+	one.Sides = one.Sides[:1]
+	must(t, r, one)
+	idle, err := net.Dial("tcp", n.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	closing := n.File("conf.d/crossfade-host-" + name + ".d/closing")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Apply(ctx, l.route(0)) }()
+	within(t, 20*time.Second, "clients are told to close", func() bool {
+		_, err := os.Stat(closing)
+		return err == nil && func() bool { _, closed := told(t, n); return closed }()
+	})
+	stop()
+	if err := <-ended; fault.CodeOf(err) != fault.Interrupted {
+		t.Fatalf("%v, want the reload to be interrupted", err)
+	}
+	if _, err := os.Stat(closing); err != nil {
+		t.Fatalf("%v: the script was not killed", err)
+	}
+	if _, closed := told(t, n); !closed {
+		t.Error("clients keep their connections at once: what is this test of?")
+	}
+	within(t, time.Minute, "clients keep their connections", func() bool { _, closed := told(t, n); return !closed })
+	must(t, r, l.route(0))
+	if _, err := os.Stat(closing); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v: what was left behind is not swept away", err)
+	}
+}
+
+func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(limit); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
 	}
 }
 

@@ -25,7 +25,6 @@ if [ ! -e "$name" ]; then
   done
   mv -T .new "$name"
 fi
-[ ! -e closing ] || flock -n .. rm -f closing || true # unless a reload goes on, it was left behind by one that was killed
 ln -sfn "$name" .live
 mv -T .live live
 sync . "$name"
