@@ -31,7 +31,7 @@ type sight struct {
 
 	written uint64 // the tick at which we have written the file since; 0 while we have not
 	told    bool   // we have told the nginx to read it
-	flipped bool   // we have put other shares in force
+	meant   string // the name of the shares that we have put in force, or tried to; "" while we have not
 }
 
 // there reports whether the node has the route.
@@ -171,7 +171,7 @@ func (r *Router) put(ctx context.Context, n nginxctl.Node, p place, s *sight, ro
 const (
 	// disturbed is how sharesScript ends when others have changed the shares meanwhile.
 	disturbed = 77
-	// whichever stands for any shares.
+	// whichever stands for any shares, for removeScript.
 	whichever = "*"
 )
 

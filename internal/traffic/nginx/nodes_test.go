@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -313,6 +314,54 @@ func TestNodesDiffer(t *testing.T) {
 	if fault.CodeOf(err) != fault.Failed || !strings.Contains(fmt.Sprint(err), "leads to something else") {
 		t.Errorf("%v, want an entry that is not of these nginx to be told", err)
 	}
+}
+
+// TestDisturbed has somebody else change the shares of a node, or make the route there, just before we do. Theirs stay; the other node is put back.
+func TestDisturbed(t *testing.T) {
+	l := newLab(t)
+	h := l.hosts[1]
+	theirs := options(l.nginx[0], l.nginx[1].Node(&disturbed{Host: local.New("n2"), there: h.there, here: h.here}))
+	theirs.Entry = "http://" + l.nginx[1].Address
+	other, err := nginx.New(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		reason string
+		before func() error
+		want   string // of the first node
+	}{
+		{"the shares", func() error { return l.Apply(t.Context(), l.route(0)) }, "g1"},
+		{"the route", func() error { return l.Remove(t.Context(), name) }, "404 Not Found"},
+	} {
+		if err := tc.before(); err != nil {
+			t.Fatal(err)
+		}
+		var once sync.Once
+		f := func(doing string) error {
+			if strings.Contains(doing, "for old in shares-*") {
+				once.Do(func() {
+					if err := other.Apply(t.Context(), l.route(30)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			return nil
+		}
+		h.before.Store(&f)
+		err := l.Apply(t.Context(), l.route(100))
+		h.before.Store(nil)
+		if fault.CodeOf(err) != fault.Unavailable || !strings.Contains(fmt.Sprint(err), "somebody else has changed") {
+			t.Errorf("%s: %v, want to be told of the other one", tc.reason, err)
+		}
+		if seen, err := other.Observe(t.Context(), name); err != nil || seen == nil || seen.Route.Sides[1].Weight != 30 {
+			t.Errorf("%s: the node has %+v %v, want what the other one gave it", tc.reason, seen, err)
+		}
+		if got := asks(t, l.nginx[0]); got != tc.want {
+			t.Errorf("%s: the first node answers %s, want %s as before", tc.reason, got, tc.want)
+		}
+	}
+	must(t, l.Router, l.route(100))
 }
 
 // TestReloadsLoseNothing adds a side and takes it away again, which needs a reload each, under users who keep their connections.
