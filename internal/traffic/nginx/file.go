@@ -131,7 +131,9 @@ func (p place) server(r traffic.Route, listen []string, token string) string {
 	for _, g := range groups {
 		line("    \"~/sides/%s/\" ID_%s;", exactly(g.name()), g.name())
 	}
-	line("    default ID_%s; # a worker from before, which does not know the newest side, goes on with one that it knows", groups[0].name())
+	if len(groups) > 0 { // else no side has endpoints
+		line("    default ID_%s; # a worker from before, which does not know the newest side, goes on with one that it knows", groups[0].name())
+	}
 	line("}")
 	for _, g := range groups {
 		line("%s", g.render(id))

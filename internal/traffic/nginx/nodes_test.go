@@ -485,6 +485,27 @@ func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
 	}
 }
 
+// TestNoEndpoints has a route none of whose sides has endpoints, as before the first generation has come.
+func TestNoEndpoints(t *testing.T) {
+	n := start(t)
+	r := router(t, n, n.Node(local.New("n1")))
+	l := &lab{g1: generation(t, "g1"), g2: generation(t, "g2")}
+	none := traffic.Route{Host: name, PreLiveHost: "next." + name, PreLive: "g1", Sides: []traffic.Side{{Generation: "g1"}}}
+	const unavailable = "503 Service Temporarily Unavailable"
+	must(t, r, none)
+	if got := asks(t, n); got != unavailable {
+		t.Errorf("without endpoints: %s", got)
+	}
+	must(t, r, l.route(0))
+	if got := asks(t, n); got != "g1" {
+		t.Errorf("with endpoints: %s", got)
+	}
+	must(t, r, none)
+	if got := asks(t, n); got != unavailable {
+		t.Errorf("without endpoints again: %s", got)
+	}
+}
+
 // TestSentAgain has one of two endpoints break each connection once it has read a head, or take none. The other one gets what can be repeated, unless a
 // part of it was still to come.
 func TestSentAgain(t *testing.T) {
