@@ -357,6 +357,39 @@ func TestStopped(t *testing.T) {
 	}
 }
 
+// TestReloadedMeanwhile has somebody else reload nginx just before the file is written, then stops: the file does not count as read.
+func TestReloadedMeanwhile(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, 1)
+	l.nearby(t)
+	l.lead(t, colour.Blue)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var once sync.Once
+	l.hosts[0].before = func(_ int64, doing string) error {
+		switch {
+		case doing == "write":
+			once.Do(func() {
+				if err := l.nginx[0].Node(local.New("somebody else")).Reload(t.Context(), 20*time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		case strings.HasPrefix(doing, "flock"):
+			stop()
+			return fault.New(fault.Interrupted, "stopped: %w", context.Canceled)
+		}
+		return nil
+	}
+	err := l.Lead(ctx, nginx.Toward(colour.Green, colour.Blue, 100))
+	refused(t, "stopped", err, fault.Interrupted)
+	l.hosts[0].before = nil
+	if led, err := l.Led(t.Context()); err != nil || names(led) != "blue,green" {
+		t.Errorf("users may be led to %v, want both: %v", led, err)
+	}
+	l.lead(t, colour.Green)
+	l.leads(t, "completed", "green")
+}
+
 // TestSideBySide switches two services on the same nodes at the same time.
 func TestSideBySide(t *testing.T) {
 	t.Parallel()

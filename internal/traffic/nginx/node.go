@@ -29,7 +29,7 @@ type sight struct {
 	route   traffic.Route // of the file and the shares; without sides when either is not there
 	state   nginxctl.State
 
-	written uint64 // the tick at which we have written the file since; 0 while we have not
+	written uint64 // a tick after which we have written the file since; 0 while we have not
 	told    bool   // we have told the nginx to read it
 	meant   string // the name of the shares that we have put in force, or tried to; "" while we have not
 }
@@ -162,7 +162,10 @@ func (r *Router) put(ctx context.Context, n nginxctl.Node, p place, s *sight, ro
 		return err
 	}
 	s.written = cmp.Or(s.written, now.Now)
-	if err := n.Host.Write(ctx, p.file(), p.render(file{route: plain(route), boot: now.Boot, tick: now.Now}, r.options.Listen)); err != nil {
+	render := func(boot string, tick uint64) []byte {
+		return p.render(file{route: plain(route), boot: boot, tick: tick}, r.options.Listen)
+	}
+	if err := n.Write(ctx, now, p.file(), render); err != nil {
 		return err
 	}
 	return n.Test(ctx, p.file())

@@ -364,6 +364,40 @@ func TestDisturbed(t *testing.T) {
 	must(t, l.Router, l.route(100))
 }
 
+// TestReloadedMeanwhile has somebody else reload nginx just before the file is written, then stops: the file does not count as read.
+func TestReloadedMeanwhile(t *testing.T) {
+	n := start(t)
+	h := &disturbed{Host: local.New("n1")}
+	r := router(t, n, n.Node(h))
+	l := &lab{g1: generation(t, "g1"), g2: generation(t, "g2")}
+	one := l.route(0)
+	one.Sides = one.Sides[:1]
+	must(t, r, one)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var once sync.Once
+	f := func(doing string) error {
+		switch {
+		case doing == "write":
+			once.Do(func() {
+				if err := n.Node(local.New("somebody else")).Reload(t.Context(), 20*time.Second); err != nil {
+					t.Error(err)
+				}
+			})
+		case strings.Contains(doing, "CROSSFADE_PORTS"):
+			stop()
+			return fault.New(fault.Interrupted, "stopped: %w", context.Canceled)
+		}
+		return nil
+	}
+	h.before.Store(&f)
+	if err := r.Apply(ctx, l.route(0)); fault.CodeOf(err) != fault.Interrupted {
+		t.Fatalf("%v, want it to be interrupted", err)
+	}
+	h.before.Store(nil)
+	must(t, r, l.route(0))
+}
+
 // TestReloadsLoseNothing adds a side and takes it away again, which needs a reload each, under users who keep their connections.
 func TestReloadsLoseNothing(t *testing.T) {
 	n := start(t)
