@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -34,6 +35,9 @@ type Worker struct {
 // Runs reports whether the nginx serves anybody.
 func (s State) Runs() bool { return s.Master && len(s.Workers) > 0 }
 
+// never is a tick after that of all processes: none has read what was written at it.
+const never = math.MaxUint64
+
 // Read reports whether the nginx has read a file that was written at a tick of a boot: all workers that accept connections were started after it.
 func (s State) Read(boot string, tick uint64) bool {
 	return boot != s.Boot || !slices.ContainsFunc(s.Workers, func(w Worker) bool { return !w.Leaving && w.Start <= tick })
@@ -55,6 +59,19 @@ func (n Node) State(ctx context.Context) (State, error) {
 		return s, fault.New(fault.Failed, "cannot tell what runs on %s: %w", n.Host.Name(), err).WithHint("it must be Linux, with /proc")
 	}
 	return s, nil
+}
+
+// Write writes a file that tells of which boot and tick it is, such that Read holds for no worker from before. now is what runs. It is written twice,
+// with a tick that is over only once the file is there: nginx may be reloaded, by others, at any time until then.
+func (n Node) Write(ctx context.Context, now State, path string, render func(boot string, tick uint64) []byte) error {
+	if err := n.Host.Write(ctx, path, render(now.Boot, never)); err != nil {
+		return err
+	}
+	now, err := n.State(ctx)
+	if err != nil {
+		return err
+	}
+	return n.Host.Write(ctx, path, render(now.Boot, now.Now))
 }
 
 // parseState reads lines "boot ID", "now TICK", "master PID" if there is one, "worker PID TICK" and "leaving PID TICK".

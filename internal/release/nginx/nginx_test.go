@@ -3,7 +3,6 @@ package nginx_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -355,92 +354,6 @@ func TestStopped(t *testing.T) {
 		l.leads(t, fmt.Sprintf("completed after call %d", at), string(next))
 		live, next = next, live
 	}
-}
-
-// TestSideBySide switches two services on the same nodes at the same time.
-func TestSideBySide(t *testing.T) {
-	t.Parallel()
-	l := newLab(t, 2)
-	other := *l.Upstream
-	other.Service, other.Name = "orders", "orders"
-	var both sync.WaitGroup
-	for _, u := range []*nginx.Upstream{l.Upstream, &other} {
-		both.Go(func() {
-			for i := range 4 {
-				c := []colour.Colour{colour.Green, colour.Blue}[i%2]
-				if err := u.Lead(t.Context(), nginx.Toward(c, colour.None, 100)); err != nil {
-					t.Error(err)
-				}
-				if led, err := u.Led(t.Context()); err != nil || names(led) != string(c) {
-					t.Errorf("users of %s are led to %v, want %s: %v", u.Service, led, c, err)
-				}
-				if got := asks(t, l.nginx[0], "/"); u == l.Upstream && got != string(c) {
-					t.Errorf("users of %s get %s, want %s", u.Service, got, c)
-				}
-			}
-		})
-	}
-	both.Wait()
-}
-
-// TestDraining counts what goes on with a connection from before.
-func TestDraining(t *testing.T) {
-	t.Parallel()
-	l := newLab(t, 2)
-	l.lead(t, colour.Blue)
-	until := filepath.Join(t.TempDir(), "until")
-	got := make(chan string, 1)
-	response, err := http.Get("http://" + l.nginx[1].Address + "/?until=" + until)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		body, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		got <- fmt.Sprintf("%s%v", body, err)
-	}()
-	l.lead(t, colour.Green)
-	if n, err := l.Draining(t.Context()); err != nil || n != 1 {
-		t.Errorf("%d workers go on with connections from before, want 1: %v", n, err)
-	}
-	if err := os.WriteFile(until, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if text := <-got; text != "blue<nil>" {
-		t.Errorf("the request got %s, want blue", text)
-	}
-	await(t, "nothing is left", func() bool {
-		n, err := l.Draining(t.Context())
-		return err == nil && n == 0
-	})
-}
-
-// TestStale meets a node that was made again from a backup, and one that was added.
-func TestStale(t *testing.T) {
-	t.Parallel()
-	l := newLab(t, 2)
-	l.lead(t, colour.Blue)
-	backup := l.files(t)
-	l.lead(t, colour.Green)
-	n := l.nginx[0]
-	n.Stop(t)
-	n.Write(t, "conf.d/crossfade-web.conf", backup[n.File("crossfade-web.conf")])
-	n.Run(t)
-	if led, err := l.Led(t.Context()); err != nil || names(led) != "blue,green" {
-		t.Errorf("users are led to %v, want both: %v", led, err)
-	}
-	l.lead(t, colour.Green)
-	l.leads(t, "it is mended", "green")
-	n.Stop(t)
-	if err := os.Remove(n.File("conf.d/crossfade-web.conf")); err != nil {
-		t.Fatal(err)
-	}
-	n.Run(t)
-	if led, err := l.Led(t.Context()); err != nil || names(led) != "green" {
-		t.Errorf("users are led to %v, want green: a node without the file leads nowhere: %v", led, err)
-	}
-	l.lead(t, colour.Green)
-	l.leads(t, "it is added", "green")
 }
 
 // TestRun runs a command on every node.

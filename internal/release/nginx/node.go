@@ -21,7 +21,7 @@ type sight struct {
 	content []byte // of the file; nil when there is none
 	file    file
 	state   nginxctl.State
-	written uint64 // the tick at which we have written the file since; 0 while we have not
+	written uint64 // a tick after which we have written the file since; 0 while we have not
 	told    bool   // we have told the nginx to read it
 }
 
@@ -120,8 +120,10 @@ func (u *Upstream) put(ctx context.Context, n Node, s *sight, want Shares) error
 		return err
 	}
 	s.written = cmp.Or(s.written, now.Now)
-	f := file{service: u.Service, shares: want, was: s.led(), boot: now.Boot, tick: now.Now}
-	if err := n.Host.Write(ctx, u.file(n), u.render(n, f)); err != nil {
+	render := func(boot string, tick uint64) []byte {
+		return u.render(n, file{service: u.Service, shares: want, was: s.led(), boot: boot, tick: tick})
+	}
+	if err := n.Write(ctx, now, u.file(n), render); err != nil {
 		return err
 	}
 	err = n.Test(ctx, u.file(n))

@@ -35,6 +35,7 @@ func Run(t *testing.T, start func(t *testing.T) Peer) {
 		"nothing is sent twice":              testOnce,
 		"stopped between two calls":          testStopped,
 		"in flight is counted":               testInFlight,
+		"slow uploads":                       testUpload,
 		"what is served is counted":          testServed,
 		"removed":                            testRemove,
 		"a router that is not there":         testAway,

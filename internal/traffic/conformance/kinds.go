@@ -3,6 +3,7 @@ package conformance
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"testing"
@@ -57,6 +58,32 @@ func testAllKinds(t *testing.T, p Peer) {
 	if by := report.Requests.ByGeneration; by["g1"] == 0 || by["g2"] == 0 {
 		t.Errorf("answered by %v, want both", by)
 	}
+}
+
+// testUpload moves all users while one of them still sends the body of a request. It is under way on the side that lost its users, which hears of it
+// at once, and is answered there.
+func testUpload(t *testing.T, p Peer) {
+	g1, g2 := newBackend(t, p, "g1"), newBackend(t, p, "g2")
+	apply(t, p.Router, route(side("g1", 100, g1), side("g2", 0, g2)))
+	c := dial(t, p.Router)
+	fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: 12\r\n\r\nuntil ", Host)
+	until(t, 5*time.Second, "the upload reaches its endpoint", func() bool { return g1.got.Load() == 1 })
+	apply(t, p.Router, route(side("g1", 0, g1), side("g2", 100, g2)))
+	if n := observe(t, p.Router).Counts["g1"].InFlight; n != 1 && !p.Uncounted {
+		t.Errorf("%d requests of g1 are in flight, want the upload", n)
+	}
+	fmt.Fprint(c, "now..\n")
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if err != nil || string(body) != "g1 until now..\n" {
+		t.Errorf("the upload is answered %s %q %v, want it to arrive at g1", res.Status, body, err)
+	}
+	until(t, 5*time.Second, "none is in flight", func() bool { return observe(t, p.Router).Counts["g1"].InFlight == 0 })
 }
 
 // pause lets users go on for a while.

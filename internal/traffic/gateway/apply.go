@@ -36,7 +36,11 @@ func (r *Router) apply(ctx context.Context, route traffic.Route) error {
 	if seen.live, err = r.prepare(ctx, route, seen.live); err != nil {
 		return err
 	}
-	if err := r.settle(ctx, seen.live, r.after(seen.live, route), route.Host, r.live); err != nil {
+	live, err := r.settle(ctx, seen.live, r.after(seen.live, route), route.Host, r.live)
+	if err != nil {
+		return err
+	}
+	if err := r.stamp(ctx, live); err != nil {
 		return err
 	}
 	if err := r.lead(ctx, route, seen.next); err != nil {
@@ -49,7 +53,7 @@ func (r *Router) apply(ctx context.Context, route traffic.Route) error {
 func (r *Router) lead(ctx context.Context, route traffic.Route, was written) error {
 	former := was.Route.PreLiveHost
 	if route.PreLive != "" && route.PreLiveHost != "" {
-		if err := r.settle(ctx, was, state{Route: route}, route.PreLiveHost, r.next); err != nil || former == "" || former == route.PreLiveHost {
+		if _, err := r.settle(ctx, was, state{Route: route}, route.PreLiveHost, r.next); err != nil || former == "" || former == route.PreLiveHost {
 			return err
 		}
 		return r.gone(ctx, former)
@@ -65,7 +69,7 @@ func (r *Router) lead(ctx context.Context, route traffic.Route, was written) err
 
 // settle writes an HTTPRoute and returns when it is served. One that leads to Services which are new to it is written again when they are known: only what
 // is served of that leads to them.
-func (r *Router) settle(ctx context.Context, was written, want state, host string, rendered func(state) *unstructured.Unstructured) error {
+func (r *Router) settle(ctx context.Context, was written, want state, host string, rendered func(state) *unstructured.Unstructured) (written, error) {
 	known := map[string]bool{}
 	if was.obj != nil && !was.Fresh {
 		known = backends(rendered(was.state))
@@ -76,10 +80,10 @@ func (r *Router) settle(ctx context.Context, was written, want state, host strin
 	for {
 		w, err := r.write(ctx, was, want, rendered)
 		if err != nil {
-			return err
+			return w, err
 		}
 		if err := r.follow(ctx, w, host); err != nil || !want.Fresh {
-			return err
+			return w, err
 		}
 		was, want.Fresh = w, false
 	}
@@ -174,20 +178,36 @@ func (r *Router) prepare(ctx context.Context, route traffic.Route, was written) 
 	return was, r.follow(ctx, was, route.Host)
 }
 
-// after is the state that follows another one: generations that have no users any more have lost them now.
+// after is the state that follows another one: generations that have no users any more lose them, once it is served.
 func (r *Router) after(was written, route traffic.Route) state {
 	next := state{Route: route, Lost: map[string]time.Time{}}
 	for generation, at := range was.Lost {
-		if !led(route, generation) && r.now().Sub(at) < max(drainOf(route), drainOf(was.Route)) {
+		if !led(route, generation) && (at.IsZero() || r.now().Sub(at) < max(drainOf(route), drainOf(was.Route))) {
 			next.Lost[generation] = at
 		}
 	}
 	for _, s := range was.Route.Sides {
 		if led(was.Route, s.Generation) && !led(route, s.Generation) {
-			next.Lost[s.Generation] = r.now().UTC()
+			next.Lost[s.Generation] = time.Time{}
 		}
 	}
 	return next
+}
+
+// stamp has the time go by, from now on, for generations that lost their users by a writing which is served.
+func (r *Router) stamp(ctx context.Context, was written) error {
+	next, waiting := was.state, false
+	next.Lost = maps.Clone(next.Lost)
+	for generation, at := range next.Lost {
+		if at.IsZero() {
+			next.Lost[generation], waiting = r.now().UTC(), true
+		}
+	}
+	if !waiting {
+		return nil
+	}
+	_, err := r.replace(ctx, was, next, r.live)
+	return err
 }
 
 // led reports whether users are led to a generation.
@@ -201,6 +221,11 @@ func (r *Router) write(ctx context.Context, was written, want state, rendered fu
 		return was, nil
 	}
 	want.Token = strings.ToLower(rand.Text())
+	return r.replace(ctx, was, want, rendered)
+}
+
+// replace writes an HTTPRoute in the place of the one that was read.
+func (r *Router) replace(ctx context.Context, was written, want state, rendered func(state) *unstructured.Unstructured) (written, error) {
 	obj := rendered(want)
 	for {
 		if was.obj != nil {

@@ -49,7 +49,7 @@ type state struct {
 	Prepared []string `json:"prepared,omitempty"`
 	// Fresh says that the controller may not have known the Services yet: what is served may lead nowhere, whatever the token says.
 	Fresh bool `json:"fresh,omitempty"`
-	// Lost is when generations lost their users, by name; those that have some are not among them.
+	// Lost is since when it is served that generations have no users, by name: no time while that is not known. Those that have some are not among them.
 	Lost map[string]time.Time `json:"lost,omitempty"`
 }
 

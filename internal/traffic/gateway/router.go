@@ -113,15 +113,19 @@ func (r *Router) Remove(ctx context.Context, host string) error {
 	return nil
 }
 
-// Leading names the requests that a generation may still have to answer: those that were under way when it lost its users, until the route's Drain
-// is over, or 30 s where it has none. A Gateway does not say when they end.
+// Leading names the requests that a generation may still have to answer: those that were under way when the entry was seen to lead no more users to it,
+// until the route's Drain is over, or 30 s where it has none. A Gateway does not say when they end.
 func (r *Router) Leading(ctx context.Context, host, generation string) ([]string, error) {
 	seen, err := r.look(ctx, host)
 	if err != nil {
 		return nil, r.failure(ctx, "read the route of", host, err)
 	}
 	lost, was := seen.live.Lost[generation]
-	if left := lost.Add(drainOf(seen.live.Route)).Sub(r.now()); was && left > 0 {
+	left := drainOf(seen.live.Route)
+	if !lost.IsZero() {
+		left = lost.Add(left).Sub(r.now())
+	}
+	if was && left > 0 {
 		return []string{fmt.Sprintf("%s, whose requests are not counted, for another %s", r.name(), left.Round(time.Second))}, nil
 	}
 	return nil, nil

@@ -6,7 +6,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,11 +227,28 @@ func testHeader(t *testing.T, l *lab) {
 	}
 }
 
-// testLeading follows what is said of a side that has lost its users.
+// testLeading follows what is said of a side that has lost its users, also while the entry takes its time to follow.
 func testLeading(t *testing.T, l *lab) {
-	r, g1, g2 := l.mustRouter(t), []string{endpoint(t, "g1")}, []string{endpoint(t, "g2")}
-	now := time.Now()
-	r.At(func() time.Time { return now })
+	g1, g2 := []string{endpoint(t, "g1")}, []string{endpoint(t, "g2")}
+	begin := time.Now()
+	var passed, takes atomic.Int64 // since then, and for an answer at the live name
+	var away atomic.Bool
+	to, err := url.Parse(l.Entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := &httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(to); p.Out.Host = p.In.Host }}
+	entry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Host == host {
+			passed.Add(takes.Load())
+		}
+		if !away.Load() {
+			pass.ServeHTTP(w, q)
+		}
+	}))
+	defer entry.Close()
+	r := l.mustRouter(t, func(o *gateway.Options) { o.Entry = entry.URL })
+	r.At(func() time.Time { return begin.Add(time.Duration(passed.Load())) })
 	leading := func(what string, want int) {
 		t.Helper()
 		if who, err := r.Leading(t.Context(), host, "g1"); err != nil || len(who) != want {
@@ -242,19 +262,36 @@ func testLeading(t *testing.T, l *lab) {
 	}
 	apply(t, r, shop(100, g1, g2))
 	leading("just now", 1)
-	now = now.Add(9 * time.Second)
+	passed.Add(int64(9 * time.Second))
 	apply(t, r, shop(100, g1, g2))
 	leading("before the bound", 1)
-	now = now.Add(2 * time.Second)
+	passed.Add(int64(2 * time.Second))
 	leading("past the bound", 0)
 	apply(t, r, shop(50, g1, g2))
 	leading("with users again", 0)
+	away.Store(true)
+	r.Within(2 * time.Second)
+	refused(t, r.Apply(t.Context(), shop(100, g1, g2)), fault.Refused, "does not serve")
+	passed.Add(int64(time.Minute))
+	leading("written, and not served", 1)
+	away.Store(false)
+	r.Within(0)
+	apply(t, r, shop(100, g1, g2))
+	leading("served at the second try", 1)
+	passed.Add(int64(11 * time.Second))
+	leading("past the bound after that", 0)
+	apply(t, r, shop(50, g1, g2))
+	takes.Store(int64(3 * time.Second))
+	apply(t, r, shop(100, g1, g2))
+	leading("served late", 1)
+	takes.Store(0)
+	apply(t, r, shop(50, g1, g2))
 	unbound := shop(100, g1, g2)
 	unbound.Drain = 0
 	apply(t, r, unbound)
-	now = now.Add(29 * time.Second)
+	passed.Add(int64(29 * time.Second))
 	leading("before the bound of a route without one", 1)
-	now = now.Add(2 * time.Second)
+	passed.Add(int64(2 * time.Second))
 	leading("past the bound of a route without one", 0)
 }
 

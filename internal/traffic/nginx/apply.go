@@ -38,7 +38,7 @@ func (r *Router) apply(ctx context.Context, route traffic.Route) error {
 			if seen[i].shares.name == nameOf(targets(route)) {
 				return nil
 			}
-			seen[i].flipped = true
+			seen[i].meant = nameOf(targets(route))
 			return r.flip(ctx, r.options.Nodes[i], r.at(i, route.Host), seen[i].shares.name, route)
 		})
 	}
@@ -86,11 +86,11 @@ func (r *Router) prepare(ctx context.Context, seen []sight, routes []traffic.Rou
 	err := r.each(ctx, func(ctx context.Context, i int) error {
 		n, p := r.options.Nodes[i], r.at(i, routes[i].Host)
 		if seen[i].shares.name == "" {
-			seen[i].flipped = true
+			seen[i].meant = nameOf(targets(routes[i]))
 			if err := r.flip(ctx, n, p, "", routes[i]); err != nil {
 				return err
 			}
-			seen[i].shares.name = nameOf(targets(routes[i]))
+			seen[i].shares.name = seen[i].meant
 		}
 		if done[i] {
 			return nil
@@ -113,14 +113,14 @@ func (r *Router) clear(ctx context.Context, route traffic.Route) error {
 	return r.prepare(ctx, seen, routes)
 }
 
-// undo puts every node back: first the shares, then the file. An nginx that has not read what was written needs not to read what was there before.
+// undo puts every node back: first the shares, then the file. Shares of somebody else, who came before ours or after them, stay, with the file. An nginx that has not read what was written needs not to read what was there before.
 func (r *Router) undo(ctx context.Context, name string, seen []sight, because error) error {
 	r.say("putting nginx back on %d nodes: %v", len(seen), because)
 	done := make([]bool, len(seen))
 	err := r.each(ctx, func(ctx context.Context, i int) error {
 		s, n, p := seen[i], r.options.Nodes[i], r.at(i, name)
-		if s.flipped && s.there() {
-			if err := r.flip(ctx, n, p, whichever, s.route); err != nil {
+		if s.meant != "" && s.there() {
+			if err := r.flip(ctx, n, p, s.meant, s.route); err != nil {
 				return err
 			}
 		}
@@ -138,10 +138,10 @@ func (r *Router) undo(ctx context.Context, name string, seen []sight, because er
 	}
 	if err == nil {
 		err = r.each(ctx, func(ctx context.Context, i int) error {
-			if seen[i].there() {
+			if seen[i].there() || seen[i].meant == "" {
 				return nil
 			}
-			return r.sweep(ctx, i, name)
+			return r.sweep(ctx, i, name, seen[i].meant)
 		})
 	}
 	if err != nil {
@@ -160,8 +160,8 @@ func (r *Router) restore(ctx context.Context, i int, p place, content []byte) er
 	return err
 }
 
-// removeScript deletes what is ours in the directory of a route, and that if nothing else is in it.
-const removeScript = `cd "$1" 2>/dev/null || exit 0; rm -rf live .live .new sides closing shares-*; cd /; rmdir "$1" 2>/dev/null || true`
+// removeScript deletes what is ours in the directory of a route, and that if nothing else is in it; unless shares of another name than given are in force.
+const removeScript = `cd "$1" 2>/dev/null || exit 0; [ "$2" = "*" ] || [ "$2" = "$(readlink live || echo "$2")" ] || exit 0; rm -rf live .live .new sides closing shares-*; cd /; rmdir "$1" 2>/dev/null || true`
 
 // remove takes the files away. The directory stays until nginx has done without the file: it says that there is something left to do.
 func (r *Router) remove(ctx context.Context, name string) error {
@@ -186,12 +186,12 @@ func (r *Router) remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return r.each(ctx, func(ctx context.Context, i int) error { return r.sweep(ctx, i, name) })
+	return r.each(ctx, func(ctx context.Context, i int) error { return r.sweep(ctx, i, name, whichever) })
 }
 
-// sweep deletes what is ours in the directory of a route on a node.
-func (r *Router) sweep(ctx context.Context, i int, name string) error {
-	_, err := host.Do(ctx, r.options.Nodes[i].Host, "sh", "-c", removeScript, "sh", r.at(i, name).shares())
+// sweep deletes what is ours in the directory of a route on a node, with the shares of a name.
+func (r *Router) sweep(ctx context.Context, i int, name, shares string) error {
+	_, err := host.Do(ctx, r.options.Nodes[i].Host, "sh", "-c", removeScript, "sh", r.at(i, name).shares(), shares)
 	return err
 }
 

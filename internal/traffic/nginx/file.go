@@ -105,8 +105,8 @@ func plain(r traffic.Route) traffic.Route {
 }
 
 // server renders the part of the file that is for nginx. A request throws dice, and the directory of the shares has a link for each number,
-// and one for the pre-live name: the path that it leads to has the name of an upstream. While there is a file with the name closing, clients are told to
-// close their connections.
+// and one for the pre-live name: the path that it leads to has the name of an upstream. While a file in the directory closing has the number of these
+// ten seconds, clients are told to close their connections.
 func (p place) server(r traffic.Route, listen []string, token string) string {
 	id := fmt.Sprintf("crossfade_%x", sha256.Sum256([]byte(r.Host)))[:18]
 	var text strings.Builder
@@ -124,13 +124,16 @@ func (p place) server(r traffic.Route, listen []string, token string) string {
 		line("    \"~^%s$\" next;", exactly(r.PreLiveHost))
 		names = append(names, r.PreLiveHost)
 	}
+	line("}\nmap $msec $ID_now {\n    \"~^(?<ID_tens>[0-9]+)[0-9][.]\" $ID_tens;")
 	line("}\nmap $http_upgrade $ID_connection {\n    default upgrade;\n    \"\" \"\";\n}")
 	line("map $ID_to $ID_upstream {\n    \"\" \"\"; # its links are gone\n    \"~/sides/%s([+][^/]*)?/\" \"\";", nobody)
 	groups := groups(r)
 	for _, g := range groups {
 		line("    \"~/sides/%s/\" ID_%s;", exactly(g.name()), g.name())
 	}
-	line("    default ID_%s; # a worker from before, which does not know the newest side, goes on with one that it knows", groups[0].name())
+	if len(groups) > 0 { // else no side has endpoints
+		line("    default ID_%s; # a worker from before, which does not know the newest side, goes on with one that it knows", groups[0].name())
+	}
 	line("}")
 	for _, g := range groups {
 		line("%s", g.render(id))
@@ -143,7 +146,7 @@ func (p place) server(r traffic.Route, listen []string, token string) string {
 	line("    location / {\n        root %s/live/$ID_entry;", p.shares())
 	line("        if ($ID_entry = -) { return 404; }\n        set $ID_to $realpath_root;\n        if ($ID_entry = \"\") { return 200 \"$ID_to\"; }")
 	line("        if ($ID_upstream = \"\") { return 503; }\n        error_page 418 = @ID_last;")
-	line("        open_file_cache off;\n        if (-e %s/closing) { return 418; }", p.shares())
+	line("        open_file_cache off;\n        if (-e %s/closing/$ID_now) { return 418; }", p.shares())
 	line("%s    }\n    location @ID_last {\n        keepalive_timeout 0;\n%[1]s    }\n}", strings.ReplaceAll(proxy, "ID", id))
 	return text.String()
 }
@@ -152,8 +155,9 @@ func (p place) server(r traffic.Route, listen []string, token string) string {
 func exactly(text string) string { return strings.NewReplacer(".", "[.]", "+", "[+]").Replace(text) }
 
 // proxy sends a request to its upstream. Connections to endpoints are not kept, so that the Service behind a node port chooses a pod anew, pods that
-// are leaving get no more requests, and none meets a connection that its pod is just closing. What was sent goes to another endpoint only if it can be
-// repeated (RFC 9110 section 9.2.2).
+// are leaving get no more requests, and none meets a connection that its pod is just closing. Bodies are passed on as they come, so that an upload is a
+// connection to its endpoint, and is counted, from its head on. What was sent goes to another endpoint only if it can be repeated (RFC 9110 section
+// 9.2.2), and if it was whole when nginx began to: nothing else is kept.
 const proxy = `        proxy_pass http://$ID_upstream;
         proxy_http_version 1.1;
         proxy_set_header Host $http_host;
@@ -167,6 +171,7 @@ const proxy = `        proxy_pass http://$ID_upstream;
         proxy_send_timeout 1h;
         proxy_next_upstream error timeout;
         proxy_next_upstream_timeout 5s;
+        proxy_request_buffering off;
         proxy_buffering off;
         grpc_set_header Host $http_host;
         grpc_connect_timeout 1s;

@@ -29,9 +29,9 @@ type sight struct {
 	route   traffic.Route // of the file and the shares; without sides when either is not there
 	state   nginxctl.State
 
-	written uint64 // the tick at which we have written the file since; 0 while we have not
+	written uint64 // a tick after which we have written the file since; 0 while we have not
 	told    bool   // we have told the nginx to read it
-	flipped bool   // we have put other shares in force
+	meant   string // the name of the shares that we have put in force, or tried to; "" while we have not
 }
 
 // there reports whether the node has the route.
@@ -162,7 +162,10 @@ func (r *Router) put(ctx context.Context, n nginxctl.Node, p place, s *sight, ro
 		return err
 	}
 	s.written = cmp.Or(s.written, now.Now)
-	if err := n.Host.Write(ctx, p.file(), p.render(file{route: plain(route), boot: now.Boot, tick: now.Now}, r.options.Listen)); err != nil {
+	render := func(boot string, tick uint64) []byte {
+		return p.render(file{route: plain(route), boot: boot, tick: tick}, r.options.Listen)
+	}
+	if err := n.Write(ctx, now, p.file(), render); err != nil {
 		return err
 	}
 	return n.Test(ctx, p.file())
@@ -171,7 +174,7 @@ func (r *Router) put(ctx context.Context, n nginxctl.Node, p place, s *sight, ro
 const (
 	// disturbed is how sharesScript ends when others have changed the shares meanwhile.
 	disturbed = 77
-	// whichever stands for any shares.
+	// whichever stands for any shares, for removeScript.
 	whichever = "*"
 )
 

@@ -2,14 +2,13 @@ package nginx_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,7 +20,6 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/host/local"
 	"github.com/crossfade-dev/crossfade/internal/host/ssh"
 	"github.com/crossfade-dev/crossfade/internal/host/sshdtest"
-	"github.com/crossfade-dev/crossfade/internal/load"
 	"github.com/crossfade-dev/crossfade/internal/nginxctl/nginxtest"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/nginx"
@@ -312,98 +310,50 @@ func TestNodesDiffer(t *testing.T) {
 	}
 }
 
-// TestReloadsLoseNothing adds a side and takes it away again, which needs a reload each, under users who keep their connections.
-func TestReloadsLoseNothing(t *testing.T) {
-	n := start(t)
-	r := router(t, n, n.Node(local.New("n1")))
-	l := &lab{g1: generation(t, "g1"), g2: generation(t, "g2")}
-	two, one := l.route(0), l.route(0)
-	one.Sides = one.Sides[:1]
-	must(t, r, one)
-	users, err := load.New(load.Options{Entry: r.Entry(), Host: name, Rate: 500, Kinds: []load.Kind{
-		{Name: "get", Path: "/"}, {Name: "order", Method: http.MethodPost, Path: "/", Body: `{"item":1}`},
-	}})
+// TestDisturbed has somebody else change the shares of a node, or make the route there, just before we do. Theirs stay; the other node is put back.
+func TestDisturbed(t *testing.T) {
+	l := newLab(t)
+	h := l.hosts[1]
+	theirs := options(l.nginx[0], l.nginx[1].Node(&disturbed{Host: local.New("n2"), there: h.there, here: h.here}))
+	theirs.Entry = "http://" + l.nginx[1].Address
+	other, err := nginx.New(theirs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan load.Report)
-	go func() { done <- users.Run(t.Context()) }()
-	for range 10 {
-		must(t, r, two)
-		must(t, r, one)
-	}
-	users.Stop()
-	report := <-done
-	t.Logf("%d requests (%d over used connections) during 20 reloads, %d failed", report.Requests.Sent, report.Requests.Reused, report.Requests.Failed)
-	if report.Requests.Failed != 0 || report.Requests.Reused < 500 {
-		t.Errorf("%+v: %v", report.Requests, report.Failures)
-	}
-}
-
-// TestClosing asks while clients are told to close their connections: they are answered as always, and told so.
-func TestClosing(t *testing.T) {
-	n := start(t)
-	r := router(t, n, n.Node(local.New("n1")))
-	l := &lab{g1: generation(t, "g1"), g2: generation(t, "g2")}
-	must(t, r, l.route(0))
-	for _, closing := range []bool{false, true} {
-		if closing {
-			n.Write(t, "conf.d/crossfade-host-"+name+".d/closing", "")
-		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.Address+"/a%20b/..%2fc?x=1", strings.NewReader("body"))
-		if err != nil {
+	for _, tc := range []struct {
+		reason string
+		before func() error
+		want   string // of the first node
+	}{
+		{"the shares", func() error { return l.Apply(t.Context(), l.route(0)) }, "g1"},
+		{"the route", func() error { return l.Remove(t.Context(), name) }, "404 Not Found"},
+	} {
+		if err := tc.before(); err != nil {
 			t.Fatal(err)
 		}
-		req.Host = name + ":8080"
-		res, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
+		var once sync.Once
+		f := func(doing string) error {
+			if strings.Contains(doing, "for old in shares-*") {
+				once.Do(func() {
+					if err := other.Apply(t.Context(), l.route(30)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			return nil
 		}
-		body, _ := io.ReadAll(res.Body)
-		res.Body.Close()
-		if want := "POST /a%20b/..%2fc?x=1 " + name + ":8080 body"; string(body) != want || res.Close != closing {
-			t.Errorf("closing %v: %s, the connection ends: %v; want %s", closing, body, res.Close, want)
+		h.before.Store(&f)
+		err := l.Apply(t.Context(), l.route(100))
+		h.before.Store(nil)
+		if fault.CodeOf(err) != fault.Unavailable || !strings.Contains(fmt.Sprint(err), "somebody else has changed") {
+			t.Errorf("%s: %v, want to be told of the other one", tc.reason, err)
+		}
+		if seen, err := other.Observe(t.Context(), name); err != nil || seen == nil || seen.Route.Sides[1].Weight != 30 {
+			t.Errorf("%s: the node has %+v %v, want what the other one gave it", tc.reason, seen, err)
+		}
+		if got := asks(t, l.nginx[0]); got != tc.want {
+			t.Errorf("%s: the first node answers %s, want %s as before", tc.reason, got, tc.want)
 		}
 	}
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	must(t, r, l.route(1))
-	if _, err := os.Stat(n.File("conf.d/crossfade-host-" + name + ".d/closing")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v: what a reload that was killed has left is not swept away", err)
-	}
-}
-
-// TestGRPC calls as gRPC does: over HTTP/2 to the endpoint, with trailers.
-func TestGRPC(t *testing.T) {
-	n := start(t)
-	r := router(t, n, n.Node(local.New("n1")))
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/grpc")
-		w.Header().Set("Trailer", "Grpc-Status")
-		_, _ = io.Copy(w, r.Body)
-		w.Header().Set("Grpc-Status", "0")
-	}))
-	s.Config.Protocols = new(http.Protocols)
-	s.Config.Protocols.SetUnencryptedHTTP2(true)
-	s.Start()
-	t.Cleanup(s.Close)
-	must(t, r, traffic.Route{Host: name, Sides: []traffic.Side{{Generation: "g1", Endpoints: []string{strings.TrimPrefix(s.URL, "http://")}, Weight: 100}}})
-	client := &http.Transport{Protocols: new(http.Protocols)}
-	client.Protocols.SetUnencryptedHTTP2(true)
-	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+second(n)+"/shop.Orders/Place", strings.NewReader("message"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Host = name
-	req.Header.Set("Content-Type", "application/grpc")
-	req.Header.Set("Te", "trailers")
-	res, err := client.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil || string(body) != "message" || res.Trailer.Get("Grpc-Status") != "0" {
-		t.Errorf("%s %q, trailers %v: %v", res.Status, body, res.Trailer, err)
-	}
+	must(t, l.Router, l.route(100))
 }

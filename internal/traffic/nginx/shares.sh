@@ -1,5 +1,5 @@
 # ROUTE BEFORE NAME TARGET...: makes the shares of a name, unless they are there, and puts them in force at once. Of the targets each is FROM-TO=SIDES
-# or next=SIDES. Ends with 77 when others are in force than those before, which are - for none and * for any. Those that were in force stay for
+# or next=SIDES. Ends with 77 when others are in force than those before, which are - for none. Those that were in force stay for
 # requests that are just reading them; older ones go.
 set -eu
 cd "$1"
@@ -8,7 +8,7 @@ name=$3
 shift 3
 before=$(readlink live || true)
 [ "$before" != "$name" ] || exit 0
-case $seen in "*" | "${before:--}") ;; *) exit 77 ;; esac
+[ "$seen" = "${before:--}" ] || exit 77
 if [ ! -e "$name" ]; then
   rm -rf .new
   mkdir .new
@@ -25,7 +25,6 @@ if [ ! -e "$name" ]; then
   done
   mv -T .new "$name"
 fi
-[ ! -e closing ] || flock -n .. rm -f closing || true # unless a reload goes on, it was left behind by one that was killed
 ln -sfn "$name" .live
 mv -T .live live
 sync . "$name"
