@@ -1,12 +1,14 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -161,9 +163,9 @@ func TestChecksSayNo(t *testing.T) {
 	t.Run("Analysis", func(t *testing.T) { w.slow(t, live) })
 }
 
-// slow rolls over to a generation with too little CPU, which every check takes for good: how the users are served tells.
+// slow rolls over to a generation that gets too little CPU, which every check takes for good: how the users are served tells.
 func (w *world) slow(t *testing.T, live string) {
-	w.replace("services/web/kustomize/deployment.yaml", "cpu: 50m, memory: 24Mi}\n            limits: {", "cpu: 10m, memory: 24Mi}\n            limits: {cpu: 20m, ")
+	defer w.starve(t, live)()
 	w.replace("production.yaml", "steps: [5, 25, 50, 100]\n    interval: 2s", "steps: [20, 100]\n    interval: 15s\n    analysis: {rules: [new.p90 <= 2.0 * old.p90 + 0.02]}")
 	w.users(100)
 	o := w.run("rollover", environment)
@@ -171,6 +173,54 @@ func (w *world) slow(t *testing.T, live string) {
 		t.Errorf("exit %d, want 3, the figures, and a way back:\n%s", o.status, o.stderr)
 	}
 	w.still(t, live)
+}
+
+// starve has the pods of web of all generations but one stand still for four fifths of the time, on however fast a machine, until it is told to end.
+func (w *world) starve(t *testing.T, but string) (end func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		for ctx.Err() == nil {
+			pods := w.pods("web", but)
+			for _, turn := range []struct {
+				signal syscall.Signal
+				lasts  time.Duration
+			}{{syscall.SIGSTOP, 200 * time.Millisecond}, {syscall.SIGCONT, 50 * time.Millisecond}} {
+				for _, p := range pods {
+					_ = p.Signal(turn.signal) // it may have ended
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(turn.lasts):
+				}
+			}
+		}
+	})
+	return func() {
+		cancel()
+		done.Wait()
+	}
+}
+
+// pods are the processes of a part of the shop in all generations but one. What they have mounted says whose they are.
+func (w *world) pods(part, but string) []*os.Process {
+	var all []*os.Process
+	commands, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range commands {
+		dir := filepath.Dir(file)
+		command, _ := os.ReadFile(file)
+		mounts, _ := os.ReadFile(filepath.Join(dir, "mountinfo"))
+		clusters := filepath.Join(w.state, "local") + "/"
+		if string(command) != "/shop\x00"+part+"\x00" || !bytes.Contains(mounts, []byte(clusters)) || bytes.Contains(mounts, []byte(clusters+but+"/")) {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil {
+			if p, err := os.FindProcess(pid); err == nil {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
 }
 
 // still wants the users to be where they were.
