@@ -62,11 +62,6 @@ type CA struct {
 // Start starts a Pebble.
 func Start(t *testing.T, o Options) *CA {
 	t.Helper()
-	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	t.Setenv("PEBBLE_AUTHZREUSE", "0")
-	if o.Nonces > 0 {
-		t.Setenv("PEBBLE_WFE_NONCEREJECT", strconv.Itoa(o.Nonces))
-	}
 	if o.DNS == "" {
 		o.DNS = names(t)
 	}
@@ -96,11 +91,36 @@ func (c *CA) Forget(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	defer c.environment(t)()
 	signer := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: c.options.Validity}})
 	front := wfe.New(quiet, store, va.New(quiet, c.port, 0, true, c.options.DNS, store), signer, []string{"pebble.test"}, true, len(c.options.Accounts) > 0, 0, 0)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.handler, c.manage = front.Handler(), front.ManagementHandler()
+}
+
+// settings is held while a Pebble is made: what it does is set by the environment alone, and tests run side by side.
+var settings sync.Mutex
+
+// environment sets what a new Pebble reads, until the function that it returns is called.
+func (c *CA) environment(t *testing.T) (restore func()) {
+	t.Helper()
+	settings.Lock()
+	values := map[string]string{"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0"}
+	if c.options.Nonces > 0 {
+		values["PEBBLE_WFE_NONCEREJECT"] = strconv.Itoa(c.options.Nonces)
+	}
+	for name, value := range values {
+		if err := os.Setenv(name, value); err != nil { //nolint:usetesting // it refuses tests that run side by side
+			t.Error(err)
+		}
+	}
+	return func() {
+		for name := range values {
+			_ = os.Unsetenv(name) // fails for no name
+		}
+		settings.Unlock()
+	}
 }
 
 // RenewNow has it suggest (RFC 9773) that a certificate, in PEM, is renewed at once.
