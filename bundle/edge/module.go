@@ -12,6 +12,7 @@ import (
 	"github.com/crossfade-dev/crossfade/bundle/edge/dice"
 	"github.com/crossfade-dev/crossfade/bundle/edge/hold"
 	"github.com/crossfade-dev/crossfade/bundle/edge/mirror"
+	"github.com/crossfade-dev/crossfade/bundle/edge/sides"
 )
 
 // network is the name under which a server listens through package hold, as in "hold/127.0.0.1:8080".
@@ -27,6 +28,7 @@ func register() {
 	caddy.RegisterModule(new(dice.Match))
 	caddy.RegisterModule(new(mirror.Handler))
 	caddy.RegisterModule(mirror.Admin{})
+	caddy.RegisterModule(new(sides.Handler))
 }
 
 // listen is a caddy.ListenerFunc.

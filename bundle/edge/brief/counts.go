@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"net"
 	"net/http"
@@ -55,7 +56,27 @@ type counter struct {
 type counted struct{ host, endpoint string }
 
 // counters are those of this process: they outlive every configuration. Each pair of a route and an endpoint has one.
-var counters sync.Map // counted to *counter
+var (
+	countersMu sync.RWMutex
+	counters   = map[counted]*counter{}
+)
+
+// counterOf returns the counter of a pair, a new one the first time.
+func counterOf(of counted) *counter {
+	countersMu.RLock()
+	c := counters[of]
+	countersMu.RUnlock()
+	if c != nil {
+		return c
+	}
+	countersMu.Lock()
+	defer countersMu.Unlock()
+	if c = counters[of]; c == nil {
+		c = &counter{latency: map[int]int64{}}
+		counters[of] = c
+	}
+	return c
+}
 
 // observe counts a request that was sent at a time.
 func observe(r *http.Request, sent time.Time, answer *http.Response, err error) {
@@ -64,18 +85,16 @@ func observe(r *http.Request, sent time.Time, answer *http.Response, err error) 
 	if !known || !ofUser || err != nil && r.Context().Err() != nil {
 		return
 	}
-	of := counted{Name(r.Host), info.Address}
-	c, found := counters.Load(of)
-	if !found {
-		c, _ = counters.LoadOrStore(of, &counter{latency: map[int]int64{}})
-	}
-	c.(*counter).add(time.Since(sent), err != nil, err != nil || answer.StatusCode >= http.StatusInternalServerError)
+	failed := err != nil || answer.StatusCode >= http.StatusInternalServerError
+	counterOf(counted{Name(r.Host), info.Address}).add(time.Since(sent), err != nil, failed)
 }
 
 // Name is a host as Caddy's routes compare it, so that users cannot make any number of them: without a port, in small letters.
 func Name(host string) string {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+	if strings.Contains(host, ":") { // a host without a port is an error, which takes longer to make than all of this
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
 	}
 	return strings.ToLower(host)
 }
@@ -92,21 +111,26 @@ func (c *counter) add(took time.Duration, lost, failed bool) {
 	}
 }
 
+func (c *counter) count(of counted) Count {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	count := Count{Host: of.host, Endpoint: of.endpoint, Requests: c.requests, Failures: c.failures}
+	for b, n := range c.latency {
+		count.Latency = append(count.Latency, Bucket{boundOf(b), n})
+	}
+	slices.SortFunc(count.Latency, func(a, b Bucket) int { return cmp.Compare(a.Seconds, b.Seconds) })
+	return count
+}
+
 // Counts returns what was counted until now, in order of host and endpoint.
 func Counts() []Count {
 	all := []Count{}
-	counters.Range(func(key, value any) bool {
-		of, c := key.(counted), value.(*counter)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		count := Count{Host: of.host, Endpoint: of.endpoint, Requests: c.requests, Failures: c.failures}
-		for b, n := range c.latency {
-			count.Latency = append(count.Latency, Bucket{boundOf(b), n})
-		}
-		slices.SortFunc(count.Latency, func(a, b Bucket) int { return cmp.Compare(a.Seconds, b.Seconds) })
-		all = append(all, count)
-		return true
-	})
+	countersMu.RLock()
+	now := maps.Clone(counters)
+	countersMu.RUnlock()
+	for of, c := range now {
+		all = append(all, c.count(of))
+	}
 	slices.SortFunc(all, func(a, b Count) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Endpoint, b.Endpoint))
 	})

@@ -37,7 +37,7 @@ func benches(objects int) []bench {
 	return []bench{
 		{"version", "the time that crossfade version takes", version},
 		{"size", "the size of the program", size},
-		{"edge", "throughput and latency of the edge, against the same program configured by hand (about 3 minutes)", edges},
+		{"edge", "throughput and latency of the edge, against the same program configured by hand (about 5 minutes)", edges},
 		{"demo", "the main job: failed requests, latency while shifting, time not spent in steps (about 4 minutes)", mainJob},
 		{"deploys", "50 services deployed at once, against kubectl (about 8 minutes)", deploys(50)},
 		{"objects", fmt.Sprintf("copying and following %d objects (about 15 minutes for 10000)", objects), each(copying(objects), rival(objects))},

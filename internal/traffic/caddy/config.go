@@ -16,14 +16,14 @@ import (
 //
 //	crossfade:HOST       the host and its pre-live host, nobody else's
 //	  subroute           of a sticky route: who the user is, by a cookie, which those get who have none
-//	  subroute           a route for each side, with the requests that are its share, then the answer when there is none, and
-//	                     the drain, which Caddy itself has no use for
+//	  subroute           a route for each side, with the requests that are its share; in the edge it is "sides" of its own
 //	    crossfade:HOST:GENERATION
 //	      vars           the generation's name, also there for access logs
 //	      mirror         of the edge: sends copies to another side
 //	      reverse_proxy  the endpoints of the side, watched and used in turn
-//	      errors         the other sides with a share, or the same endpoints without their checks, for requests that could not
-//	                     be sent to any of these
+//	    errors           for requests that could not be sent to any endpoint of their side: the other sides with a share, or
+//	                     the same endpoints without their checks; and the drain, which Caddy itself has no use for
+//	  static_response    the answer when the request is no side's
 
 type routeConfig struct {
 	ID       string          `json:"@id,omitempty"`
@@ -37,6 +37,7 @@ type matchConfig struct {
 	Path       []string            `json:"path,omitempty"`
 	Header     map[string][]string `json:"header,omitempty"`
 	Not        []matchConfig       `json:"not,omitempty"`
+	Vars       map[string][]string `json:"vars,omitempty"`
 	Expression string              `json:"expression,omitempty"`
 	Dice       *diceConfig         `json:"dice,omitempty"`
 }
@@ -58,8 +59,8 @@ type handlerConfig struct {
 
 	Response *headersConfig `json:"response,omitempty"` // headers
 
-	Routes []routeConfig `json:"routes,omitempty"` // subroute
-	Errors *errorsConfig `json:"errors,omitempty"` // subroute
+	Routes []routeConfig `json:"routes,omitempty"` // subroute, sides
+	Errors *errorsConfig `json:"errors,omitempty"` // subroute, sides
 
 	Status string `json:"status_code,omitempty"` // static_response, error
 	Body   string `json:"body,omitempty"`        // static_response
@@ -161,23 +162,27 @@ func id(host string) string { return "crossfade:" + host }
 // routeOf renders a route, which is valid and normal, for the edge or for any other Caddy.
 func routeOf(r traffic.Route, edge bool) routeConfig {
 	t := transport(edge, r.H2C)
-	sub := handlerConfig{Handler: "subroute"}
+	sub := handlerConfig{Handler: "subroute", Errors: &errorsConfig{}}
+	if edge {
+		sub.Handler = "sides"
+	}
 	from := 0
 	for _, s := range r.Sides {
 		sub.Routes = append(sub.Routes, routeConfig{
-			ID: id(r.Host) + ":" + s.Generation, Match: matchers(r, s, from, edge), Handle: []handlerConfig{side(r, s, t)}, Terminal: true,
+			ID: id(r.Host) + ":" + s.Generation, Match: matchers(r, s, from, edge), Handle: side(r, s, t), Terminal: true,
 		})
+		sub.Errors.Routes = append(sub.Errors.Routes, standIns(r, s, t)...)
 		from += s.Weight
 	}
-	sub.Routes = append(sub.Routes, routeConfig{Handle: []handlerConfig{
+	sub.Errors.Routes = append(sub.Errors.Routes, routeConfig{Handle: []handlerConfig{
 		{Handler: "vars", Drain: r.Drain.String()},
-		{Handler: "static_response", Status: "503", Body: "no generation serves this host\n"},
+		{Handler: "error", Error: "{http.error.message}", Status: "{http.error.status_code}"},
 	}})
-	var handle []handlerConfig
+	handle := []handlerConfig{sub, {Handler: "static_response", Status: "503", Body: "no generation serves this host\n"}}
 	if r.Sticky {
-		handle = append(handle, sticky())
+		handle = append([]handlerConfig{sticky()}, handle...)
 	}
-	return routeConfig{ID: id(r.Host), Match: []matchConfig{{Host: hosts(r)}}, Terminal: true, Handle: append(handle, sub)}
+	return routeConfig{ID: id(r.Host), Match: []matchConfig{{Host: hosts(r)}}, Terminal: true, Handle: handle}
 }
 
 const (
@@ -201,15 +206,9 @@ func sticky() handlerConfig {
 }
 
 // matchers say which requests are a side's. A side gets its share of the live host by a random number of the request, or of the user, so
-// that neither clients nor endpoints that are down change the shares.
+// that neither clients nor endpoints that are down change the shares. What most requests meet is first.
 func matchers(r traffic.Route, s traffic.Side, from int, edge bool) []matchConfig {
 	var all []matchConfig
-	if r.PreLive == s.Generation && r.PreLiveHost != "" {
-		all = append(all, matchConfig{Host: []string{r.PreLiveHost}})
-	}
-	if r.Chosen != nil && r.Chosen.Generation == s.Generation {
-		all = append(all, matchConfig{Host: []string{r.Host}, Header: asks(r.Chosen)})
-	}
 	if s.Weight > 0 {
 		m := share(r, from, from+s.Weight, edge)
 		m.Host = []string{r.Host}
@@ -217,6 +216,12 @@ func matchers(r traffic.Route, s traffic.Side, from int, edge bool) []matchConfi
 			m.Not = []matchConfig{{Header: asks(r.Chosen)}}
 		}
 		all = append(all, m)
+	}
+	if r.Chosen != nil && r.Chosen.Generation == s.Generation {
+		all = append(all, matchConfig{Host: []string{r.Host}, Header: asks(r.Chosen)})
+	}
+	if r.PreLive == s.Generation && r.PreLiveHost != "" {
+		all = append(all, matchConfig{Host: []string{r.PreLiveHost}})
 	}
 	if len(all) == 0 { // it is there to be watched, and gets nothing
 		all = append(all, matchConfig{Expression: "false"})
@@ -251,8 +256,8 @@ func share(r traffic.Route, from, to int, edge bool) matchConfig {
 
 func bound(percent int) uint64 { return uint64(percent) << 32 / 100 }
 
-// side renders the handler of one side.
-func side(r traffic.Route, s traffic.Side, t transportConfig) handlerConfig {
+// side renders the handlers of one side.
+func side(r traffic.Route, s traffic.Side, t transportConfig) []handlerConfig {
 	balancing := &balancingConfig{
 		Policy: policyConfig{"round_robin"}, Duration: tryDuration.String(), Interval: tryInterval.String(),
 		Retries: len(s.Endpoints) + maxFails, // what stands in answers sooner than these endpoints come back
@@ -265,11 +270,7 @@ func side(r traffic.Route, s traffic.Side, t transportConfig) handlerConfig {
 		proxy.Upstreams = append(proxy.Upstreams, upstreamConfig{e})
 	}
 	handle := append([]handlerConfig{{Handler: "vars", Generation: s.Generation}}, mirror(r, s)...)
-	sub := handlerConfig{Handler: "subroute", Routes: []routeConfig{{Handle: append(handle, proxy)}}}
-	sub.Errors = &errorsConfig{Routes: append(standIns(r, s, t), routeConfig{
-		Handle: []handlerConfig{{Handler: "error", Error: "{http.error.message}", Status: "{http.error.status_code}"}},
-	})}
-	return sub
+	return append(handle, proxy)
 }
 
 // mirror renders what sends copies of the requests of a side to another one, if anything does.
@@ -287,9 +288,12 @@ func mirror(r traffic.Route, s traffic.Side) []handlerConfig {
 // endpoints without their checks.
 func standIns(r traffic.Route, s traffic.Side, t transportConfig) []routeConfig {
 	var all []routeConfig
+	of := map[string][]string{"crossfade_generation": {s.Generation}}
 	failed := func(hosts []string, upstreams []upstreamConfig) {
 		if len(upstreams) > 0 {
-			all = append(all, routeConfig{Match: []matchConfig{{Host: hosts, Expression: notSent}}, Handle: []handlerConfig{instead(upstreams, t)}, Terminal: true})
+			all = append(all, routeConfig{
+				Match: []matchConfig{{Host: hosts, Vars: of, Expression: notSent}}, Handle: []handlerConfig{instead(upstreams, t)}, Terminal: true,
+			})
 		}
 	}
 	failed([]string{r.Host}, fallback(r, s))

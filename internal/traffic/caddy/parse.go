@@ -18,23 +18,19 @@ func parse(raw any) (traffic.Route, error) {
 	if err := convert(raw, &c); err != nil {
 		return traffic.Route{}, err
 	}
-	if len(c.Match) != 1 || len(c.Match[0].Host) == 0 || len(c.Handle) == 0 || len(c.Handle[len(c.Handle)-1].Routes) == 0 {
+	sub, ok := inner(c)
+	if !ok {
 		return traffic.Route{}, fmt.Errorf("%s does not have the form that Crossfade gives it", c.ID)
 	}
-	r := traffic.Route{Host: c.Match[0].Host[0], Sticky: len(c.Handle) == 2}
+	r := traffic.Route{Host: c.Match[0].Host[0], Sticky: len(c.Handle) == 3}
 	if hosts := c.Match[0].Host; len(hosts) > 1 {
 		r.PreLiveHost = hosts[1]
 	}
-	routes := c.Handle[len(c.Handle)-1].Routes
-	sides, last := routes[:len(routes)-1], routes[len(routes)-1]
-	if len(last.Handle) != 2 {
-		return traffic.Route{}, fmt.Errorf("%s does not have the form that Crossfade gives it", c.ID)
-	}
 	var err error
-	if r.Drain, err = time.ParseDuration(last.Handle[0].Drain); err != nil {
+	if r.Drain, err = time.ParseDuration(sub.Errors.Routes[len(sub.Errors.Routes)-1].Handle[0].Drain); err != nil {
 		return traffic.Route{}, err
 	}
-	for _, rc := range sides {
+	for _, rc := range sub.Routes {
 		if err := parseSide(&r, rc); err != nil {
 			return traffic.Route{}, fmt.Errorf("%s: %w", rc.ID, err)
 		}
@@ -42,12 +38,24 @@ func parse(raw any) (traffic.Route, error) {
 	return r, nil
 }
 
+// inner returns the subroute of the sides, and whether all is there of which a route is read.
+func inner(c routeConfig) (sub handlerConfig, ok bool) {
+	if len(c.Match) != 1 || len(c.Match[0].Host) == 0 || len(c.Handle) < 2 {
+		return sub, false
+	}
+	sub = c.Handle[len(c.Handle)-2]
+	if sub.Errors == nil || len(sub.Errors.Routes) == 0 {
+		return sub, false
+	}
+	return sub, len(sub.Errors.Routes[len(sub.Errors.Routes)-1].Handle) == 2
+}
+
 // parseSide adds a side to the route, and what else its configuration says of the route.
 func parseSide(r *traffic.Route, c routeConfig) error {
-	if len(c.Handle) != 1 || len(c.Handle[0].Routes) != 1 || len(c.Handle[0].Routes[0].Handle) < 2 {
+	handle := c.Handle
+	if len(handle) < 2 {
 		return fmt.Errorf("it does not have the form that Crossfade gives it")
 	}
-	handle := c.Handle[0].Routes[0].Handle
 	s := traffic.Side{Generation: handle[0].Generation}
 	proxy := handle[len(handle)-1]
 	for _, u := range proxy.Upstreams {

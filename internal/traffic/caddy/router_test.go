@@ -234,10 +234,12 @@ func TestCounters(t *testing.T) {
 
 func TestObserveOfAForgedRoute(t *testing.T) {
 	for name, route := range map[string]string{
-		"no sides":   `"match":[{"host":["shop.example.com"]}],"handle":[{"handler":"vars"},{"handler":"subroute"}]`,
+		"no sides":   `"match":[{"host":["shop.example.com"]}],"handle":[{"handler":"subroute"},{"handler":"static_response"}]`,
+		"one":        `"match":[{"host":["a"]}],"handle":[{"handler":"subroute"}]`,
 		"wrong type": `"match":7`,
-		"no drain":   `"match":[{"host":["a"]}],"handle":[{},{"routes":[{"handle":[]}]}]`,
-		"side":       `"match":[{"host":["a"]}],"handle":[{"crossfade_drain":"1s"},{"routes":[{"handle":[]},{"handle":[]}]}]`,
+		"no drain":   `"match":[{"host":["a"]}],"handle":[{"errors":{"routes":[{"handle":[]}]}},{}]`,
+		"bad drain":  `"match":[{"host":["a"]}],"handle":[{"errors":{"routes":[{"handle":[{"crossfade_drain":"soon"},{}]}]}},{}]`,
+		"side":       `"match":[{"host":["a"]}],"handle":[{"routes":[{"handle":[]}],"errors":{"routes":[{"handle":[{"crossfade_drain":"1s"},{}]}]}},{}]`,
 	} {
 		_, r := newFake(t, `{"apps":{"http":{"servers":{"a":{"routes":[{"@id":"crossfade:shop.example.com",`+route+`}]}}}}}`)
 		if _, err := r.Observe(t.Context(), "shop.example.com"); fault.CodeOf(err) != fault.Failed || strings.Contains(err.Error(), "\n") {
