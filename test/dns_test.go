@@ -23,17 +23,32 @@ const (
 	nodePort = "31080" // DNS leads to addresses only
 )
 
+// habits are how long DNS answers are for, and how long the resolvers keep them.
+type habits struct{ ttl, caps, ignores, wait time.Duration }
+
+// soakDNSVariable makes TestDNS take what resolvers of the world do, and half an hour; make soak does.
+const soakDNSVariable = "CROSSFADE_SOAK_DNS"
+
+func habitsOf() habits {
+	if os.Getenv(soakDNSVariable) != "" {
+		return habits{ttl: 330 * time.Second, caps: 5 * time.Minute, ignores: 6 * time.Minute, wait: 2 * time.Minute}
+	}
+	return habits{ttl: 2 * time.Second, caps: time.Second, ignores: 5 * time.Second, wait: 10 * time.Second}
+}
+
 // TestDNS rolls whole clusters over by the records of a real BIND, for users of three resolvers of different habits: one obeys the TTL, one caps
 // it, one ignores it when it likes to. Nobody is ever without an answer or meets a generation that is gone.
 func TestDNS(t *testing.T) {
 	t.Parallel() // it waits, most of its time
+	h := habitsOf()
 	b := bindtest.Start(t, "")
 	obeys := bindtest.StartResolver(t, b, func(ttl time.Duration) time.Duration { return ttl })
-	caps := bindtest.StartResolver(t, b, func(ttl time.Duration) time.Duration { return min(ttl, time.Second) })
-	ignores := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return 5 * time.Second })
+	caps := bindtest.StartResolver(t, b, func(ttl time.Duration) time.Duration { return min(ttl, h.caps) })
+	ignores := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return h.ignores })
 	all := []*bindtest.Resolver{obeys, caps, ignores}
 	w := newWorld(t, retireAtOnce, edit{"production.yaml", "      health: /healthz\n", ""}, edit{"production.yaml", "steps: [5, 25, 50, 100]", "steps: [100]"},
 		edit{"services/web/kustomize/service.yaml", "targetPort: http,", "targetPort: http, nodePort: " + nodePort + ","})
+	w.limit += 3 * (h.ttl + h.wait)
 	key := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(key, []byte(bindtest.Secret), 0o600); err != nil {
 		t.Fatal(err)
@@ -43,8 +58,8 @@ func TestDNS(t *testing.T) {
 		addresses = append(addresses, fmt.Sprintf("%q", r.Address))
 	}
 	w.replace("platform.yaml", fmt.Sprintf("caddy: {listen: %q}", w.listen), fmt.Sprintf(
-		"dns: {zone: %s, owner: crossfade-shop, ttl: 2s, wait: 10s, authorities: [%q], resolvers: [%s], rfc2136: {server: %q, tsig: {name: %s, secretFile: %s}}}",
-		bindtest.Zone, b.Address, strings.Join(addresses, ", "), b.Address, bindtest.Key, key))
+		"dns: {zone: %s, owner: crossfade-shop, ttl: %s, wait: %s, authorities: [%q], resolvers: [%s], rfc2136: {server: %q, tsig: {name: %s, secretFile: %s}}}",
+		bindtest.Zone, h.ttl, h.wait, b.Address, strings.Join(addresses, ", "), b.Address, bindtest.Key, key))
 	ca := w.certify(t, b)
 	w.must("rollover", environment)
 	first := w.live()

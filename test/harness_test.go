@@ -36,6 +36,7 @@ type world struct {
 	config  string
 	listen  string
 	records *record.Store
+	limit   time.Duration // of one run of the program
 
 	stateFlag string // what --state says; the state directory unless a test puts it elsewhere
 }
@@ -60,7 +61,9 @@ func newWorld(t *testing.T, edits ...edit) *world {
 		t.Fatalf("cannot find the program under test: %v; run make build", err)
 	}
 	dir := t.TempDir()
-	w := &world{t: t, binary: binary, state: filepath.Join(dir, "state"), config: filepath.Join(dir, "platform"), listen: freeAddress(t)}
+	w := &world{
+		t: t, binary: binary, state: filepath.Join(dir, "state"), config: filepath.Join(dir, "platform"), listen: freeAddress(t), limit: 10 * time.Minute,
+	}
 	t.Cleanup(w.destroy)
 	for _, d := range []string{w.state, w.config} {
 		if err := os.Mkdir(d, 0o700); err != nil {
@@ -141,7 +144,7 @@ type finished struct {
 // run runs the program to its end.
 func (w *world) run(args ...string) finished {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), w.limit)
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := w.command(ctx, args...)
