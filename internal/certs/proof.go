@@ -166,22 +166,23 @@ func (r *Request) meetOne(ctx context.Context, c *client, authz acme.Authorizati
 // withdraw ends the proof of a challenge.
 func (r *Request) withdraw(ctx context.Context, c acme.Challenge) {
 	if err := r.Prover.Withdraw(context.WithoutCancel(ctx), c); err != nil {
-		r.Say("the proof for %s stays: %v", c.Identifier.Value, err)
+		r.Say("the proof for %s may still be there: %v", c.Identifier.Value, err)
 	}
 }
 
-// sweep ends the proofs that the CA has seen: who showed them was stopped before that.
-func (r *Request) sweep(ctx context.Context, c *client, order acme.Order) error {
+// sweep ends the proofs of an order: who showed them was stopped before that. Those that the CA still waits for are left alone, unless all are
+// meant. A CA that does not tell is no reason to do without the certificate.
+func (r *Request) sweep(ctx context.Context, c *client, order acme.Order, all bool) {
 	for _, at := range order.Authorizations {
 		authz, err := c.acme.GetAuthorization(ctx, c.account, at)
 		if err != nil {
-			return err
+			r.Say("a proof for %s may still be there: %v", strings.Join(r.Of.Names, ", "), translate(r.Of.Issuer, err))
+			continue
 		}
 		for _, challenge := range authz.Challenges {
-			if authz.Status == acme.StatusValid && challenge.Type == r.Prover.Type() {
+			if (all || authz.Status != acme.StatusPending) && challenge.Type == r.Prover.Type() {
 				r.withdraw(ctx, challenge)
 			}
 		}
 	}
-	return nil
 }

@@ -68,15 +68,17 @@ func (r *Request) Obtain(ctx context.Context) (*Pair, error) {
 		return nil, err
 	}
 	defer c.close()
-	why, replaces := r.reason(ctx, c, kept)
-	if why == "" {
-		return kept, r.Backup.remove(r.orderFile()) // that of the certificate, when it was kept and no more
-	}
 	o, err := r.underWay()
 	if err != nil {
 		return nil, err
 	}
-	if o == nil {
+	why, replaces := r.reason(ctx, c, kept)
+	switch {
+	case why == "" && o == nil:
+		return kept, r.Backup.remove(r.orderFile()) // one for something else
+	case why == "":
+		return r.settle(ctx, c, o, kept), nil
+	case o == nil:
 		if err := r.permitted(ctx); err != nil {
 			return nil, err
 		}
@@ -172,6 +174,37 @@ func (r *Request) carryOut(ctx context.Context, c *client, o *order, why, replac
 	return r.follow(ctx, c, o)
 }
 
+// settle ends an order that nothing is due of any more, and returns the certificate: that of the order if the CA has signed one that is newer,
+// or else the one that is kept. While the CA cannot say, the order stays.
+func (r *Request) settle(ctx context.Context, c *client, o *order, kept *Pair) *Pair {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	p, err := r.last(ctx, c, o)
+	if err == nil {
+		return p
+	}
+	if !gone(err) {
+		r.Say("an order for %s that was under way stays: %v", strings.Join(r.Of.Names, ", "), translate(r.Of.Issuer, err))
+	}
+	return kept
+}
+
+// last is the certificate of an order that has it already; any other one is forgotten.
+func (r *Request) last(ctx context.Context, c *client, o *order) (*Pair, error) {
+	if err := c.login(ctx, r.Backup, r.Of.Issuer); err != nil {
+		return nil, err
+	}
+	now, err := c.acme.GetOrder(ctx, c.account, acme.Order{Location: o.URL})
+	if err != nil {
+		return nil, r.lost(c, err)
+	}
+	r.sweep(ctx, c, now, true)
+	if now.Status == acme.StatusValid {
+		return r.finish(ctx, c, o, now.Certificate)
+	}
+	return nil, r.forget()
+}
+
 func (r *Request) orderFile() string { return r.Backup.state("order-" + r.Of.Name + ".age") }
 
 // underWay returns the order that is under way for the same names at the same CA; nil when there is none.
@@ -235,6 +268,7 @@ func (r *Request) follow(ctx context.Context, c *client, o *order) (*Pair, error
 			return nil, r.lost(c, err)
 		}
 		if first && now.Status == acme.StatusInvalid { // it has expired, for one
+			r.sweep(ctx, c, now, true)
 			return nil, r.forget()
 		}
 		if first {
@@ -265,19 +299,18 @@ func (r *Request) follow(ctx context.Context, c *client, o *order) (*Pair, error
 
 // resume looks after an order that was stopped.
 func (r *Request) resume(ctx context.Context, c *client, now acme.Order) error {
-	if err := r.sweep(ctx, c, now); err != nil {
-		return err
-	}
+	r.sweep(ctx, c, now, false)
 	if now.Status != acme.StatusPending {
 		return nil
 	}
 	return r.probe(ctx) // the names may lead elsewhere by now
 }
 
-// lost drops an order that the CA does not know any more, or not as ours. Some say so without a problem document.
+// lost drops an order that the CA does not know any more, or not as ours, or whose certificate it does not have any more. Some say so without a
+// problem document. After any other error the order stays, with its key: the certificate may be there.
 func (r *Request) lost(c *client, err error) error {
 	switch c.wait.last() {
-	case http.StatusNotFound, http.StatusForbidden, http.StatusUnauthorized:
+	case http.StatusNotFound, http.StatusGone, http.StatusForbidden, http.StatusUnauthorized:
 		return r.forget()
 	}
 	return err
@@ -335,21 +368,22 @@ func (r *Request) finalize(ctx context.Context, c *client, o *order, now acme.Or
 	return err
 }
 
-// finish gets the certificate, keeps it, and forgets the order. One that was stopped may have come to its end long ago: what is kept already,
-// is due, or cannot be had any more is of no use.
+// finish gets the certificate, keeps it, and forgets the order. One that was stopped may have come to its end long ago: what is due, is not newer
+// than what is kept, or cannot be had any more is of no use.
 func (r *Request) finish(ctx context.Context, c *client, o *order, url string) (*Pair, error) {
 	kept, err := r.Backup.Get(r.Of.Name)
 	if err != nil {
 		return nil, err
 	}
 	p, err := r.download(ctx, c, o, url)
-	if _, refused := problemIn(err); o.resumed && refused && !limited(err) {
-		return nil, r.forget()
+	if err != nil && o.resumed {
+		return nil, r.lost(c, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if o.resumed && (r.Due(p) != "" || kept != nil && kept.Leaf().Equal(p.Leaf())) {
+	newer := kept == nil || kept.Unfit(r.Of.Names, r.Now()) != "" || p.NotAfter().After(kept.NotAfter())
+	if o.resumed && (r.Due(p) != "" || !newer) {
 		return nil, r.forget()
 	}
 	if err := r.Backup.Put(r.Of.Name, p); err != nil {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	gosync "sync"
 	"testing"
@@ -322,6 +323,111 @@ func TestLeftover(t *testing.T) {
 		t.Error("it is due, and was not renewed")
 	}
 	s.asked(t, "due", 3, 3)
+}
+
+// down has the CA fail below paths, as one that is overloaded.
+func (s *scene) down(paths ...string) {
+	s.ca.Before(func(w http.ResponseWriter, r *http.Request) bool {
+		if !slices.ContainsFunc(paths, func(path string) bool { return strings.HasPrefix(r.URL.Path, path) }) {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprint(w, `{"type":"urn:ietf:params:acme:error:serverInternal","detail":"out of order","status":500}`)
+		return true
+	})
+}
+
+// TestSettled has a process be killed when the CA has signed what it wanted renewed, and the CA not say so again: the certificate is the one that
+// was signed, once the CA gives it.
+func TestSettled(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	r := s.request(t, "shop.example.com")
+	first, err := r.Obtain(t.Context())
+	ok(t, err)
+	s.ca.RenewNow(t, first.Chain)
+	s.interrupt(t, r, pebbletest.Finalize)
+	s.down(pebbletest.RenewalInfo, pebbletest.Order)
+	kept, err := r.Obtain(t.Context())
+	ok(t, err)
+	if !kept.Leaf().Equal(first.Leaf()) || !strings.Contains(strings.Join(s.heard, "\n"), "an order for shop.example.com that was under way stays: ") {
+		t.Errorf("the CA is down; heard %q", s.heard)
+	}
+	s.down(pebbletest.RenewalInfo)
+	second, err := r.Obtain(t.Context())
+	ok(t, err)
+	if second.Leaf().Equal(first.Leaf()) {
+		t.Error("the certificate that was signed is lost")
+	}
+	s.asked(t, "the order that was under way", 2, 2)
+	if _, err := os.Stat(r.orderFile()); !os.IsNotExist(err) {
+		t.Error("the order is not forgotten")
+	}
+}
+
+// TestOutOfOrder has a CA fail when an order is gone on with: it keeps its key, for the certificate is there, and needs no more than that.
+func TestOutOfOrder(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	r := s.request(t, "shop.example.com")
+	s.interrupt(t, r, pebbletest.Finalize)
+	s.down(pebbletest.Download)
+	_, err := r.Obtain(t.Context())
+	refused(t, "no certificate", err, fault.Failed, "out of order")
+	s.down(pebbletest.Authorize)
+	_, err = r.Obtain(t.Context())
+	ok(t, err)
+	s.asked(t, "the same order", 1, 1)
+}
+
+// watched notes which proofs are shown; none of them is right while it is blind.
+type watched struct {
+	*HTTP
+	blind bool
+	shown map[string]bool
+}
+
+func (w *watched) Present(ctx context.Context, c acme.Challenge) error {
+	w.shown[c.Token] = true
+	if w.blind {
+		return nil
+	}
+	return w.HTTP.Present(ctx, c)
+}
+
+func (w *watched) Withdraw(ctx context.Context, c acme.Challenge) error {
+	if !w.blind {
+		delete(w.shown, c.Token)
+	}
+	return w.HTTP.Withdraw(ctx, c)
+}
+
+// TestProofsOfFailed: a proof ends though whoever showed it was stopped, and the CA has given up the order since.
+func TestProofsOfFailed(t *testing.T) {
+	s := newScene(t, pebbletest.Options{})
+	r := s.request(t, "shop.example.com")
+	w := &watched{HTTP: r.Prover.(*HTTP), blind: true, shown: map[string]bool{}}
+	r.Prover = w
+	var order []byte
+	s.ca.After(func(req *http.Request) {
+		if strings.HasPrefix(req.URL.Path, pebbletest.Challenge) {
+			order, _ = os.ReadFile(r.orderFile())
+		}
+	})
+	if _, err := r.Obtain(t.Context()); err == nil {
+		t.Fatal("the CA has seen a proof that was not shown")
+	}
+	s.ca.After(nil)
+	ok(t, os.WriteFile(r.orderFile(), order, 0o600)) // as if it had been killed then
+	w.blind = false
+	if len(w.shown) != 1 {
+		t.Fatalf("%d proofs are left, want one", len(w.shown))
+	}
+	_, err := r.Obtain(t.Context())
+	ok(t, err)
+	if len(w.shown) > 0 {
+		t.Errorf("proofs stay for ever: %v", w.shown)
+	}
+	s.asked(t, "another order", 2, 1)
 }
 
 // leaves shows proofs, and is stopped before it takes them away.

@@ -28,11 +28,13 @@ import (
 
 // The paths below which Pebble takes what a client asks for.
 const (
-	NewOrder  = "/order-plz"
-	Authorize = "/authZ/"
-	Challenge = "/chalZ/"
-	Finalize  = "/finalize-order/"
-	Download  = "/certZ/"
+	NewOrder    = "/order-plz"
+	Order       = "/my-order/"
+	Authorize   = "/authZ/"
+	Challenge   = "/chalZ/"
+	Finalize    = "/finalize-order/"
+	Download    = "/certZ/"
+	RenewalInfo = "/draft-ietf-acme-ari-03/renewalInfo/"
 )
 
 // Options say how a Pebble differs from a plain one.

@@ -121,13 +121,13 @@ func (t *Toolbox) RequestCertificates(ctx context.Context, id ID) error {
 // an earlier time may have ended, or somebody else requested it, after it was restored.
 func (j *job) certify(ctx context.Context, backup *certs.Backup, c plan.Certificate) (bool, error) {
 	r := &certs.Request{Of: c.Certificate, Backup: backup, Now: j.Now, Say: j.say}
-	p, err := backup.Get(c.Name)
+	kept, err := backup.Get(c.Name)
 	if err != nil {
 		return false, err
 	}
-	due := r.Due(p) != ""
-	if due {
-		if p, err = j.obtain(ctx, r, c, p); err != nil {
+	p := kept
+	if r.Due(kept) != "" {
+		if p, err = j.obtain(ctx, r, c, kept); err != nil {
 			return false, err
 		}
 	}
@@ -135,7 +135,7 @@ func (j *job) certify(ctx context.Context, backup *certs.Backup, c plan.Certific
 	if err != nil {
 		return false, err
 	}
-	return due, putSecret(ctx, to, c.Secret, p)
+	return p != kept, putSecret(ctx, to, c.Secret, p)
 }
 
 // obtain requests a certificate. Where that fails and the one of before still serves, it is that.

@@ -242,6 +242,8 @@ func (c *certified) goesOn(t *testing.T) {
 	ok(t, c.request(t, 5))
 	if story := strings.Join(c.story(t), "\n"); !strings.Contains(story, "shop goes on with its certificate of before") {
 		t.Errorf("nobody is told that it is not renewed:\n%s", story)
+	} else if !strings.HasSuffix(story, "nothing was requested") {
+		t.Errorf("it is said to be requested:\n%s", story)
 	}
 	c.asked(t, "the CA refuses", 2)
 }
