@@ -1,7 +1,7 @@
 // Package scale gives the workloads of a generation that is to get users as many pods as those have that serve these users now. Only
 // what is not in git is carried over: replicas that an autoscaler has set, or a person by kubectl scale; and those of blue/green services, which each
-// version takes over from the one before. An autoscaler of the new
-// generation, which sees no load yet, is held at that number until the users are there.
+// version takes over from the one before. An autoscaler of the new generation, which sees no load yet, is held at that number until the users are
+// there. What is withheld, such as a singleton, is not scaled: it is to have no pods before it is handed over.
 package scale
 
 import (
@@ -18,6 +18,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/ident"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/release"
 	"github.com/crossfade-dev/crossfade/internal/release/colour"
 )
@@ -100,7 +101,7 @@ func (s *Services) wishes(ctx context.Context, service Service, scalers map[stri
 		if err != nil {
 			return nil, err
 		}
-		if from == nil || to == nil || !service.Coloured && !byLoad(from) {
+		if from == nil || to == nil || withhold.Held(to) || !service.Coloured && !byLoad(from) {
 			continue
 		}
 		want := number(from, 1, "spec", "replicas")

@@ -14,6 +14,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/kube"
 	"github.com/crossfade-dev/crossfade/internal/kube/kubetest"
+	"github.com/crossfade-dev/crossfade/internal/objects/withhold"
 	"github.com/crossfade-dev/crossfade/internal/release/scale"
 )
 
@@ -40,7 +41,17 @@ func autoscaler(name string, least, most int) string {
 `, name, least, most, name)
 }
 
-const green, blue = "crossfade.dev/service: coloured, crossfade.dev/colour: green", "crossfade.dev/service: coloured, crossfade.dev/colour: blue"
+// withheld is one that has no pods, because another generation has them.
+func withheld(name, labels string) string {
+	annotation := fmt.Sprintf("annotations: {%s: '{\"/spec/replicas\":1}'}", withhold.Annotation)
+	return strings.Replace(deployment(name, 0, labels), "namespace: shop,", "namespace: shop, "+annotation+",", 1)
+}
+
+const (
+	green  = "crossfade.dev/service: coloured, crossfade.dev/colour: green"
+	blue   = "crossfade.dev/service: coloured, crossfade.dev/colour: blue"
+	single = "crossfade.dev/service: single, crossfade.dev/colour: green"
+)
 
 // TestUp has the workloads of one real API server take the load of those of another.
 func TestUp(t *testing.T) {
@@ -52,15 +63,15 @@ func TestUp(t *testing.T) {
 		apply(t, c, "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}")
 	}
 	apply(t, old, deployment("web", 2, "a: b")+deployment("fixed", 5, "a: b")+deployment("auto", 1, "a: b")+deployment("eager", 1, "a: b")+deployment("less", 1, "a: b")+
-		deployment("gone", 1, "a: b")+deployment("coloured-green", 4, green)+deployment("coloured-blue", 1, blue))
-	for name, replicas := range map[string]int{"web": 5, "auto": 9, "eager": 3, "less": 2, "gone": 9} {
+		deployment("gone", 1, "a: b")+deployment("mailer", 1, "a: b")+deployment("single-green", 1, single)+deployment("coloured-green", 4, green)+deployment("coloured-blue", 1, blue))
+	for name, replicas := range map[string]int{"web": 5, "auto": 9, "eager": 3, "less": 2, "gone": 9, "mailer": 2} {
 		scaled(t, old, name, replicas)
 	}
 	apply(t, fresh, deployment("web", 2, "a: b")+deployment("fixed", 2, "a: b")+deployment("auto", 1, "a: b")+autoscaler("auto", 1, 4)+
-		deployment("eager", 1, "a: b")+autoscaler("eager", 6, 20)+deployment("less", 3, "a: b")+deployment("new", 1, "a: b")+deployment("coloured-blue", 1, blue))
+		deployment("eager", 1, "a: b")+autoscaler("eager", 6, 20)+deployment("less", 3, "a: b")+deployment("new", 1, "a: b")+deployment("coloured-blue", 1, blue)+withheld("mailer", "a: b")+autoscaler("mailer", 1, 4)+withheld("single-green", single))
 	s := &scale.Services{From: old, To: fresh, Progress: t.Logf}
-	for _, name := range []string{"web", "fixed", "auto", "eager", "less", "gone", "new", "coloured"} {
-		s.List = append(s.List, scale.Service{Name: name, Coloured: name == "coloured", Workloads: kubetest.Objects(t, deployment(name, 1, "a: b"))})
+	for _, name := range []string{"web", "fixed", "auto", "eager", "less", "gone", "new", "coloured", "mailer", "single"} {
+		s.List = append(s.List, scale.Service{Name: name, Coloured: name == "coloured" || name == "single", Workloads: kubetest.Objects(t, deployment(name, 1, "a: b"))})
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -69,10 +80,10 @@ func TestUp(t *testing.T) {
 			t.Fatalf("round %d: %d were scaled (%v), want %d", round, n, err, want)
 		}
 		got := map[string]int64{}
-		for _, name := range []string{"web", "fixed", "auto", "eager", "less", "new", "coloured-blue"} {
+		for _, name := range []string{"web", "fixed", "auto", "eager", "less", "new", "coloured-blue", "mailer", "single-green"} {
 			got[name] = field(t, fresh, deployment(name, 1, "a: b"), "spec", "replicas")
 		}
-		wanted := map[string]int64{"web": 5, "fixed": 2, "auto": 4, "eager": 3, "less": 3, "new": 1, "coloured-blue": 4}
+		wanted := map[string]int64{"web": 5, "fixed": 2, "auto": 4, "eager": 3, "less": 3, "new": 1, "coloured-blue": 4, "mailer": 0, "single-green": 0}
 		if diff := cmp.Diff(wanted, got); diff != "" {
 			t.Errorf("round %d: replicas (-want +got):\n%s", round, diff)
 		}

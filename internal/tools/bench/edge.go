@@ -206,6 +206,8 @@ func sprinter(entries ...string) (sprint func(ctx context.Context, entry string)
 }
 
 func fullSpeed(ctx context.Context, transport http.RoundTripper, entry string) (float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // an answer that never comes
+	defer cancel()
 	var answered, failed atomic.Int64
 	var users sync.WaitGroup
 	begun := time.Now()
