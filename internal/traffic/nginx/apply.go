@@ -15,6 +15,7 @@ import (
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/host"
+	"github.com/crossfade-dev/crossfade/internal/nginxctl"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 )
 
@@ -113,10 +114,11 @@ func (r *Router) clear(ctx context.Context, route traffic.Route) error {
 	return r.prepare(ctx, seen, routes)
 }
 
-// undo puts every node back: first the shares, then the file. Shares of somebody else, who came before ours or after them, stay, with the file. An nginx that has not read what was written needs not to read what was there before.
+// undo puts every node back: first the shares, then the file. Shares of somebody else, who came before ours or after them, stay, with the file. A node
+// that cannot be put back keeps no other one from it.
 func (r *Router) undo(ctx context.Context, name string, seen []sight, because error) error {
 	r.say("putting nginx back on %d nodes: %v", len(seen), because)
-	done := make([]bool, len(seen))
+	done := slices.Repeat([]bool{true}, len(seen))
 	err := r.each(ctx, func(ctx context.Context, i int) error {
 		s, n, p := seen[i], r.options.Nodes[i], r.at(i, name)
 		if s.meant != "" && s.there() {
@@ -124,19 +126,14 @@ func (r *Router) undo(ctx context.Context, name string, seen []sight, because er
 				return err
 			}
 		}
-		if s.written != 0 {
-			if err := r.restore(ctx, i, p, s.content); err != nil {
-				return err
-			}
+		if s.written == 0 {
+			return nil
 		}
-		now, err := n.State(ctx)
-		done[i] = err == nil && (s.written == 0 || !s.told && !now.Touched(s.state.Boot, s.written))
+		unread, err := r.restore(ctx, n, p, s)
+		done[i] = unread || err != nil
 		return err
 	})
-	if err == nil {
-		err = r.reload(ctx, seen, done)
-	}
-	if err == nil {
+	if err = errors.Join(err, r.reload(ctx, seen, done)); err == nil {
 		err = r.each(ctx, func(ctx context.Context, i int) error {
 			if seen[i].there() || seen[i].meant == "" {
 				return nil
@@ -150,14 +147,28 @@ func (r *Router) undo(ctx context.Context, name string, seen []sight, because er
 	return fault.New(fault.CodeOf(because), "%s; every node leads as before", oneLine(because)).WithHint("%s", fault.HintOf(because))
 }
 
-// restore gives a node the file that it had.
-func (r *Router) restore(ctx context.Context, i int, p place, content []byte) error {
-	n := r.options.Nodes[i]
-	if content != nil {
-		return n.Host.Write(ctx, p.file(), content)
+// restore gives a node the file that it had, and reports whether its nginx has not read another one since: then it need not read this one. Else
+// the file tells that it was written just now, so that it counts as read only once it is.
+func (r *Router) restore(ctx context.Context, n nginxctl.Node, p place, s sight) (unread bool, err error) {
+	now, err := n.State(ctx)
+	if err != nil {
+		return false, err
 	}
-	_, err := host.Do(ctx, n.Host, "rm", "-f", p.file())
-	return err
+	if s.content == nil {
+		_, err = host.Do(ctx, n.Host, "rm", "-f", p.file())
+	} else {
+		err = n.Write(ctx, now, p.file(), func(boot string, tick uint64) []byte { return p.stamped(s.content, boot, tick) })
+	}
+	if err != nil || s.told {
+		return false, err
+	}
+	if now, err = n.State(ctx); err != nil || now.Touched(s.state.Boot, s.written) {
+		return false, err
+	}
+	if s.content != nil {
+		err = n.Host.Write(ctx, p.file(), s.content)
+	}
+	return true, err
 }
 
 // removeScript deletes what is ours in the directory of a route, and that if nothing else is in it; unless shares of another name than given are in force.

@@ -19,7 +19,8 @@ import (
 // The file of a route has all but its shares and its pre-live side. Its first line has the sum of all after it; the second one is for us.
 const (
 	note   = "# Written by crossfade, sha256=%x. It stops at a file that somebody has changed: settings of your own belong into %s\n"
-	header = "# %s boot=%s tick=%d\n"
+	header = "# %s" + stamp
+	stamp  = " boot=%s tick=%d\n"
 )
 
 // details are what the second line says of a route.
@@ -58,8 +59,20 @@ func (p place) render(f file, listen []string) []byte {
 		d.Sides = append(d.Sides, sideDetails{s.Generation, s.Endpoints})
 	}
 	raw, _ := json.Marshal(d) // texts and numbers always can
-	body := fmt.Sprintf(header, raw, f.boot, f.tick) + p.server(r, listen, token(string(raw), listen))
+	return p.signed(fmt.Sprintf(header, raw, f.boot, f.tick) + p.server(r, listen, token(string(raw), listen)))
+}
+
+// signed is a file with its first line.
+func (p place) signed(body string) []byte {
 	return []byte(fmt.Sprintf(note, sha256.Sum256([]byte(body)), p.shares()+"/*.conf") + body)
+}
+
+// stamped is a file that render has written as if it were of another time.
+func (p place) stamped(content []byte, boot string, tick uint64) []byte {
+	_, body, _ := strings.Cut(string(content), "\n")
+	second, rest, _ := strings.Cut(body, "\n")
+	about, _, _ := strings.Cut(second, " boot=")
+	return p.signed(about + fmt.Sprintf(stamp, boot, tick) + rest)
 }
 
 // token is a name, below crossfade.invalid, at which only an nginx that has read just this file answers.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -256,6 +257,75 @@ func TestBadNode(t *testing.T) {
 		must(t, l.Router, l.route(0))
 	}
 	must(t, l.Router, more)
+}
+
+// TestNotPutBack has the second of two nodes go away for good in the middle of a change. The first one is put back, and its nginx with it; where that
+// is stopped, too, the next change sees to it.
+func TestNotPutBack(t *testing.T) {
+	l := newLab(t)
+	must(t, l.Router, l.route(0))
+	more := l.route(100)
+	more.PreLiveHost, more.PreLive = "next."+name, "g2"
+	for _, tc := range []struct {
+		reason string
+		kept   string // a call that the first node does not live to see
+	}{
+		{"the second node is away", ""},
+		{"so is the first, once it has its file", "CROSSFADE_PORTS"},
+	} {
+		away := fault.New(fault.Unavailable, "it is away")
+		back := func(doing string) error {
+			if tc.kept != "" && strings.Contains(doing, tc.kept) {
+				return away
+			}
+			return nil
+		}
+		gone := func(doing string) error {
+			if strings.Contains(doing, "for old in shares-*") {
+				l.hosts[0].before.Store(&back)
+				return away
+			}
+			return nil
+		}
+		l.hosts[1].before.Store(&gone)
+		err := l.Apply(t.Context(), more)
+		for _, h := range l.hosts {
+			h.before.Store(nil)
+		}
+		if fault.CodeOf(err) != fault.Unavailable || !strings.Contains(fmt.Sprint(err), "not put back: it is away") {
+			t.Errorf("%s: %v, want to be told of what is not put back", tc.reason, err)
+		}
+		if tc.kept == "" {
+			l.reads(t, tc.reason, 0)
+		}
+		must(t, l.Router, l.route(0))
+		for i := range l.nginx {
+			l.reads(t, tc.reason+", and a change later", i)
+		}
+	}
+}
+
+// reads wants the nginx of a node to have read the file that is there: it alone has the name that its nginx is asked for.
+func (l *lab) reads(t *testing.T, reason string, node int) {
+	t.Helper()
+	n := l.nginx[node]
+	content, err := os.ReadFile(n.File("conf.d/crossfade-host-" + name + ".conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+n.Address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = regexp.MustCompile(`[0-9a-f]{16}[.]crossfade[.]invalid`).FindString(string(content))
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("%s: the nginx of node %d goes on with another file than the one that is there: %s", reason, node+1, res.Status)
+	}
 }
 
 // swap gives a link another target.
