@@ -26,8 +26,11 @@ const host = conformance.Host
 
 func TestMain(m *testing.M) {
 	conformance.Helper(func(self string) (traffic.Router, error) {
-		admin, listen, _ := strings.Cut(self, " ")
-		return caddy.New(caddy.Options{Admin: admin, Listen: listen, Edge: true})
+		var o caddy.Options
+		if _, err := fmt.Sscan(self, &o.Admin, &o.Listen, &o.Edge); err != nil {
+			return nil, err
+		}
+		return caddy.New(o)
 	})
 	os.Exit(m.Run())
 }
@@ -351,16 +354,29 @@ const others = `{
   "routes": [{"@id": "theirs", "match": [{"host": ["blog.example.com"]}], "handle": [{"handler": "static_response", "body": "blog"}]}]
 }`
 
-func TestConformance(t *testing.T) {
+// TestConformance runs the suite for the edge.
+func TestConformance(t *testing.T) { conform(t, true) }
+
+// TestAnyCaddy runs the suite for the routes that any other Caddy gets, which need nothing of ours in it.
+func TestAnyCaddy(t *testing.T) { conform(t, false) }
+
+func conform(t *testing.T, ours bool) {
 	conformance.Run(t, func(t *testing.T) conformance.Peer {
-		router, status := startEdge(t)
+		_, status := startEdge(t)
 		admin(t, status, http.MethodPut, "/config/apps/http/servers/theirs", others)
 		admin(t, status, http.MethodPut, "/config/apps/http/servers/"+edge.Server+"/routes/0",
 			`{"match": [{"path": ["/robots.txt"]}], "handle": [{"handler": "static_response", "body": "none"}]}`)
+		open := func(admin string) *caddy.Router {
+			router, err := caddy.New(caddy.Options{Admin: admin, Listen: status.Listen, Edge: ours})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return router
+		}
+		router := open(status.Admin)
 		return conformance.Peer{
-			HTTP2: router.Entry(), Self: status.Admin + " " + status.Listen,
-			Router: router, Foreign: func() string { return foreign(t, status) },
-			Away: newRouter(t, "http://"+freeAddress(t), status.Listen),
+			HTTP2: router.Entry(), Self: fmt.Sprintln(status.Admin, status.Listen, ours),
+			Router: router, Foreign: func() string { return foreign(t, status) }, Away: open("http://" + freeAddress(t)),
 		}
 	})
 }
