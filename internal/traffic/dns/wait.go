@@ -20,6 +20,9 @@ const callLimit = 5 * time.Second
 // beat is how often servers and resolvers are asked while one waits for them.
 const beat = 500 * time.Millisecond
 
+// silent is what is heard of a voice that answers nothing.
+const silent = "does not answer"
+
 // voice is a server that others ask.
 type voice struct {
 	what     string // for people
@@ -61,7 +64,7 @@ func (r *Router) followed(ctx context.Context, s *state) (*state, error) {
 }
 
 // reachable waits until every authoritative server answers the intermediate names that users shall be led to. Where sets are changed one by
-// one, a server may have the name that leads there before it has them.
+// one, a server may have the name that leads there before it has them. One that is silent leads nobody anywhere, and would stand in the way back.
 func (r *Router) reachable(ctx context.Context, want *state) error {
 	servers, err := r.voices(ctx)
 	if err != nil {
@@ -73,7 +76,12 @@ func (r *Router) reachable(ctx context.Context, want *state) error {
 		var late []string
 		for _, v := range servers {
 			for _, generation := range want.shares.generations() {
-				if heard, leads := r.hear(ctx, v, r.intermediate(want.host, generation), want, []string{generation}); !leads {
+				name, led := r.intermediate(want.host, generation), []string{generation}
+				heard, leads := r.hear(ctx, v, name, want, led)
+				if heard == silent { // or a packet was lost
+					heard, leads = r.hear(ctx, v, name, want, led)
+				}
+				if !leads && heard != silent {
 					late = append(late, fmt.Sprintf("%s %s", v.what, heard))
 				}
 			}
@@ -111,7 +119,7 @@ func (r *Router) overdue(ctx context.Context, s *state, late []string, deadline 
 		return nil
 	}
 	return fault.New(fault.Failed, "cannot lead all users of %s to %s: %s", plain(s.host), s.shares, strings.Join(late, "; ")).
-		WithHint("the zone is changed; see why these do not follow, or allow them more time: wait, now %v past the TTL", r.options.Wait)
+		WithHint("the zone has what they should answer; see why these do not follow, or allow them more time: wait, now %v", r.options.Wait)
 }
 
 // clock is a moment for people.
@@ -249,7 +257,7 @@ func (r *Router) hear(ctx context.Context, v voice, name string, s *state, gener
 		m.RecursionDesired = v.resolves
 		answer, err := query(ctx, v.address, m)
 		if err != nil {
-			return "does not answer", false
+			return silent, false
 		}
 		leads, ttl := leadsIn(answer, name)
 		if len(leads) == 0 {
@@ -339,7 +347,7 @@ func (r *Router) Leading(ctx context.Context, host, generation string) ([]string
 	for _, v := range voices {
 		if heard, leads := r.hear(ctx, v, now.host, now, []string{generation}); leads {
 			who = append(who, fmt.Sprintf("%s, which %s by %s", v.what, "still answers", plain(r.intermediate(now.host, generation))))
-		} else if heard == "does not answer" {
+		} else if heard == silent {
 			who = append(who, v.what+", which "+heard)
 		}
 	}

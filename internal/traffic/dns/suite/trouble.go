@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	wire "github.com/miekg/dns"
@@ -12,6 +13,7 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/fault"
 	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
 
 // stopping is a backend whose user is stopped at one of the changes: before it, or after it was made and before anybody knows.
@@ -130,6 +132,31 @@ func removeStopped(t *testing.T, p Peer) {
 				}
 			}
 		})
+	}
+}
+
+// back: one of the zone's servers is gone once the users were moved. They are moved back all the same, to what of their generation is there by now, and
+// the server is named.
+func back(t *testing.T, p Peer) {
+	z := p.Start(t, "")
+	second := bindtest.StartResolver(t, z.Server, func(time.Duration) time.Duration { return 0 })
+	o := options(z)
+	o.Wait, o.Authorities = time.Second, append(o.Authorities, second.Address)
+	r, err := dns.New(o, z.Backend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	Apply(t, r, Between(0))
+	Apply(t, r, Between(100))
+	second.Stop()
+	want := Between(0)
+	want.Sides[0] = Side("g1", 100, "10.0.1.1", "10.0.1.3")
+	err = r.Apply(t.Context(), want)
+	if says := "server " + second.Address + " does not answer"; fault.CodeOf(err) != fault.Failed || !strings.Contains(fmt.Sprint(err), says) {
+		t.Errorf("got %v (%s), want %s that says %q", err, fault.CodeOf(err), fault.Failed, says)
+	}
+	if got := z.Server.Leads(t, host); got != "10.0.1.1 10.0.1.3 shop.g1.example.com" {
+		t.Errorf("it leads to %s, want the way back", got)
 	}
 }
 
