@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	wire "github.com/miekg/dns"
 
@@ -82,7 +81,8 @@ func (r *Router) possible(ctx context.Context, have, shall Records) error {
 	return nil
 }
 
-// vacant refuses a name at which the servers have records beside which a CNAME cannot stand, and which the backend may not show.
+// vacant refuses a name at which the servers have records beside which a CNAME cannot stand, and which the backend may not show. Those of a wildcard are
+// not at the name itself.
 func (r *Router) vacant(ctx context.Context, name string) error {
 	voices, err := r.voices(ctx)
 	if err != nil {
@@ -93,11 +93,18 @@ func (r *Router) vacant(ctx context.Context, name string) error {
 			continue
 		}
 		for _, kind := range Exclusive {
-			answer, err := query(ctx, v.address, new(wire.Msg).SetQuestion(name, kind))
+			here, err := said(ctx, v, name, kind)
 			if err != nil {
-				return fault.New(fault.Unavailable, "%s does not answer: %w", v.what, err).WithHint("see whether it runs, or name the servers in the router: authorities")
+				return err
 			}
-			if slices.ContainsFunc(answer.Answer, func(rr wire.RR) bool { return rr.Header().Rrtype == kind && strings.EqualFold(rr.Header().Name, name) }) {
+			if len(here) == 0 {
+				continue
+			}
+			beside, err := said(ctx, v, sibling(name), kind)
+			if err != nil {
+				return err
+			}
+			if !slices.Equal(here, beside) {
 				return occupied(name)
 			}
 		}
