@@ -80,34 +80,3 @@ func (r *Router) possible(ctx context.Context, have, shall Records) error {
 	}
 	return nil
 }
-
-// vacant refuses a name at which the servers have records beside which a CNAME cannot stand, and which the backend may not show. Those of a wildcard are
-// not at the name itself.
-func (r *Router) vacant(ctx context.Context, name string) error {
-	voices, err := r.voices(ctx)
-	if err != nil {
-		return err
-	}
-	for _, v := range voices {
-		if v.resolves {
-			continue
-		}
-		for _, kind := range Exclusive {
-			here, err := said(ctx, v, name, kind)
-			if err != nil {
-				return err
-			}
-			if len(here) == 0 {
-				continue
-			}
-			beside, err := said(ctx, v, sibling(name), kind)
-			if err != nil {
-				return err
-			}
-			if !slices.Equal(here, beside) {
-				return occupied(name)
-			}
-		}
-	}
-	return nil
-}

@@ -198,6 +198,9 @@ func owners(t *testing.T, p Peer) {
 		"nobody's":               {"shop 1 IN A 10.0.1.1", "shop.example.com: nobody owns its records, and they lead elsewhere"},
 		"a text in the registry": {`cname-shop 1 IN TXT "hello"`, "at cname-shop.example.com: there is a TXT record of somebody else"},
 		"mail beside it":         {"shop 1 IN MX 10 www", "shop.example.com has other records"},
+		"a wildcard's":           {"* 1 IN A 10.9.9.9", "users may reach it by a wildcard of the zone"},
+		"a wildcard's, a CNAME":  {"* 1 IN CNAME www", "users may reach it by a wildcard of the zone"},
+		"not a wildcard's":       {"* 1 IN A 10.9.9.9\nwww.shop 1 IN A 10.9.9.9", ""}, // for there is a name below it
 		"mail of a wildcard":     {"* 1 IN MX 10 www\n* 1 IN TXT hello\n*.g1 1 IN MX 10 www", ""},
 		"mail beside a wildcard": {"* 1 IN MX 10 www\nshop 1 IN MX 20 mail", "shop.example.com has other records"},
 		"handed over, a CNAME":   {"shop 1 IN CNAME www\ncname-shop 1 IN TXT " + ours, ""},
