@@ -275,6 +275,29 @@ func TestLaggardBack(t *testing.T) {
 	}
 }
 
+// TestBackSoon: a server that is gone right after a move does not stand in the way back, though answers with the TTL of before have not all run out.
+func TestBackSoon(t *testing.T) {
+	t.Parallel()
+	b := bindtest.Start(t, "shop 6 IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n")
+	second := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return 0 })
+	o := options(b)
+	o.TTL, o.Wait, o.Authorities = 4*time.Second, time.Second, []string{b.Address, second.Address}
+	r := router(t, o)
+	apply(t, r, two("g1"))
+	gone := make(chan bool)
+	go func() {
+		bindtest.Holds(time.Minute, func() bool { return strings.Contains(b.Answers(host), "shop.g2") })
+		second.Stop()
+		close(gone)
+	}()
+	refused(t, "one is gone", r.Apply(t.Context(), two("g2")), fault.Failed, "server "+second.Address+" does not answer")
+	<-gone
+	refused(t, "the way back", r.Apply(t.Context(), two("g1")), fault.Failed, "server "+second.Address+" does not answer")
+	if got := b.Leads(t, host); got != "10.0.1.1 10.0.1.2 shop.g1.example.com" {
+		t.Errorf("it leads to %s, want the way back", got)
+	}
+}
+
 // TestNameServers: the servers of the zone's NS records must answer what is new, which may take them a while.
 func TestNameServers(t *testing.T) {
 	t.Parallel()
