@@ -107,8 +107,9 @@ func (r *Router) Apply(ctx context.Context, route traffic.Route) error {
 		return err
 	}
 	now, err := r.change(ctx, want, r.added)
-	// A move that was stopped before all servers followed is as wanted already; one that is to come does not wait for those that lag.
-	if err == nil && (ahead(now.lowered) || now.shares.equal(want.shares) && ahead(now.moved)) {
+	// A move that was stopped before all servers followed is as wanted already; one that is to come does not wait for those that lag, nor does the way
+	// back, once users were moved after the TTL was lowered.
+	if err == nil && (ahead(now.lowered) && now.lowered > now.moved || now.shares.equal(want.shares) && ahead(now.moved)) {
 		now, err = r.followed(ctx, now)
 	}
 	if err == nil && !now.shares.equal(want.shares) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	wire "github.com/miekg/dns"
 
@@ -77,29 +76,6 @@ func (r *Router) possible(ctx context.Context, have, shall Records) error {
 		}
 		if err := r.vacant(ctx, at.Name); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// vacant refuses a name at which the servers have records beside which a CNAME cannot stand, and which the backend may not show.
-func (r *Router) vacant(ctx context.Context, name string) error {
-	voices, err := r.voices(ctx)
-	if err != nil {
-		return err
-	}
-	for _, v := range voices {
-		if v.resolves {
-			continue
-		}
-		for _, kind := range Exclusive {
-			answer, err := query(ctx, v.address, new(wire.Msg).SetQuestion(name, kind))
-			if err != nil {
-				return fault.New(fault.Unavailable, "%s does not answer: %w", v.what, err).WithHint("see whether it runs, or name the servers in the router: authorities")
-			}
-			if slices.ContainsFunc(answer.Answer, func(rr wire.RR) bool { return rr.Header().Rrtype == kind && strings.EqualFold(rr.Header().Name, name) }) {
-				return occupied(name)
-			}
 		}
 	}
 	return nil

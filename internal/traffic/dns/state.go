@@ -296,6 +296,13 @@ func (s *state) keptSince(began, moment time.Time) *state {
 	return next
 }
 
+// keptOn is a state whose live name's last move resolvers hear of from now on.
+func keptOn(now, _ *state) (*state, error) {
+	next := now.clone()
+	next.moved = max(now.moved, later(now.ttl))
+	return next, nil
+}
+
 // later is when a TTL of seconds that began now has run out.
 func later(seconds uint32) int64 { return time.Now().Unix() + 1 + int64(seconds) }
 

@@ -20,6 +20,9 @@ const callLimit = 5 * time.Second
 // beat is how often servers and resolvers are asked while one waits for them.
 const beat = 500 * time.Millisecond
 
+// silent is what is heard of a voice that answers nothing.
+const silent = "does not answer"
+
 // voice is a server that others ask.
 type voice struct {
 	what     string // for people
@@ -49,8 +52,8 @@ func (r *Router) followed(ctx context.Context, s *state) (*state, error) {
 	servers = slices.DeleteFunc(servers, func(v voice) bool { return v.resolves })
 	deadline, lagged := time.Now().Add(r.options.Wait), false
 	err = r.beats(ctx, s, func() ([]string, error) {
-		late := r.late(ctx, s, servers)
-		lagged = lagged || len(late) > 0
+		late, behind := r.late(ctx, s, servers)
+		lagged = lagged || behind
 		return late, r.overdue(ctx, s, late, deadline)
 	})
 	if err != nil || !lagged {
@@ -61,7 +64,7 @@ func (r *Router) followed(ctx context.Context, s *state) (*state, error) {
 }
 
 // reachable waits until every authoritative server answers the intermediate names that users shall be led to. Where sets are changed one by
-// one, a server may have the name that leads there before it has them.
+// one, a server may have the name that leads there before it has them. One that is silent leads nobody anywhere, and would stand in the way back.
 func (r *Router) reachable(ctx context.Context, want *state) error {
 	servers, err := r.voices(ctx)
 	if err != nil {
@@ -73,7 +76,12 @@ func (r *Router) reachable(ctx context.Context, want *state) error {
 		var late []string
 		for _, v := range servers {
 			for _, generation := range want.shares.generations() {
-				if heard, leads := r.hear(ctx, v, r.intermediate(want.host, generation), want, []string{generation}); !leads {
+				name, led := r.intermediate(want.host, generation), []string{generation}
+				heard, leads := r.hear(ctx, v, name, want, led)
+				if heard == silent { // or a packet was lost
+					heard, leads = r.hear(ctx, v, name, want, led)
+				}
+				if !leads && heard != silent {
 					late = append(late, fmt.Sprintf("%s %s", v.what, heard))
 				}
 			}
@@ -83,7 +91,8 @@ func (r *Router) reachable(ctx context.Context, want *state) error {
 }
 
 // inForce waits until what resolvers keep of where the live name led before has run out, and every authoritative server and every
-// resolver that is named answers where it leads now. Those that do not within the bound are an error of code fault.Failed.
+// resolver that is named answers where it leads now. Those that do not within the bound are an error of code fault.Failed. What resolvers got from a server
+// that was late all the same, as after a restart, they keep from then on.
 func (r *Router) inForce(ctx context.Context, s *state) error {
 	voices, err := r.voices(ctx)
 	if err != nil {
@@ -94,15 +103,23 @@ func (r *Router) inForce(ctx context.Context, s *state) error {
 	if moved.After(deadline) {
 		deadline = moved
 	}
-	deadline = deadline.Add(r.options.Wait)
-	return r.beats(ctx, s, func() ([]string, error) {
-		late := r.late(ctx, s, voices)
+	deadline, lagged := deadline.Add(r.options.Wait), false
+	err = r.beats(ctx, s, func() ([]string, error) {
+		late, behind := r.late(ctx, s, voices)
+		lagged = lagged || behind
 		err := r.overdue(ctx, s, late, deadline)
 		if time.Now().Before(moved) {
 			late = append(late, "what resolvers keep by the TTL lasts until "+clock(moved))
 		}
 		return late, err
 	})
+	if err != nil || !lagged || s.moved == 0 || len(s.sides) < 2 { // where nobody was moved, or nobody can be led to what is gone
+		return err
+	}
+	if s, err = r.change(ctx, s, keptOn); err != nil {
+		return err
+	}
+	return r.inForce(ctx, s)
 }
 
 // overdue is the error of those that are late after the deadline.
@@ -111,7 +128,7 @@ func (r *Router) overdue(ctx context.Context, s *state, late []string, deadline 
 		return nil
 	}
 	return fault.New(fault.Failed, "cannot lead all users of %s to %s: %s", plain(s.host), s.shares, strings.Join(late, "; ")).
-		WithHint("the zone is changed; see why these do not follow, or allow them more time: wait, now %v past the TTL", r.options.Wait)
+		WithHint("the zone has what they should answer; see why these do not follow, or allow them more time: wait, now %v", r.options.Wait)
 }
 
 // clock is a moment for people.
@@ -225,9 +242,9 @@ func (r *Router) addressesOf(ctx context.Context, s Session, name string) ([]str
 	return net.DefaultResolver.LookupHost(ctx, name)
 }
 
-// late says which voices do not answer what the zone has, each with what it answers instead. Resolvers are not asked for the pre-live name.
-func (r *Router) late(ctx context.Context, s *state, voices []voice) []string {
-	var late []string
+// late says which voices do not answer what the zone has, each with what it answers instead, and whether an authoritative server is among them for the live
+// name. Resolvers are not asked for the pre-live name.
+func (r *Router) late(ctx context.Context, s *state, voices []voice) (late []string, behind bool) {
 	for _, v := range voices {
 		for name, led := range map[string]shares{s.host: s.shares, s.preLiveHost: {s.preLive: 100}} {
 			if name == "" || len(led) == 0 || led.most() == "" || v.resolves && name != s.host {
@@ -235,11 +252,12 @@ func (r *Router) late(ctx context.Context, s *state, voices []voice) []string {
 			}
 			if heard, leads := r.hear(ctx, v, name, s, led.generations()); !leads {
 				late = append(late, fmt.Sprintf("%s %s", v.what, heard))
+				behind = behind || name == s.host && !v.resolves
 			}
 		}
 	}
 	slices.Sort(late)
-	return slices.Compact(late)
+	return slices.Compact(late), behind
 }
 
 // hear asks a voice for a name as users do. It says what the answer is, and whether that leads to one of some generations.
@@ -249,7 +267,7 @@ func (r *Router) hear(ctx context.Context, v voice, name string, s *state, gener
 		m.RecursionDesired = v.resolves
 		answer, err := query(ctx, v.address, m)
 		if err != nil {
-			return "does not answer", false
+			return silent, false
 		}
 		leads, ttl := leadsIn(answer, name)
 		if len(leads) == 0 {
@@ -339,7 +357,7 @@ func (r *Router) Leading(ctx context.Context, host, generation string) ([]string
 	for _, v := range voices {
 		if heard, leads := r.hear(ctx, v, now.host, now, []string{generation}); leads {
 			who = append(who, fmt.Sprintf("%s, which %s by %s", v.what, "still answers", plain(r.intermediate(now.host, generation))))
-		} else if heard == "does not answer" {
+		} else if heard == silent {
 			who = append(who, v.what+", which "+heard)
 		}
 	}

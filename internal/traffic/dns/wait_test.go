@@ -207,14 +207,19 @@ func TestLaggard(t *testing.T) {
 }
 
 // TestLaggardLong: a server that is late for longer than the TTL hands out what is old until then, so the TTL is waited out from then on. So does
-// who was stopped meanwhile and tries again.
+// who was stopped meanwhile and tries again, at once or once the TTL has passed.
 func TestLaggardLong(t *testing.T) {
 	t.Parallel()
-	for reason, stops := range map[string]bool{"in one go": false, "stopped meanwhile": true} {
+	for reason, tc := range map[string]struct {
+		stops bool
+		pause time.Duration
+	}{
+		"in one go": {}, "stopped meanwhile": {stops: true}, "stopped for longer than the TTL": {stops: true, pause: 3500 * time.Millisecond},
+	} {
 		t.Run(reason, func(t *testing.T) {
 			t.Parallel()
 			b := bindtest.Start(t, "")
-			slow := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return 4 * time.Second }) // asks another that seldom
+			slow := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return 6 * time.Second }) // asks another that seldom
 			o := options(b)
 			o.TTL, o.Authorities = 2*time.Second, []string{b.Address, slow.Address}
 			r := router(t, o)
@@ -226,13 +231,15 @@ func TestLaggardLong(t *testing.T) {
 				bindtest.Holds(time.Minute, func() bool { return slow.Leads(host) == "10.0.2.1" })
 				followed <- time.Now()
 			}()
-			if stops {
+			if tc.stops {
 				ctx, stop := context.WithCancel(t.Context())
 				defer stop()
 				r.Tell(func(string, ...any) { stop() })
 				if err := r.Apply(ctx, two("g2")); !errors.Is(err, context.Canceled) || b.Leads(t, host) != "10.0.2.1 shop.g2.example.com" {
 					t.Fatalf("got %v, want it stopped once the users were moved", err)
 				}
+				stopped := time.Now()
+				until(t, time.Minute, "the pause is over", func() bool { return time.Since(stopped) > tc.pause })
 			}
 			apply(t, router(t, o), two("g2"))
 			if d := time.Since(<-followed); d < 2*time.Second {
@@ -265,6 +272,29 @@ func TestLaggardBack(t *testing.T) {
 	start := time.Now()
 	if apply(t, r, two("g1")); time.Since(start) > (before-1)*time.Second {
 		t.Errorf("the way back took %v", time.Since(start))
+	}
+}
+
+// TestBackSoon: a server that is gone right after a move does not stand in the way back, though answers with the TTL of before have not all run out.
+func TestBackSoon(t *testing.T) {
+	t.Parallel()
+	b := bindtest.Start(t, "shop 6 IN A 10.0.1.1\na-shop 60 IN TXT \"heritage=external-dns,external-dns/owner=crossfade-shop\"\n")
+	second := bindtest.StartResolver(t, b, func(time.Duration) time.Duration { return 0 })
+	o := options(b)
+	o.TTL, o.Wait, o.Authorities = 4*time.Second, time.Second, []string{b.Address, second.Address}
+	r := router(t, o)
+	apply(t, r, two("g1"))
+	gone := make(chan bool)
+	go func() {
+		bindtest.Holds(time.Minute, func() bool { return strings.Contains(b.Answers(host), "shop.g2") })
+		second.Stop()
+		close(gone)
+	}()
+	refused(t, "one is gone", r.Apply(t.Context(), two("g2")), fault.Failed, "server "+second.Address+" does not answer")
+	<-gone
+	refused(t, "the way back", r.Apply(t.Context(), two("g1")), fault.Failed, "server "+second.Address+" does not answer")
+	if got := b.Leads(t, host); got != "10.0.1.1 10.0.1.2 shop.g1.example.com" {
+		t.Errorf("it leads to %s, want the way back", got)
 	}
 }
 

@@ -20,7 +20,6 @@ type found struct {
 	records Records             // at the names themselves and in the registry, and the note
 	owners  map[string][]string // who claims each name that leads users
 	noted   bool                // there is a route
-	wild    []string            // names that only a wildcard leads anywhere (RFC 4592)
 }
 
 // look reads the route of a host; nil when there is none.
@@ -69,8 +68,10 @@ func (r *Router) change(ctx context.Context, want *state, edit func(now, want *s
 		if err := r.guard(seen, r.records(want)); err != nil {
 			return nil, err
 		}
-		if slices.Contains(seen.wild, want.host) {
-			return nil, r.failure("change", want.host, wild(want.host))
+		if !seen.noted && len(seen.records.At(want.host)) == 0 {
+			if err := r.unreached(ctx, want.host); err != nil {
+				return nil, r.failure("change", want.host, err)
+			}
 		}
 		switch err := r.write(ctx, s, seen.records, shall, meanwhile(now, next)); {
 		case errors.Is(err, ErrCollision) && r.powers.Whole && reflect.DeepEqual(seen.records, before):
@@ -219,14 +220,10 @@ func (r *Router) readName(ctx context.Context, s Session, name string, seen *fou
 		}
 	}
 	if len(seen.owners[name]) == 0 {
-		there, err := itself(ctx, s, name, leads)
-		if err != nil {
+		var err error
+		if leads, err = itself(ctx, s, name, leads); err != nil {
 			return err
 		}
-		if len(there) < len(leads) {
-			seen.wild = append(seen.wild, name)
-		}
-		leads = there
 	}
 	maps.Copy(seen.records, leads)
 	return nil
@@ -260,12 +257,6 @@ func besides(have, want Records) error {
 		}
 	}
 	return fault.New(fault.Failed, "the server holds conditions for broken that hold by its own answers").WithHint("see its log")
-}
-
-// wild is the error of a name that users reach by a wildcard: no wildcard answers for it once a record is below it, which is before its own.
-func wild(name string) error {
-	return fault.New(fault.Refused, "users may reach it by a wildcard of the zone, which would lead them nowhere as soon as records are below %s", plain(name)).
-		WithHint("give the name records of its own first, such as those of the wildcard, and hand it over: see docs/concepts/dns.md")
 }
 
 // occupied is the error of a name that cannot be a CNAME.

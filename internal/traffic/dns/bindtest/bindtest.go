@@ -282,6 +282,22 @@ func (b *Server) TTL(t *testing.T, name string) uint32 {
 	return answer.Answer[0].Header().Ttl
 }
 
+// Source is the name of a zone whose records a server answers for another: that itself, or the wildcard below the closest name above it that is there, be
+// it by names below it (RFC 4592 section 3.3.1). The names of the zone have a dot at their end.
+func Source(names []string, name string) string {
+	there := func(at string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return wire.IsSubDomain(at, n) })
+	}
+	above := name
+	for above != "" && !there(above) {
+		_, above, _ = strings.Cut(above, ".")
+	}
+	if above == name {
+		return name
+	}
+	return "*." + above
+}
+
 // Holds waits for a condition, and reports whether it came to hold.
 func Holds(limit time.Duration, condition func() bool) bool {
 	again := time.NewTicker(10 * time.Millisecond)

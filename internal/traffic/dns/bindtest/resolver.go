@@ -14,6 +14,7 @@ import (
 type Resolver struct {
 	Address string // HOST:PORT, over UDP
 	from    *Server
+	stop    func() error
 
 	mu    sync.Mutex
 	keeps func(ttl time.Duration) time.Duration
@@ -28,7 +29,7 @@ func StartResolver(t *testing.T, from *Server, keeps func(ttl time.Duration) tim
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Resolver{Address: c.LocalAddr().String(), from: from}
+	r := &Resolver{Address: c.LocalAddr().String(), from: from, stop: c.Close}
 	r.Keep(keeps)
 	server := &wire.Server{PacketConn: c, Handler: wire.HandlerFunc(func(w wire.ResponseWriter, m *wire.Msg) {
 		answer, err := r.answer(m.Question[0])
@@ -41,9 +42,12 @@ func StartResolver(t *testing.T, from *Server, keeps func(ttl time.Duration) tim
 	})}
 	done := make(chan error)
 	go func() { done <- server.ActivateAndServe() }()
-	t.Cleanup(func() { c.Close(); <-done })
+	t.Cleanup(func() { r.Stop(); <-done })
 	return r
 }
+
+// Stop ends it: it answers nothing from then on.
+func (r *Resolver) Stop() { _ = r.stop() } // it may have been stopped before
 
 // Keep gives it another habit, and has it forget what it has kept.
 func (r *Resolver) Keep(keeps func(ttl time.Duration) time.Duration) {

@@ -54,7 +54,7 @@ func Run(t *testing.T, p Peer) {
 	for name, test := range map[string]func(*testing.T, Peer){
 		"apply": apply, "remove": remove, "never nowhere": neverNowhere, "stopped": stopped, "ttl": ttl, "leaves last": leavesLast,
 		"leading": leading, "hosts": hosts, "owners": owners, "two": two, "nodes": nodes,
-		"weights": weights, "remove stopped": removeStopped,
+		"weights": weights, "remove stopped": removeStopped, "back": back,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -71,14 +71,17 @@ func Router(t *testing.T, z *Zone) *dns.Router {
 
 func router(t *testing.T, z *Zone, b dns.Backend) *dns.Router {
 	t.Helper()
-	r, err := dns.New(dns.Options{
-		Zone: bindtest.Zone, Owner: Owner, TTL: time.Second, Wait: 10 * time.Second, Authorities: []string{z.Server.Address},
-	}, b)
+	r, err := dns.New(options(z), b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Tell(t.Logf)
 	return r
+}
+
+// options are those of a router of a zone, with the shortest TTL there is.
+func options(z *Zone) dns.Options {
+	return dns.Options{Zone: bindtest.Zone, Owner: Owner, TTL: time.Second, Wait: 10 * time.Second, Authorities: []string{z.Server.Address}}
 }
 
 // Side makes a side whose endpoints have the port 80.

@@ -373,8 +373,9 @@ func (a *Server) answer(w wire.ResponseWriter, m *wire.Msg) {
 	}
 	if len(reply.Answer) == 0 {
 		reply.Rcode = wire.RcodeNameError
+		source := a.source(name)
 		for _, set := range a.served {
-			if set.Properties.FQDN == name {
+			if set.Properties.FQDN == source {
 				reply.Rcode = wire.RcodeSuccess
 			}
 		}
@@ -382,11 +383,25 @@ func (a *Server) answer(w wire.ResponseWriter, m *wire.Msg) {
 	_ = w.WriteMsg(reply) // who asks sees it
 }
 
-// at are the records of a type that its name servers have at a name.
-func (a *Server) at(name, kind string) []wire.RR {
+// source is the name whose records its name servers answer for a name.
+func (a *Server) source(name string) string {
+	var names []string
 	for _, set := range a.served {
-		if set.Properties.FQDN == name && strings.HasSuffix(set.Type, "/"+kind) {
-			return set.records()
+		names = append(names, set.Properties.FQDN)
+	}
+	return bindtest.Source(names, name)
+}
+
+// at are the records of a type that its name servers answer for a name.
+func (a *Server) at(name, kind string) []wire.RR {
+	source := a.source(name)
+	for _, set := range a.served {
+		if set.Properties.FQDN == source && strings.HasSuffix(set.Type, "/"+kind) {
+			rrs := set.records()
+			for _, rr := range rrs {
+				rr.Header().Name = name
+			}
+			return rrs
 		}
 	}
 	return nil

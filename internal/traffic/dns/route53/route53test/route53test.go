@@ -299,18 +299,28 @@ func (a *Server) answer(w wire.ResponseWriter, m *wire.Msg) {
 		}
 		name = wire.CanonicalName(led[0].(*wire.CNAME).Target)
 	}
-	if len(reply.Answer) == 0 && !slices.ContainsFunc(a.served, func(s Set) bool { return s.Name == name }) {
+	if len(reply.Answer) == 0 && !slices.ContainsFunc(a.served, func(s Set) bool { return s.Name == source(a.served, name) }) {
 		reply.Rcode = wire.RcodeNameError
 	}
 	_ = w.WriteMsg(reply) // who asks sees it
+}
+
+// source is the name whose records are answered for a name.
+func source(sets []Set, name string) string {
+	var names []string
+	for _, s := range sets {
+		names = append(names, s.Name)
+	}
+	return bindtest.Source(names, name)
 }
 
 // pick is the set that is answered: of weighted ones, one by its weight.
 func pick(sets []Set, name, kind string) []wire.RR {
 	var all []Set
 	total := 0
+	from := source(sets, name)
 	for _, s := range sets {
-		if s.Name == name && s.Type == kind {
+		if s.Name == from && s.Type == kind {
 			if all = append(all, s); s.Weight != nil {
 				total += *s.Weight
 			}
