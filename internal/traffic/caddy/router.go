@@ -106,7 +106,7 @@ func (r *Router) Observe(ctx context.Context, host string) (*traffic.Observed, e
 	route, err := parse(place.route())
 	if err != nil {
 		return nil, fault.New(fault.Failed, "cannot read the route of %s from Caddy: %w", host, err).
-			WithHint("its object %q was changed by other hands; remove it there", id(host))
+			WithHint("its object %q was written by another version of crossfade, or changed by other hands: put it back, or remove it there once nobody is led by it", id(host))
 	}
 	counts, err := r.counts(ctx, route)
 	if err != nil {
