@@ -150,8 +150,13 @@ func (r *Router) Remove(ctx context.Context, host string) error {
 	if err != nil {
 		return err
 	}
-	_, err = r.change(ctx, &state{host: name}, r.removed)
-	return err
+	if _, err = r.change(ctx, &state{host: name}, r.removed); err != nil || r.powers.Relay == nil {
+		return err
+	}
+	if err := r.powers.Relay.Clear(ctx, name); err != nil {
+		return r.failure("remove", name, err)
+	}
+	return nil
 }
 
 // Locate returns where a name of a host's route answers: the URL of an address that it leads to. With the port 443 it is the URL of the

@@ -65,7 +65,12 @@ func (r *Router) records(s *state) Records {
 		}
 	}
 	for at := range maps.Clone(all) {
-		all.AddTo(at.Share, r.claim(at, s.host))
+		share := at.Share
+		if r.powers.Relay != nil {
+			share = Share{} // the zone has no shares
+		}
+		claim := r.claim(at, s.host)
+		all[Set{Name: claim.Header().Name, Kind: wire.TypeTXT, Share: share}] = []wire.RR{claim}
 	}
 	for at, rrs := range s.others {
 		all[at] = nil
@@ -235,9 +240,9 @@ func (r *Router) sharesOf(s *state, found Records, generations map[string]string
 		others[at] = rrs
 		for _, rr := range rrs {
 			generation := generations[target(rr)]
-			ours = ours && generation != "" && (at.Share == Share{}) != r.powers.Weighs
+			ours = ours && generation != "" && (at.Share == Share{} || r.powers.Weighs)
 			led[generation], s.ttl = 100, rr.Header().Ttl
-			if r.powers.Weighs {
+			if at.Share != (Share{}) {
 				led[generation] = at.Share.Percent
 			}
 		}
