@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	wire "github.com/miekg/dns"
 )
@@ -43,6 +44,9 @@ type Relay interface {
 	Via(name string) string
 	// Servers are those that answer what Via returns, each host:port.
 	Servers(ctx context.Context) ([]string, error)
+	// Settles is how long after a change some of its servers may go on with what was before, without anybody who asks seeing that: each of
+	// their addresses may stand for many, and a server that leads few users elsewhere seldom says so.
+	Settles() time.Duration
 	// Clear takes away what the relay keeps for a name that is no CNAME to it any more; it may be called again.
 	Clear(ctx context.Context, name string) error
 }

@@ -150,7 +150,22 @@ func (r *Router) Remove(ctx context.Context, host string) error {
 	if err != nil {
 		return err
 	}
-	if _, err = r.change(ctx, &state{host: name}, r.removed); err != nil || r.powers.Relay == nil {
+	if r.powers.Relay != nil {
+		if err := r.clear(ctx, name); err != nil {
+			return err
+		}
+	}
+	_, err = r.change(ctx, &state{host: name}, r.removed)
+	return err
+}
+
+// clear takes away what the relay keeps for a route, once its live name does not lead there: the note goes after it, so that what was stopped is gone on with.
+func (r *Router) clear(ctx context.Context, name string) error {
+	now, err := r.look(ctx, name)
+	if err != nil || now == nil {
+		return err
+	}
+	if _, err = r.change(ctx, &state{host: name}, r.unled); err != nil {
 		return err
 	}
 	if err := r.powers.Relay.Clear(ctx, name); err != nil {

@@ -52,6 +52,7 @@ type Backend struct {
 	client       *armdns.RecordSetsClient
 	profiles     *armtrafficmanager.ProfilesClient // nil without Traffic Manager
 	relays       []string                          // its servers; those of its zone unless set
+	settles      time.Duration                     // for them to follow; 0 for the usual one
 	serveLimit   time.Duration                     // for them to answer a new profile; 0 for the usual one
 }
 
@@ -104,37 +105,64 @@ type session struct {
 	*Backend
 	sets dns.Records                   // nil where it is to be listed again
 	raw  map[dns.Set]*armdns.RecordSet // as Azure has them
-	seen map[string]dns.Records        // by name: what its profile was when it was read
+	// seen is what the profile of a name was when it was read, nil for none, and settled what its servers are known to have; by name.
+	seen, settled map[string]dns.Records
 }
 
-// Look lists the zone before see asks for its records.
+// Look lists the zone before see asks for its records. Profiles are read after that: with any of them it is done again, until the zone was the same
+// before and after.
 func (s *session) Look(ctx context.Context, see func() error) error {
 	if err := s.list(ctx); err != nil {
 		return err
 	}
-	return see()
+	for range lists {
+		s.seen = nil
+		before := s.etags()
+		err := see()
+		if len(s.seen) == 0 {
+			return err
+		}
+		if again := s.list(ctx); again != nil {
+			return again
+		}
+		if maps.Equal(before, s.etags()) {
+			return err
+		}
+	}
+	return changing()
+}
+
+// etags are those of all sets of the zone.
+func (s *session) etags() map[dns.Set]string {
+	etags := map[dns.Set]string{}
+	for at, set := range s.raw {
+		etags[at] = deref(set.Etag)
+	}
+	return etags
+}
+
+// changing is the error of a zone that cannot be read as it is at one moment.
+func changing() error {
+	return fault.New(fault.Unavailable, "its record sets change all the time").WithHint("see what else writes to the zone")
 }
 
 // list reads all sets of the zone, 100 with each request; where that takes several, until two lists are the same.
 func (s *session) list(ctx context.Context) error {
-	s.sets, s.seen = nil, map[string]dns.Records{}
+	s.sets = nil
 	var before map[dns.Set]string
 	for range lists {
 		pages, err := s.listOnce(ctx)
 		if err != nil {
 			return failure(err)
 		}
-		etags := map[dns.Set]string{}
-		for at, set := range s.raw {
-			etags[at] = deref(set.Etag)
-		}
+		etags := s.etags()
 		if pages == 1 || maps.Equal(etags, before) {
 			s.sets = recordsOf(s.raw)
 			return nil
 		}
 		before = etags
 	}
-	return fault.New(fault.Unavailable, "its record sets change all the time").WithHint("see what else writes to the zone")
+	return changing()
 }
 
 // listOnce reads all sets of the zone, and returns how many requests that took.
@@ -187,10 +215,9 @@ func (s *session) Ask(ctx context.Context, name string, kind uint16) (dns.Record
 		return nil, fault.New(fault.Refused, "%s has an alias record set, which Crossfade does not keep", strings.TrimSuffix(name, ".")).
 			WithHint("make it a CNAME to what it leads to; or lead users by another name")
 	}
-	if s.profiles != nil && kind == wire.TypeCNAME && s.leadsOn(name) {
+	if kind == wire.TypeCNAME && s.leadsOn(name) {
 		led, err := s.shares(ctx, name)
 		if err != nil || led != nil {
-			s.seen[name] = led
 			return led, err
 		}
 	}

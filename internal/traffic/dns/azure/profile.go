@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -30,8 +29,11 @@ const mark = "crossfade-host"
 // kindOf is the type of an endpoint outside of Azure, as ours are: they lead to names.
 const kindOf = "Microsoft.Network/trafficManagerProfiles/externalEndpoints"
 
-// serveBeat is how often the servers are asked for a new profile, and serveLimit how long they may take.
+// settles is how long all servers of Traffic Manager in the world may take for a change, as those of Azure DNS may ("within 60 seconds"): each of
+// its addresses stands for many, of which the closest answers. serveBeat is how often they are asked for a new profile, and serveLimit how long until
+// they must answer it.
 const (
+	settles    = time.Minute
 	serveBeat  = 500 * time.Millisecond
 	serveLimit = 5 * time.Minute
 )
@@ -67,11 +69,14 @@ func (b *Backend) Servers(ctx context.Context) ([]string, error) {
 			return unknown(err)
 		}
 		for _, ip := range found {
-			all = append(all, net.JoinHostPort(ip.String(), "53"))
+			all = append(all, net.JoinHostPort(ip.Unmap().String(), "53"))
 		}
 	}
 	return all, nil
 }
+
+// Settles is a minute.
+func (b *Backend) Settles() time.Duration { return cmp.Or(b.settles, settles) }
 
 // Clear deletes the profile of a name, unless a record leads to it: a name of a profile that is gone is free for everybody.
 func (b *Backend) Clear(ctx context.Context, name string) error {
@@ -111,18 +116,35 @@ func (s *session) leadsOn(name string) bool {
 	return set != nil && set.Properties.CnameRecord != nil && wire.CanonicalName(deref(set.Properties.CnameRecord.Cname)) == s.Via(name)
 }
 
-// shares are the records by which the profile of a name leads its users; none where there is no profile.
+// shares are the records by which the profile of a name leads its users, and are seen; none where there is no profile.
 func (s *session) shares(ctx context.Context, name string) (dns.Records, error) {
+	if s.profiles == nil {
+		return nil, fault.New(fault.Refused, "%s is led by a Traffic Manager profile, and the router has none", strings.TrimSuffix(name, ".")).
+			WithHint("set azure.trafficManager of the router again")
+	}
 	now, err := s.profile(ctx, name)
-	if err != nil || now == nil {
+	if err != nil {
 		return nil, err
+	}
+	remember(&s.seen, name, nil)
+	if now == nil {
+		return nil, nil
 	}
 	led, why := sharesOf(name, now.Properties)
 	if why != "" {
 		return nil, fault.New(fault.Refused, "the Traffic Manager profile %s was changed by other hands: %s", s.profileName(name), why).
 			WithHint("set it back in Azure")
 	}
+	s.seen[name] = led
 	return led, nil
+}
+
+// remember notes something of a name.
+func remember(of *map[string]dns.Records, name string, what dns.Records) {
+	if *of == nil {
+		*of = map[string]dns.Records{}
+	}
+	(*of)[name] = what
 }
 
 // sharesOf are the records by which a profile leads a name, or why it does not as Crossfade had it.
@@ -153,29 +175,37 @@ func sharesOf(name string, p *armtrafficmanager.ProfileProperties) (led dns.Reco
 }
 
 // lead has the profile of a name lead its users by their shares, unless it is not as it was read: Traffic Manager knows no conditions. Where the name
-// does not lead there yet, it may once this returns: the servers answer it.
+// does not lead there yet, its servers are waited for first, and that is a dns.ErrCollision: what was read before is old by then, and so are the moments
+// that were reckoned from it. Asked again by the same session, it returns at once, and the name may lead there.
 func (s *session) lead(ctx context.Context, name string, led dns.Records) error {
 	now, err := s.profile(ctx, name)
 	if err != nil {
 		return err
 	}
-	if seen, read := s.seen[name]; read {
-		as, why := dns.Records(nil), "it is gone"
-		if now != nil {
-			as, why = sharesOf(name, now.Properties)
-		}
-		if why != "" || slices.ContainsFunc(dns.Sorted(as, seen), func(at dns.Set) bool { return !dns.Same(as, seen, at) }) {
-			return dns.ErrCollision
+	as, why := dns.Records(nil), "it is gone"
+	if now != nil {
+		as, why = sharesOf(name, now.Properties)
+	}
+	if seen, read := s.seen[name]; read && (why != "" || !dns.Alike(as, seen)) {
+		return dns.ErrCollision
+	}
+	if why != "" || !dns.Alike(as, led) {
+		if _, err := s.profiles.CreateOrUpdate(ctx, s.group, s.profileName(name), s.profileOf(name, led, now), nil); err != nil {
+			return s.unmade(name, err)
 		}
 	}
-	if _, err := s.profiles.CreateOrUpdate(ctx, s.group, s.profileName(name), s.profileOf(name, led, now), nil); err != nil {
-		return s.unmade(name, err)
-	}
-	s.seen[name] = led
 	if s.leadsOn(name) {
+		remember(&s.seen, name, led)
 		return nil
 	}
-	return s.served(ctx, name)
+	if settled, is := s.settled[name]; is && dns.Alike(settled, led) {
+		return nil
+	}
+	if err := s.served(ctx, name, led); err != nil {
+		return err
+	}
+	remember(&s.settled, name, led)
+	return dns.ErrCollision
 }
 
 // ttlOf is the TTL of sets of one name, in seconds.
@@ -186,18 +216,19 @@ func (s *session) via(name string, led dns.Records) wire.RR {
 	return &wire.CNAME{Hdr: wire.RR_Header{Name: name, Rrtype: wire.TypeCNAME, Class: wire.ClassINET, Ttl: ttlOf(led)}, Target: s.Via(name)}
 }
 
-// profileOf is a profile that leads a name by shares; what else the one of now has stays. Its endpoints are always served: Crossfade decides who
+// profileOf is a profile that leads a name by shares; what else the one of now has, but for its endpoints, stays. They are always served: Crossfade decides who
 // has users, and a service that moved them back by itself would lead them to what is withheld.
 func (s *session) profileOf(name string, led dns.Records, now *armtrafficmanager.Profile) armtrafficmanager.Profile {
 	p := armtrafficmanager.Profile{Location: ref("global"), Tags: map[string]*string{mark: ref(strings.TrimSuffix(name, "."))}, Properties: &armtrafficmanager.ProfileProperties{
-		ProfileStatus:        ref(armtrafficmanager.ProfileStatusEnabled),
-		TrafficRoutingMethod: ref(armtrafficmanager.TrafficRoutingMethodWeighted),
-		MonitorConfig:        &armtrafficmanager.MonitorConfig{Protocol: ref(armtrafficmanager.MonitorProtocolTCP), Port: ref[int64](443)}, // needed, and without effect
-		DNSConfig:            &armtrafficmanager.DNSConfig{RelativeName: ref(s.profileName(name)), TTL: ref(int64(ttlOf(led)))},
+		MonitorConfig: &armtrafficmanager.MonitorConfig{Protocol: ref(armtrafficmanager.MonitorProtocolTCP), Port: ref[int64](443)}, // needed, and without effect
 	}}
-	if now != nil {
-		p.Tags, p.Properties.MonitorConfig = maps.Clone(now.Tags), now.Properties.MonitorConfig
+	if now != nil && now.Properties != nil {
+		kept := *now.Properties
+		p.Tags, p.Properties = now.Tags, &kept
 	}
+	p.Properties.ProfileStatus, p.Properties.TrafficRoutingMethod = ref(armtrafficmanager.ProfileStatusEnabled), ref(armtrafficmanager.TrafficRoutingMethodWeighted)
+	p.Properties.DNSConfig = &armtrafficmanager.DNSConfig{RelativeName: ref(s.profileName(name)), TTL: ref(int64(ttlOf(led)))}
+	p.Properties.Endpoints = nil
 	for _, at := range dns.Sorted(led) {
 		p.Properties.Endpoints = append(p.Properties.Endpoints, &armtrafficmanager.Endpoint{
 			Name: ref(at.Share.Name), Type: ref(kindOf), Properties: &armtrafficmanager.EndpointProperties{
@@ -220,25 +251,26 @@ func (s *session) unmade(name string, err error) error {
 	return failure(err)
 }
 
-// served waits until all servers of Traffic Manager answer a new profile. One that takes too long is an error of code fault.Unavailable.
-func (s *session) served(ctx context.Context, name string) error {
+// served waits until all servers of Traffic Manager answer a new profile, for as long as they may take to. Those that take too long are an error of
+// code fault.Unavailable.
+func (s *session) served(ctx context.Context, name string, led dns.Records) error {
 	servers, err := s.Servers(ctx)
 	if err != nil {
 		return err
 	}
 	again := time.NewTicker(serveBeat)
 	defer again.Stop()
-	for deadline := time.Now().Add(cmp.Or(s.serveLimit, serveLimit)); ; {
-		late := slices.IndexFunc(servers, func(server string) bool {
-			answer, err := dns.Query(ctx, server, new(wire.Msg).SetQuestion(s.Via(name), wire.TypeCNAME))
-			return err != nil || len(answer.Answer) == 0
-		})
-		if late < 0 {
+	deadline := time.Now().Add(cmp.Or(s.serveLimit, serveLimit))
+	for since := time.Now(); ; {
+		late := slices.IndexFunc(servers, func(server string) bool { return !s.answers(ctx, server, name, led) })
+		switch {
+		case late < 0 && time.Since(since) >= s.Settles():
 			return nil
-		}
-		if time.Now().After(deadline) {
+		case late >= 0 && time.Now().After(deadline):
 			return fault.New(fault.Unavailable, "server %s does not answer its new Traffic Manager profile %s", servers[late], s.profileName(name)).
 				WithHint("see the profile in Azure, and whether the server is reached from here")
+		case late >= 0:
+			since = time.Now()
 		}
 		select {
 		case <-ctx.Done():
@@ -246,4 +278,18 @@ func (s *session) served(ctx context.Context, name string) error {
 		case <-again.C:
 		}
 	}
+}
+
+// answers reports whether a server answers the profile of a name as it leads, and not as one that was there before did.
+func (s *session) answers(ctx context.Context, server, name string, led dns.Records) bool {
+	answer, err := dns.Query(ctx, server, new(wire.Msg).SetQuestion(s.Via(name), wire.TypeCNAME))
+	if err != nil || len(answer.Answer) != 1 || answer.Answer[0].Header().Ttl != ttlOf(led) {
+		return false
+	}
+	for _, rrs := range led {
+		if strings.EqualFold(dns.Value(rrs[0]), dns.Value(answer.Answer[0])) {
+			return true
+		}
+	}
+	return false
 }

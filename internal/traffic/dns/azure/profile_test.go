@@ -110,6 +110,89 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestBusy: a profile that another request is changing is busy, and not an error that stays.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	a := azuretest.Start(t, "")
+	a.Trouble = func(w http.ResponseWriter, r *http.Request) bool {
+		busy := strings.Contains(r.URL.Path, "trafficmanagerprofiles") && r.Method == http.MethodPut
+		if busy {
+			azuretest.Refuse(w, http.StatusConflict, "Conflict", "Another operation is pending for requested object.")
+		}
+		return busy
+	}
+	refused(t, "busy", suite.Router(t, managed(t, a)).Apply(t.Context(), suite.Between(0)), fault.Unavailable, "it is busy (Conflict)")
+}
+
+// TestReadMeanwhile: another process moves users between our reading of the zone and of the profile: both are read again.
+func TestReadMeanwhile(t *testing.T) {
+	t.Parallel()
+	a := azuretest.Start(t, "")
+	r := suite.Router(t, managed(t, a))
+	suite.Apply(t, r, suite.Between(0))
+	other, begun := suite.Router(t, managed(t, a)), false
+	a.Trouble = func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "trafficmanagerprofiles") && !begun {
+			begun = true
+			suite.Apply(t, other, suite.Between(50))
+		}
+		return false
+	}
+	if seen := suite.Observed(t, r, host); seen == nil || seen.Sides[1].Weight != 50 {
+		t.Errorf("observed: %+v", seen)
+	}
+}
+
+// TestLeftOver: a profile that was left by something that was stopped, and leads elsewhere, leads users once its servers answer what it shall be.
+func TestLeftOver(t *testing.T) {
+	t.Parallel()
+	a := azuretest.Start(t, "shop 1 IN CNAME www\ncname-shop 1 IN TXT \"heritage=external-dns,external-dns/owner="+suite.Owner+"\"\n")
+	z := managed(t, a)
+	a.PutProfile(profileOfHost(z), func(p *azuretest.Profile) bool {
+		p.Tags = map[string]string{mark: host}
+		p.Properties.ProfileStatus, p.Properties.TrafficRoutingMethod, p.Properties.DNSConfig.TTL = "Enabled", "Weighted", 1
+		p.Properties.MonitorConfig.Protocol, p.Properties.MonitorConfig.Port = "TCP", 443
+		e := azuretest.Endpoint{Name: "gone", Type: kindOf}
+		e.Properties.EndpointStatus, e.Properties.AlwaysServe, e.Properties.Target, e.Properties.Weight = "Enabled", "Enabled", "shop.gone.example.com", 100
+		p.Properties.Endpoints = []azuretest.Endpoint{e}
+		return true
+	})
+	if got := a.Relay.Answers(profileOfHost(z) + ".trafficmanager.net"); got != "shop.gone.example.com" {
+		t.Fatalf("the profile leads to %q", got)
+	}
+	a.Lag = func(key string) time.Duration {
+		if strings.HasPrefix(key, "profile/") {
+			return 2 * time.Second
+		}
+		return 0
+	}
+	always(t, a, func() error { return suite.Router(t, z).Apply(t.Context(), suite.Between(0)) })
+	if got := a.DNS.Leads(t, host); got != "10.0.1.1 10.0.1.2 shop.g1.example.com" {
+		t.Errorf("it leads to %s", got)
+	}
+}
+
+// always wants the live name to lead somewhere at every moment of something, which must succeed.
+func always(t *testing.T, a *azuretest.Server, during func() error) {
+	t.Helper()
+	done := make(chan error)
+	go func() { done <- during() }()
+	for {
+		answer, err := a.DNS.Query(host, wire.TypeA)
+		if err != nil || len(answer.Answer) < 2 {
+			t.Errorf("it leads nowhere: %v %v", answer, err)
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("%v (%s)", err, fault.HintOf(err))
+			}
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
 // TestManagedCut is TestCut where the live name has a profile.
 func TestManagedCut(t *testing.T) {
 	t.Parallel()
@@ -134,33 +217,88 @@ func TestTurnedOn(t *testing.T) {
 				return 1500 * time.Millisecond
 			}
 			r := suite.Router(t, managed(t, a))
-			done := make(chan error)
-			go func() {
-				err := r.Apply(t.Context(), suite.Between(0))
-				if err == nil {
-					err = r.Apply(t.Context(), suite.Between(50))
+			always(t, a, func() error {
+				if err := r.Apply(t.Context(), suite.Between(0)); err != nil {
+					return err
 				}
-				done <- err
-			}()
-			for {
-				answer, err := a.DNS.Query(host, wire.TypeA)
-				if err != nil || len(answer.Answer) < 2 {
-					t.Errorf("it leads nowhere: %v %v", answer, err)
-				}
-				select {
-				case err := <-done:
-					if err != nil {
-						t.Errorf("%v (%s)", err, fault.HintOf(err))
-					}
-					if seen := suite.Observed(t, r, host); seen == nil || seen.Sides[1].Weight != 50 {
-						t.Errorf("observed: %+v", seen)
-					}
-					return
-				case <-time.After(10 * time.Millisecond):
-				}
+				return r.Apply(t.Context(), suite.Between(50))
+			})
+			if seen := suite.Observed(t, r, host); seen == nil || seen.Sides[1].Weight != 50 {
+				t.Errorf("observed: %+v", seen)
 			}
 		})
 	}
+}
+
+// TestTurnedOnLate: the TTL of a plain CNAME counts from when a profile, which its servers answer late, takes its place.
+func TestTurnedOnLate(t *testing.T) {
+	t.Parallel()
+	const ttl, lag = 5 * time.Second, 4 * time.Second
+	a := azuretest.Start(t, "")
+	z := managed(t, a)
+	plain, err := dns.New(dns.Options{Zone: bindtest.Zone, Owner: suite.Owner, TTL: ttl, Wait: 20 * time.Second, Authorities: []string{a.DNS.Address}}, zoneOf(t, a).Backend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	suite.Apply(t, plain, suite.Route(suite.Side("g1", 100, "10.0.1.1")))
+	a.Lag = func(key string) time.Duration {
+		if strings.HasPrefix(key, "profile/") {
+			return lag
+		}
+		return 0
+	}
+	switched := make(chan time.Time, 1)
+	go func() {
+		bindtest.Holds(time.Minute, func() bool { return a.Get("CNAME/shop").Properties.CNAME.Cname != "shop.g1.example.com" })
+		switched <- time.Now()
+	}()
+	r := suite.Router(t, z)
+	suite.Apply(t, r, suite.Between(0))
+	at := <-switched
+	a.Lag = nil
+	suite.Apply(t, r, suite.Between(100))
+	if took := time.Since(at); took < ttl {
+		t.Errorf("the users were moved %v after the CNAME was replaced, and resolvers keep it for %v", took, ttl)
+	}
+}
+
+// TestTurnedOff: a route that has a profile is not led without it.
+func TestTurnedOff(t *testing.T) {
+	t.Parallel()
+	a := azuretest.Start(t, "")
+	suite.Apply(t, suite.Router(t, managed(t, a)), suite.Between(0))
+	refused(t, "off", suite.Router(t, zoneOf(t, a)).Apply(t.Context(), suite.Between(100)), fault.Refused, "shop.example.com is led by a Traffic Manager profile, and the router has none")
+	suite.Apply(t, suite.Router(t, managed(t, a)), suite.Between(100))
+}
+
+// TestSettles: servers of which each stands for many have followed a move once the last of them may have.
+func TestSettles(t *testing.T) {
+	t.Parallel()
+	const settles = 3 * time.Second
+	a := azuretest.Start(t, "")
+	z := managed(t, a)
+	z.Backend.(*Backend).settles = settles
+	r := suite.Router(t, z)
+	suite.Apply(t, r, suite.Between(5))
+	start := time.Now()
+	suite.Apply(t, r, suite.Between(0))
+	if took := time.Since(start); took < settles+time.Second {
+		t.Errorf("it was in force after %v, want what they take, %v, and the TTL waited out", took, settles)
+	}
+	// A server that answers a new profile now and then is not one that has it.
+	asked := 0
+	b := z.Backend.(*Backend)
+	b.serveLimit, b.relays = 4*time.Second, []string{azuretest.Serve(t, func(w wire.ResponseWriter, m *wire.Msg) {
+		reply := new(wire.Msg).SetReply(m)
+		if asked++; asked%4 > 0 {
+			reply.Answer = []wire.RR{&wire.CNAME{Hdr: wire.RR_Header{Name: m.Question[0].Name, Rrtype: wire.TypeCNAME, Class: wire.ClassINET, Ttl: 1}, Target: "shop.g1.example.com."}}
+		}
+		_ = w.WriteMsg(reply) // who asks sees it
+	})}
+	if err := r.Remove(t.Context(), host); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, "now and then", r.Apply(t.Context(), suite.Between(0)), fault.Unavailable, "does not answer its new Traffic Manager profile")
 }
 
 // TestNotServed: a profile that its servers do not answer is led to by nobody, and waited for within a bound.
@@ -274,8 +412,8 @@ func TestCleared(t *testing.T) {
 	}
 	refused(t, "cut", r.Remove(t.Context(), host), fault.Failed, "it answers Cut")
 	a.Trouble = nil
-	if got := a.Get("CNAME/shop").Properties.CNAME; got != nil || len(a.ProfileNames()) != 1 {
-		t.Errorf("the record is %v, the profiles are %v: a name leads to what is not there", got, a.ProfileNames())
+	if got := a.Get("CNAME/shop").Properties.CNAME; got != nil || len(a.ProfileNames()) != 1 || suite.Observed(t, r, host) == nil {
+		t.Errorf("the record is %v, the profiles are %v: a name leads to what is not there, or nobody knows of the route", got, a.ProfileNames())
 	}
 	a.Put("CNAME/shop", func(s *azuretest.Set) {
 		s.Properties.CNAME, s.Properties.TTL = &azuretest.Record{Cname: profileOfHost(z) + ".trafficmanager.net"}, 60

@@ -40,7 +40,7 @@ func managed(t *testing.T, a *azuretest.Server) *suite.Zone {
 	o := options()
 	o.TrafficManager = true
 	b := backendOf(t, a, o, token(azuretest.Token))
-	b.relays = []string{a.Relay.Address}
+	b.relays, b.settles = []string{a.Relay.Address}, time.Millisecond
 	return &suite.Zone{Backend: b, Server: a.DNS, All: a.All, Writes: a.Writes}
 }
 
