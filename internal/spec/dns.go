@@ -78,7 +78,7 @@ func (e environment) byDNS() {
 		if d == nil {
 			continue
 		}
-		led = led || d.Route53 == nil
+		led = led || !d.Weighs()
 		zone := d.Zone
 		at := e.at.to("routes", i)
 		for field, host := range map[string]string{"host": r.Host, "preLive": r.PreLiveHost()} {
@@ -93,6 +93,11 @@ func (e environment) byDNS() {
 	if steps := e.spec.Shift.Steps; led && len(steps) > 0 && !slices.Equal(steps, []int{100}) {
 		e.at.to("shift", "steps").Problem("must be [100] where DNS without weights leads a route: a name leads all users or none")
 	}
+}
+
+// Weighs reports whether a zone may lead shares of a name's users to different places.
+func (d *DNSRouter) Weighs() bool {
+	return d.Route53 != nil || d.Azure != nil && d.Azure.TrafficManager
 }
 
 // zone is a router which is one; nil for others.

@@ -51,7 +51,7 @@ type NginxRouter struct {
 }
 
 // DNSRouter is a DNS zone. Exactly one of the places that keep zones is set. Its routes move all users at once, so that their shift has
-// the steps [100]; only with route53 may it have others.
+// the steps [100]; only with route53, and with azure and its trafficManager, may it have others.
 type DNSRouter struct {
 	Zone    string       `json:"zone"`              // such as example.com; the names of its routes are below it
 	RFC2136 *RFC2136Zone `json:"rfc2136,omitempty"` // a server that takes signed dynamic updates: BIND, Knot, PowerDNS and others
@@ -91,6 +91,8 @@ type Route53Zone struct {
 type AzureZone struct {
 	Subscription  string `json:"subscription"`  // its id, for example "0b1f6471-1bf0-4dda-aec3-111122223333"
 	ResourceGroup string `json:"resourceGroup"` // that the zone is in
+	// TrafficManager is whether live names are led by profiles of Azure Traffic Manager, which are in the resource group, too: so that users are moved in shares.
+	TrafficManager bool `json:"trafficManager,omitempty"`
 }
 
 // TSIG is a key that signs DNS messages (RFC 8945). Its secret, in base64, is in a file or an environment variable.

@@ -144,7 +144,7 @@ func keeper(d spec.DNSRouter) (dns.Backend, error) {
 	case d.Route53 != nil:
 		return route53.New(route53.Options{Zone: d.Zone, HostedZone: d.Route53.HostedZone})
 	case d.Azure != nil:
-		return azure.New(azure.Options{Zone: d.Zone, Subscription: d.Azure.Subscription, ResourceGroup: d.Azure.ResourceGroup})
+		return azure.New(azure.Options{Zone: d.Zone, Subscription: d.Azure.Subscription, ResourceGroup: d.Azure.ResourceGroup, TrafficManager: d.Azure.TrafficManager})
 	default:
 		return nil, fault.New(fault.Invalid, "the zone %s is kept nowhere that is known", d.Zone).WithHint("set rfc2136, webhook, route53 or azure")
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	wire "github.com/miekg/dns"
 )
@@ -32,6 +33,22 @@ type Powers struct {
 	Whole bool
 	// Weighs is whether a name may lead shares of its users to different places.
 	Weighs bool
+	// Relay is what leads those shares on, where the zone cannot; nil where it can.
+	Relay Relay
+}
+
+// Relay is a service with a zone of its own that leads shares of users. A name whose users have shares is a CNAME to a name of the relay, which
+// only that name's backend speaks of: the router sees the shares as if they were at the name itself.
+type Relay interface {
+	// Via is the name to which such a name is a CNAME, with a dot at its end.
+	Via(name string) string
+	// Servers are those that answer what Via returns, each host:port.
+	Servers(ctx context.Context) ([]string, error)
+	// Settles is how long after a change some of its servers may go on with what was before, without anybody who asks seeing that: each of
+	// their addresses may stand for many, and a server that leads few users elsewhere seldom says so.
+	Settles() time.Duration
+	// Clear takes away what the relay keeps for a name that is no CNAME to it any more; it may be called again.
+	Clear(ctx context.Context, name string) error
 }
 
 // Session is a few questions and changes of a zone, by one goroutine. Its errors are of package fault; those of code Unavailable

@@ -27,11 +27,10 @@ func (r *Router) Publish(ctx context.Context, name, text string) error {
 	if err != nil {
 		return r.failureOf("publish", name, err)
 	}
-	servers, err := r.voices(ctx)
+	servers, err := r.servers(ctx)
 	if err != nil {
 		return r.failureOf("publish", name, err)
 	}
-	servers = slices.DeleteFunc(servers, func(v voice) bool { return v.resolves })
 	deadline := time.Now().Add(r.options.Wait)
 	err = r.beats(ctx, &state{host: at}, func() ([]string, error) {
 		late := r.without(ctx, at, text, servers)
@@ -147,7 +146,7 @@ func (r *Router) alias(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	for _, address := range resolvers {
-		answer, err := query(ctx, address, new(wire.Msg).SetQuestion(name, wire.TypeCNAME))
+		answer, err := Query(ctx, address, new(wire.Msg).SetQuestion(name, wire.TypeCNAME))
 		if err == nil && (answer.Rcode == wire.RcodeSuccess || answer.Rcode == wire.RcodeNameError) {
 			for _, rr := range answer.Answer {
 				if c, ok := rr.(*wire.CNAME); ok && canonical(c.Hdr.Name) == name {
@@ -186,7 +185,7 @@ func (r *Router) without(ctx context.Context, name, text string, servers []voice
 	for _, v := range servers {
 		m := new(wire.Msg).SetQuestion(name, wire.TypeTXT)
 		m.RecursionDesired = false
-		answer, err := query(ctx, v.address, m)
+		answer, err := Query(ctx, v.address, m)
 		if err != nil {
 			late = append(late, v.what+" does not answer")
 			continue

@@ -150,8 +150,28 @@ func (r *Router) Remove(ctx context.Context, host string) error {
 	if err != nil {
 		return err
 	}
+	if r.powers.Relay != nil {
+		if err := r.clear(ctx, name); err != nil {
+			return err
+		}
+	}
 	_, err = r.change(ctx, &state{host: name}, r.removed)
 	return err
+}
+
+// clear takes away what the relay keeps for a route, once its live name does not lead there: the note goes after it, so that what was stopped is gone on with.
+func (r *Router) clear(ctx context.Context, name string) error {
+	now, err := r.look(ctx, name)
+	if err != nil || now == nil {
+		return err
+	}
+	if _, err = r.change(ctx, &state{host: name}, r.unled); err != nil {
+		return err
+	}
+	if err := r.powers.Relay.Clear(ctx, name); err != nil {
+		return r.failure("remove", name, err)
+	}
+	return nil
 }
 
 // Locate returns where a name of a host's route answers: the URL of an address that it leads to. With the port 443 it is the URL of the

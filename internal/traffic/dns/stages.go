@@ -20,6 +20,11 @@ func (r *Router) stages(have, shall Records, under *state) []Records {
 	gains := func(of Records, kept func(Set) bool) func(Records) Records {
 		return func(now Records) Records {
 			next := maps.Clone(now)
+			for at := range of {
+				if kept(at) && at.Share != (Share{}) { // the shares of a name change as a whole
+					maps.DeleteFunc(next, func(other Set, _ []wire.RR) bool { return other.Name == at.Name && other.Kind == at.Kind })
+				}
+			}
 			for at, rrs := range of {
 				if kept(at) {
 					next[at] = rrs

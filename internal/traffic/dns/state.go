@@ -65,7 +65,12 @@ func (r *Router) records(s *state) Records {
 		}
 	}
 	for at := range maps.Clone(all) {
-		all.AddTo(at.Share, r.claim(at, s.host))
+		share := at.Share
+		if r.powers.Relay != nil {
+			share = Share{} // the zone has no shares
+		}
+		claim := r.claim(at, s.host)
+		all[Set{Name: claim.Header().Name, Kind: wire.TypeTXT, Share: share}] = []wire.RR{claim}
 	}
 	for at, rrs := range s.others {
 		all[at] = nil
@@ -218,7 +223,7 @@ func (r *Router) stateOf(s *state, found Records) (*state, bool) {
 	s.shares, s.others = r.sharesOf(s, found, generations)
 	as := s.shares.equal(said)
 	if s.next != nil && !as && s.shares.equal(s.next) {
-		as, s.moved = true, later(s.ttl) // it came to that at a moment that is not known
+		as, s.moved = true, r.later(s.ttl) // it came to that at a moment that is not known
 	}
 	s.next, s.also = nil, ""
 	return s, as
@@ -235,9 +240,9 @@ func (r *Router) sharesOf(s *state, found Records, generations map[string]string
 		others[at] = rrs
 		for _, rr := range rrs {
 			generation := generations[target(rr)]
-			ours = ours && generation != "" && (at.Share == Share{}) != r.powers.Weighs
+			ours = ours && generation != "" && (at.Share == Share{} || r.powers.Weighs)
 			led[generation], s.ttl = 100, rr.Header().Ttl
-			if r.powers.Weighs {
+			if at.Share != (Share{}) {
 				led[generation] = at.Share.Percent
 			}
 		}
@@ -297,14 +302,20 @@ func (s *state) keptSince(began, moment time.Time) *state {
 }
 
 // keptOn is a state whose live name's last move resolvers hear of from now on.
-func keptOn(now, _ *state) (*state, error) {
+func (r *Router) keptOn(now, _ *state) (*state, error) {
 	next := now.clone()
-	next.moved = max(now.moved, later(now.ttl))
+	next.moved = max(now.moved, r.later(now.ttl))
 	return next, nil
 }
 
-// later is when a TTL of seconds that began now has run out.
-func later(seconds uint32) int64 { return time.Now().Unix() + 1 + int64(seconds) }
+// later is when a TTL of seconds has run out that begins now, or with a relay, once its servers have all followed.
+func (r *Router) later(seconds uint32) int64 {
+	var settles time.Duration
+	if r.powers.Relay != nil {
+		settles = r.powers.Relay.Settles()
+	}
+	return time.Now().Add(settles).Unix() + 1 + int64(seconds)
+}
 
 // ahead reports whether a moment, in seconds of Unix time, is to come.
 func ahead(moment int64) bool { return time.Unix(moment, 0).After(time.Now()) }
@@ -334,7 +345,7 @@ func (r *Router) added(now, want *state) (*state, error) {
 		if next.ttl = r.seconds; now.rest == 0 {
 			next.rest = now.ttl
 		}
-		next.lowered = later(now.ttl)
+		next.lowered = r.later(now.ttl)
 	}
 	return next, nil
 }
@@ -349,7 +360,7 @@ func (r *Router) moved(now, want *state) (*state, error) {
 	case !now.present():
 		next.ttl = r.seconds
 	case !now.leads(want.shares):
-		next.moved = later(now.ttl)
+		next.moved = r.later(now.ttl)
 	}
 	next.shares, next.others = want.shares, nil
 	return next, nil
@@ -366,6 +377,13 @@ func (r *Router) dropped(now, want *state) (*state, error) {
 	if want.preLive == "" && len(want.sides) == 1 && now.rest > 0 {
 		next.ttl, next.rest = now.rest, 0
 	}
+	return next, nil
+}
+
+// unled is a route whose live name leads none of its generations any more.
+func (r *Router) unled(now, _ *state) (*state, error) {
+	next := now.clone()
+	next.shares = shares{}
 	return next, nil
 }
 

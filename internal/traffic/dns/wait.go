@@ -20,14 +20,21 @@ const callLimit = 5 * time.Second
 // beat is how often servers and resolvers are asked while one waits for them.
 const beat = 500 * time.Millisecond
 
-// silent is what is heard of a voice that answers nothing.
-const silent = "does not answer"
+// heard is what a voice answers for a name.
+type heard struct {
+	says   string // for people
+	leads  bool   // to one of the generations that were asked about
+	onward bool   // it is a server of the zone that leads to the relay, whose servers know where to
+	silent bool   // it does not answer
+	lame   bool   // it answers that it cannot or may not tell; resolvers ask another one then
+}
 
 // voice is a server that others ask.
 type voice struct {
 	what     string // for people
 	address  string
 	resolves bool // it asks others itself
+	relays   bool // it answers the names of the relay, and no others
 }
 
 // outlast waits until what resolvers keep of the live name by its TTL of before lasts no longer than what they keep by the TTL of now.
@@ -64,25 +71,24 @@ func (r *Router) followed(ctx context.Context, s *state) (*state, error) {
 }
 
 // reachable waits until every authoritative server answers the intermediate names that users shall be led to. Where sets are changed one by
-// one, a server may have the name that leads there before it has them. One that is silent leads nobody anywhere, and would stand in the way back.
+// one, a server may have the name that leads there before it has them. One that is silent or lame leads nobody anywhere, and would stand in the way back.
 func (r *Router) reachable(ctx context.Context, want *state) error {
-	servers, err := r.voices(ctx)
+	servers, err := r.servers(ctx)
 	if err != nil {
 		return r.failure("see who answers", want.host, err)
 	}
-	servers = slices.DeleteFunc(servers, func(v voice) bool { return v.resolves })
 	deadline := time.Now().Add(r.options.Wait)
 	return r.beats(ctx, want, func() ([]string, error) {
 		var late []string
 		for _, v := range servers {
 			for _, generation := range want.shares.generations() {
 				name, led := r.intermediate(want.host, generation), []string{generation}
-				heard, leads := r.hear(ctx, v, name, want, led)
-				if heard == silent { // or a packet was lost
-					heard, leads = r.hear(ctx, v, name, want, led)
+				h := r.hear(ctx, v, name, want, led)
+				if h.silent { // or a packet was lost
+					h = r.hear(ctx, v, name, want, led)
 				}
-				if !leads && heard != silent {
-					late = append(late, fmt.Sprintf("%s %s", v.what, heard))
+				if !h.leads && !h.silent && !h.lame {
+					late = append(late, fmt.Sprintf("%s %s", v.what, h.says))
 				}
 			}
 		}
@@ -116,7 +122,7 @@ func (r *Router) inForce(ctx context.Context, s *state) error {
 	if err != nil || !lagged || s.moved == 0 || len(s.sides) < 2 { // where nobody was moved, or nobody can be led to what is gone
 		return err
 	}
-	if s, err = r.change(ctx, s, keptOn); err != nil {
+	if s, err = r.change(ctx, s, r.keptOn); err != nil {
 		return err
 	}
 	return r.inForce(ctx, s)
@@ -155,16 +161,31 @@ func (r *Router) beats(ctx context.Context, s *state, left func() ([]string, err
 	}
 }
 
-// voices are those that must answer what is new: the authoritative servers and the resolvers.
-func (r *Router) voices(ctx context.Context) ([]voice, error) {
+// servers are the authoritative servers of the zone.
+func (r *Router) servers(ctx context.Context) ([]voice, error) {
+	if len(r.options.Authorities) == 0 {
+		return r.nameServers(ctx)
+	}
 	var all []voice
 	for _, address := range r.options.Authorities {
 		all = append(all, voice{what: "server " + address, address: address})
 	}
-	if len(all) == 0 {
-		var err error
-		if all, err = r.nameServers(ctx); err != nil {
+	return all, nil
+}
+
+// voices are those that must answer what is new: the authoritative servers, those of the relay and the resolvers.
+func (r *Router) voices(ctx context.Context) ([]voice, error) {
+	all, err := r.servers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.powers.Relay != nil {
+		addresses, err := r.powers.Relay.Servers(ctx)
+		if err != nil {
 			return nil, err
+		}
+		for _, address := range addresses {
+			all = append(all, voice{what: "server " + address, address: address, relays: true})
 		}
 	}
 	for _, address := range r.options.Resolvers {
@@ -247,11 +268,11 @@ func (r *Router) addressesOf(ctx context.Context, s Session, name string) ([]str
 func (r *Router) late(ctx context.Context, s *state, voices []voice) (late []string, behind bool) {
 	for _, v := range voices {
 		for name, led := range map[string]shares{s.host: s.shares, s.preLiveHost: {s.preLive: 100}} {
-			if name == "" || len(led) == 0 || led.most() == "" || v.resolves && name != s.host {
+			if name == "" || len(led) == 0 || led.most() == "" || (v.resolves || v.relays) && name != s.host {
 				continue
 			}
-			if heard, leads := r.hear(ctx, v, name, s, led.generations()); !leads {
-				late = append(late, fmt.Sprintf("%s %s", v.what, heard))
+			if h := r.hear(ctx, v, name, s, led.generations()); !h.leads && !h.onward {
+				late = append(late, fmt.Sprintf("%s %s", v.what, h.says))
 				behind = behind || name == s.host && !v.resolves
 			}
 		}
@@ -260,27 +281,44 @@ func (r *Router) late(ctx context.Context, s *state, voices []voice) (late []str
 	return slices.Compact(late), behind
 }
 
-// hear asks a voice for a name as users do. It says what the answer is, and whether that leads to one of some generations.
-func (r *Router) hear(ctx context.Context, v voice, name string, s *state, generations []string) (string, bool) {
+// hear asks a voice for a name as users do, and whether that leads to one of some generations.
+func (r *Router) hear(ctx context.Context, v voice, name string, s *state, generations []string) heard {
+	via := ""
+	if r.powers.Relay != nil && name == s.host {
+		via = r.powers.Relay.Via(name)
+	}
+	asked := name
+	if v.relays {
+		asked = via
+	}
 	for _, kind := range s.kinds(generations) {
-		m := new(wire.Msg).SetQuestion(name, kind)
+		m := new(wire.Msg).SetQuestion(asked, kind)
 		m.RecursionDesired = v.resolves
-		answer, err := query(ctx, v.address, m)
+		answer, err := Query(ctx, v.address, m)
 		if err != nil {
-			return silent, false
+			return heard{says: "does not answer", silent: true}
 		}
-		leads, ttl := leadsIn(answer, name)
+		leads, ttl := leadsIn(answer, asked)
+		if via != "" && slices.Equal(leads, []string{plain(via)}) {
+			if !v.resolves {
+				return heard{says: "leads on", onward: true}
+			}
+			leads, ttl = leadsIn(answer, via)
+		}
 		if len(leads) == 0 {
-			return fmt.Sprintf("answers %s nowhere (%s)", plain(name), wire.RcodeToString[answer.Rcode]), false
+			return heard{
+				says: fmt.Sprintf("answers %s nowhere (%s)", plain(name), wire.RcodeToString[answer.Rcode]),
+				lame: answer.Rcode == wire.RcodeServerFailure || answer.Rcode == wire.RcodeRefused,
+			}
 		}
 		if !r.within(leads, s, generations) {
-			return fmt.Sprintf("still answers %s by %s", plain(name), strings.Join(leads, ", ")), false
+			return heard{says: fmt.Sprintf("still answers %s by %s", plain(name), strings.Join(leads, ", "))}
 		}
 		if !v.resolves && name == s.host && ttl != s.ttl {
-			return fmt.Sprintf("still answers %s with a TTL of %d seconds", plain(name), ttl), false
+			return heard{says: fmt.Sprintf("still answers %s with a TTL of %d seconds", plain(name), ttl)}
 		}
 	}
-	return "answers it", true
+	return heard{says: "answers it", leads: true}
 }
 
 // kinds are the types of the addresses that all of some generations have; a name of its own is asked for addresses of IPv4.
@@ -323,8 +361,8 @@ func (r *Router) within(leads []string, s *state, generations []string) bool {
 	})
 }
 
-// query asks by UDP, and by TCP for an answer that is too long for it.
-func query(ctx context.Context, address string, m *wire.Msg) (*wire.Msg, error) {
+// Query asks a server by UDP, and by TCP for an answer that is too long for it.
+func Query(ctx context.Context, address string, m *wire.Msg) (*wire.Msg, error) {
 	const size = 1232 // that is not cut in pieces on the way (DNS flag day 2020)
 	m.SetEdns0(size, false)
 	client := wire.Client{Timeout: callLimit}
@@ -355,10 +393,11 @@ func (r *Router) Leading(ctx context.Context, host, generation string) ([]string
 		return nil, r.failure("see who answers", now.host, err)
 	}
 	for _, v := range voices {
-		if heard, leads := r.hear(ctx, v, now.host, now, []string{generation}); leads {
-			who = append(who, fmt.Sprintf("%s, which %s by %s", v.what, "still answers", plain(r.intermediate(now.host, generation))))
-		} else if heard == silent {
-			who = append(who, v.what+", which "+heard)
+		switch h := r.hear(ctx, v, now.host, now, []string{generation}); {
+		case h.leads:
+			who = append(who, fmt.Sprintf("%s, which still answers by %s", v.what, plain(r.intermediate(now.host, generation))))
+		case h.silent:
+			who = append(who, v.what+", which "+h.says)
 		}
 	}
 	return who, nil

@@ -36,11 +36,11 @@ func (r *Router) vacant(ctx context.Context, name string) error {
 // compare has see look at what every authoritative server answers for a name, of each of some types that it answers at all, and for a name beside it, until
 // that is an error.
 func (r *Router) compare(ctx context.Context, name string, kinds []uint16, see func(here, beside []string) error) error {
-	voices, err := r.voices(ctx)
+	servers, err := r.servers(ctx)
 	if err != nil {
 		return err
 	}
-	for _, v := range slices.DeleteFunc(voices, func(v voice) bool { return v.resolves }) {
+	for _, v := range servers {
 		for _, kind := range kinds {
 			here, err := said(ctx, v, name, kind)
 			if err != nil {
@@ -76,7 +76,7 @@ func sibling(name string) string {
 
 // said is what a server answers for a type at a name: what each record says, in order.
 func said(ctx context.Context, v voice, name string, kind uint16) ([]string, error) {
-	answer, err := query(ctx, v.address, new(wire.Msg).SetQuestion(name, kind))
+	answer, err := Query(ctx, v.address, new(wire.Msg).SetQuestion(name, kind))
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "%s does not answer: %w", v.what, err).WithHint("see whether it runs, or name the servers in the router: authorities")
 	}

@@ -62,7 +62,7 @@ func (r *Router) change(ctx context.Context, want *state, edit func(now, want *s
 			return nil, r.failure("change", want.host, err)
 		}
 		shall := r.records(next)
-		if alike(seen.records, shall) {
+		if Alike(seen.records, shall) {
 			return next, nil
 		}
 		if err := r.guard(seen, r.records(want)); err != nil {
@@ -85,8 +85,8 @@ func (r *Router) change(ctx context.Context, want *state, edit func(now, want *s
 	return nil, r.failure("change", want.host, fault.New(fault.Unavailable, "%w, %d times", ErrCollision, maxCollisions).WithHint("see what else writes to the zone"))
 }
 
-// alike reports whether all sets are the same in both.
-func alike(a, b Records) bool {
+// Alike reports whether all sets are the same in both.
+func Alike(a, b Records) bool {
 	return !slices.ContainsFunc(Sorted(a, b), func(at Set) bool { return !Same(a, b, at) })
 }
 
@@ -99,7 +99,7 @@ func (r *Router) write(ctx context.Context, s Session, have, shall Records, unde
 		return err
 	}
 	for _, next := range r.stages(have, shall, under) {
-		if alike(have, next) {
+		if Alike(have, next) {
 			continue
 		}
 		if err := s.Change(ctx, have, next); err != nil {
@@ -153,7 +153,7 @@ func (r *Router) readOnce(ctx context.Context, s Session, want *state) (*state, 
 	}
 	now, as := r.stateOf(now, seen.records)
 	if !as && !r.powers.Whole && len(want.shares) > 0 && now.shares.equal(want.shares) {
-		as, now.moved = true, later(now.ttl) // it was led there beside somebody else's change of the note
+		as, now.moved = true, r.later(now.ttl) // it was led there beside somebody else's change of the note
 	}
 	if !as {
 		err = fault.New(fault.Failed, "somebody else changed where it leads").

@@ -1,7 +1,10 @@
-// Package azure keeps the records of a DNS zone in Azure DNS.
+// Package azure keeps the records of a DNS zone in Azure DNS, and the shares of users in Azure Traffic Manager.
 //
 // Azure DNS has no batches: every set of records is changed by a request of its own, on condition that its etag is the one that was read,
 // or that there is no such set. What somebody else has changed meanwhile is not overwritten, and a CNAME leads elsewhere by one request.
+//
+// With Traffic Manager, a name whose users have shares is a CNAME to a profile, with an endpoint for each generation that has users. All of a
+// profile changes by one request.
 package azure
 
 import (
@@ -15,6 +18,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/dns/armdns"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/trafficmanager/armtrafficmanager"
 	wire "github.com/miekg/dns"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -36,16 +40,26 @@ type Options struct {
 	Zone          string // such as example.com
 	Subscription  string // its id
 	ResourceGroup string // that the zone is in
+	// TrafficManager is whether profiles in the resource group lead shares of the users.
+	TrafficManager bool
 }
 
 // Backend is a dns.Backend.
 type Backend struct {
-	zone   string // with a dot at its end
-	group  string
-	client *armdns.RecordSetsClient
+	zone         string // with a dot at its end
+	subscription string
+	group        string
+	client       *armdns.RecordSetsClient
+	profiles     *armtrafficmanager.ProfilesClient // nil without Traffic Manager
+	relays       []string                          // its servers; those of its zone unless set
+	settles      time.Duration                     // for them to follow; 0 for the usual one
+	serveLimit   time.Duration                     // for them to answer a new profile; 0 for the usual one
 }
 
-var _ dns.Backend = (*Backend)(nil)
+var (
+	_ dns.Backend = (*Backend)(nil)
+	_ dns.Relay   = (*Backend)(nil)
+)
 
 // New finds where the environment has credentials, and asks nobody.
 func New(o Options) (*Backend, error) {
@@ -62,14 +76,23 @@ func with(o Options, credential azcore.TokenCredential, options arm.ClientOption
 	options.DisableRPRegistration = true // whoever has a zone is registered
 	options.Retry = policy.RetryOptions{MaxRetryDelay: longest, TryTimeout: callLimit}
 	client, err := armdns.NewRecordSetsClient(o.Subscription, credential, &options)
+	b := &Backend{zone: wire.CanonicalName(o.Zone), subscription: o.Subscription, group: o.ResourceGroup, client: client}
+	if err == nil && o.TrafficManager {
+		b.profiles, err = armtrafficmanager.NewProfilesClient(o.Subscription, credential, &options)
+	}
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "cannot use the DNS zone %q: %s", o.Zone, line(err.Error())).WithHint("correct the router in the configuration")
 	}
-	return &Backend{zone: wire.CanonicalName(o.Zone), group: o.ResourceGroup, client: client}, nil
+	return b, nil
 }
 
-// Powers says that sets are changed one by one, and that names lead all users or none.
-func (b *Backend) Powers() dns.Powers { return dns.Powers{} }
+// Powers says that sets are changed one by one, and that names lead all users or none without Traffic Manager.
+func (b *Backend) Powers() dns.Powers {
+	if b.profiles == nil {
+		return dns.Powers{}
+	}
+	return dns.Powers{Weighs: true, Relay: b}
+}
 
 // String is the resource group of the zone.
 func (b *Backend) String() string { return "Azure DNS, resource group " + b.group }
@@ -82,14 +105,45 @@ type session struct {
 	*Backend
 	sets dns.Records                   // nil where it is to be listed again
 	raw  map[dns.Set]*armdns.RecordSet // as Azure has them
+	// seen is what the profile of a name was when it was read, nil for none, and settled what its servers are known to have; by name.
+	seen, settled map[string]dns.Records
 }
 
-// Look lists the zone before see asks for its records.
+// Look lists the zone before see asks for its records. Profiles are read after that: with any of them it is done again, until the zone was the same
+// before and after.
 func (s *session) Look(ctx context.Context, see func() error) error {
 	if err := s.list(ctx); err != nil {
 		return err
 	}
-	return see()
+	for range lists {
+		s.seen = nil
+		before := s.etags()
+		err := see()
+		if len(s.seen) == 0 {
+			return err
+		}
+		if again := s.list(ctx); again != nil {
+			return again
+		}
+		if maps.Equal(before, s.etags()) {
+			return err
+		}
+	}
+	return changing()
+}
+
+// etags are those of all sets of the zone.
+func (s *session) etags() map[dns.Set]string {
+	etags := map[dns.Set]string{}
+	for at, set := range s.raw {
+		etags[at] = deref(set.Etag)
+	}
+	return etags
+}
+
+// changing is the error of a zone that cannot be read as it is at one moment.
+func changing() error {
+	return fault.New(fault.Unavailable, "its record sets change all the time").WithHint("see what else writes to the zone")
 }
 
 // list reads all sets of the zone, 100 with each request; where that takes several, until two lists are the same.
@@ -101,17 +155,14 @@ func (s *session) list(ctx context.Context) error {
 		if err != nil {
 			return failure(err)
 		}
-		etags := map[dns.Set]string{}
-		for at, set := range s.raw {
-			etags[at] = deref(set.Etag)
-		}
+		etags := s.etags()
 		if pages == 1 || maps.Equal(etags, before) {
 			s.sets = recordsOf(s.raw)
 			return nil
 		}
 		before = etags
 	}
-	return fault.New(fault.Unavailable, "its record sets change all the time").WithHint("see what else writes to the zone")
+	return changing()
 }
 
 // listOnce reads all sets of the zone, and returns how many requests that took.
@@ -164,6 +215,12 @@ func (s *session) Ask(ctx context.Context, name string, kind uint16) (dns.Record
 		return nil, fault.New(fault.Refused, "%s has an alias record set, which Crossfade does not keep", strings.TrimSuffix(name, ".")).
 			WithHint("make it a CNAME to what it leads to; or lead users by another name")
 	}
+	if kind == wire.TypeCNAME && s.leadsOn(name) {
+		led, err := s.shares(ctx, name)
+		if err != nil || led != nil {
+			return led, err
+		}
+	}
 	if len(s.sets[at]) == 0 {
 		return dns.Records{}, nil
 	}
@@ -176,18 +233,38 @@ func (s *session) Used(context.Context, string) (bool, error) { return true, nil
 // Close does nothing.
 func (s *session) Close() {}
 
-// Change makes of the sets that were read those that are wanted, each by a request.
+// Change makes of the sets that were read those that are wanted, each by a request; those that lead shares of a name's users are one.
 func (s *session) Change(ctx context.Context, have, want dns.Records) error {
 	s.sets = nil
+	done := map[dns.Set]bool{}
 	for _, at := range dns.Sorted(have, want) {
-		if dns.Same(have, want, at) {
+		whole := dns.Set{Name: at.Name, Kind: at.Kind}
+		if dns.Same(have, want, at) || done[whole] {
 			continue
 		}
-		if err := s.change(ctx, at, want[at]); err != nil {
+		done[whole] = true
+		rrs := want[whole]
+		if led := sharing(want, whole); len(led) > 0 {
+			if err := s.lead(ctx, at.Name, led); err != nil {
+				return err
+			}
+			if s.leadsOn(at.Name) {
+				continue
+			}
+			rrs = []wire.RR{s.via(at.Name, led)}
+		}
+		if err := s.change(ctx, whole, rrs); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sharing are the sets among some that lead shares of the users of one.
+func sharing(sets dns.Records, whole dns.Set) dns.Records {
+	found := sets.At(whole.Name)
+	maps.DeleteFunc(found, func(at dns.Set, _ []wire.RR) bool { return at.Kind != whole.Kind || at.Share == dns.Share{} })
+	return found
 }
 
 // change makes a set that which is wanted, on condition that it is as it was listed.

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"regexp"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
@@ -68,7 +68,7 @@ func refusal(api *azcore.ResponseError) error {
 		return fault.New(fault.Unavailable, "it is busy (%s)", codeOf(api)).WithHint("see who else asks the API of the subscription, and the status of Azure")
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return fault.New(fault.Failed, "it does not let us (%s)", codeOf(api)).
-			WithHint("give the credentials the role DNS Zone Contributor in the resource group or the zone")
+			WithHint("give the credentials the role DNS Zone Contributor in the resource group or the zone, and with trafficManager also Traffic Manager Contributor in the resource group")
 	case status == http.StatusNotFound, strings.Contains(api.ErrorCode, "InvalidSubscriptionId"):
 		return fault.New(fault.Invalid, "it has no such zone (%s)", codeOf(api)).WithHint("correct the zone, the subscription or the resourceGroup of the router")
 	default:
@@ -90,7 +90,7 @@ func message(api *azcore.ResponseError) string {
 		Message string
 		Error   struct{ Message string }
 	}
-	raw, err := io.ReadAll(api.RawResponse.Body)
+	raw, err := runtime.Payload(api.RawResponse) // which may be read again
 	if err != nil || json.Unmarshal(raw, &body) != nil {
 		return "no message"
 	}

@@ -26,6 +26,24 @@ func TestSuite(t *testing.T) {
 	}})
 }
 
+// TestManaged runs the suite with shares, on a server of ours that speaks the wire format of Traffic Manager, too.
+func TestManaged(t *testing.T) {
+	suite.Run(t, suite.Peer{Weighs: true, Start: func(t *testing.T, more string) *suite.Zone {
+		t.Helper()
+		return managed(t, azuretest.Start(t, more))
+	}})
+}
+
+// managed is a zone whose users have shares by Traffic Manager.
+func managed(t *testing.T, a *azuretest.Server) *suite.Zone {
+	t.Helper()
+	o := options()
+	o.TrafficManager = true
+	b := backendOf(t, a, o, token(azuretest.Token))
+	b.relays, b.settles = []string{a.Relay.Address}, time.Millisecond
+	return &suite.Zone{Backend: b, Server: a.DNS, All: a.All, Writes: a.Writes}
+}
+
 // token is a credential that has one.
 type token string
 

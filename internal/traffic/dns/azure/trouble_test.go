@@ -304,6 +304,12 @@ func TestKept(t *testing.T) {
 // addresses then, and the next Apply completes it.
 func TestCut(t *testing.T) {
 	t.Parallel()
+	cutAtEach(t, zoneOf)
+}
+
+// cutAtEach is TestCut for zones of a kind.
+func cutAtEach(t *testing.T, zone func(*testing.T, *azuretest.Server) *suite.Zone) {
+	t.Helper()
 	stands, want := suite.Between(0), suite.Between(100)
 	stands.Sides, stands.PreLive = append(stands.Sides, suite.Side("h00", 0, "10.0.3.1")), "h00"
 	want.Sides, want.PreLive = append(want.Sides, suite.Side("h01", 0, "10.0.3.1")), "h01"
@@ -314,7 +320,7 @@ func TestCut(t *testing.T) {
 			t.Run(fmt.Sprint(at), func(t *testing.T) {
 				t.Parallel()
 				a := azuretest.Start(t, "")
-				r := suite.Router(t, zoneOf(t, a))
+				r := suite.Router(t, zone(t, a))
 				suite.Apply(t, r, stands)
 				left := at
 				a.Trouble = func(w http.ResponseWriter, r *http.Request) bool {

@@ -49,6 +49,14 @@ func StartResolver(t *testing.T, from *Server, keeps func(ttl time.Duration) tim
 // Stop ends it: it answers nothing from then on.
 func (r *Resolver) Stop() { _ = r.stop() } // it may have been stopped before
 
+// Lose has it lose whom it asks: it answers that it cannot tell from then on.
+func (r *Resolver) Lose() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.from = &Server{Address: "127.0.0.1:1"}
+	r.forget()
+}
+
 // Keep gives it another habit, and has it forget what it has kept.
 func (r *Resolver) Keep(keeps func(ttl time.Duration) time.Duration) {
 	r.mu.Lock()

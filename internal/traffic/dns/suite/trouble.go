@@ -135,9 +135,22 @@ func removeStopped(t *testing.T, p Peer) {
 	}
 }
 
-// back: one of the zone's servers is gone once the users were moved. They are moved back all the same, to what of their generation is there by now, and
-// the server is named.
+// back: one of the zone's servers is gone, or has lost the zone, once the users were moved. They are moved back all the same, to what of their generation
+// is there by now, and the server is named.
 func back(t *testing.T, p Peer) {
+	for says, end := range map[string]func(*bindtest.Resolver){
+		"does not answer": (*bindtest.Resolver).Stop,
+		"answers shop.example.com nowhere (SERVFAIL)": (*bindtest.Resolver).Lose,
+	} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			backWithout(t, p, says, end)
+		})
+	}
+}
+
+func backWithout(t *testing.T, p Peer, says string, end func(*bindtest.Resolver)) {
+	t.Helper()
 	z := p.Start(t, "")
 	second := bindtest.StartResolver(t, z.Server, func(time.Duration) time.Duration { return 0 })
 	o := options(z)
@@ -148,11 +161,11 @@ func back(t *testing.T, p Peer) {
 	}
 	Apply(t, r, Between(0))
 	Apply(t, r, Between(100))
-	second.Stop()
+	end(second)
 	want := Between(0)
 	want.Sides[0] = Side("g1", 100, "10.0.1.1", "10.0.1.3")
 	err = r.Apply(t.Context(), want)
-	if says := "server " + second.Address + " does not answer"; fault.CodeOf(err) != fault.Failed || !strings.Contains(fmt.Sprint(err), says) {
+	if says := "server " + second.Address + " " + says; fault.CodeOf(err) != fault.Failed || !strings.Contains(fmt.Sprint(err), says) {
 		t.Errorf("got %v (%s), want %s that says %q", err, fault.CodeOf(err), fault.Failed, says)
 	}
 	if got := z.Server.Leads(t, host); got != "10.0.1.1 10.0.1.3 shop.g1.example.com" {

@@ -1,4 +1,4 @@
-// Package azuretest is a server that speaks the wire format of Azure DNS and keeps its rules, for tests.
+// Package azuretest is a server that speaks the wire format of Azure DNS and Traffic Manager and keeps their rules, for tests.
 package azuretest
 
 import (
@@ -68,14 +68,19 @@ type Record struct {
 	Value       []string `json:"value,omitempty"`
 }
 
-// Server is Azure DNS for a test: its API by HTTPS, with its rules, and its name servers by UDP.
+// Server is Azure DNS for a test: its API by HTTPS, with its rules, and its name servers by UDP. Beside it is Traffic Manager.
 type Server struct {
-	DNS    *bindtest.Server // its name servers
+	DNS    *bindtest.Server // its name servers; who asks them for recursion gets what a resolver tells of shares: where they lead, and not by whom
+	Relay  *bindtest.Server // those of Traffic Manager
 	HTTP   *httptest.Server // its API
 	mu     sync.Mutex
 	sets   map[string]Set // by type and name, such as CNAME/www
 	served map[string]Set // as the name servers have them
 	writes uint32
+	// profiles are those of Traffic Manager by their names, servedProfiles as its servers have them, and Taken is a name that somebody else in the
+	// world has.
+	profiles, servedProfiles map[string]Profile
+	Taken                    string
 	// Trouble answers in place of the API, and says whether it did; nil for never. What is lost is done, and nobody is told.
 	Trouble func(w http.ResponseWriter, r *http.Request) bool
 	Lost    func(r *http.Request) bool
@@ -87,7 +92,7 @@ type Server struct {
 // Start starts one with records that a test adds to the zone, as lines of a zone file.
 func Start(t *testing.T, more string) *Server {
 	t.Helper()
-	a := &Server{sets: map[string]Set{}}
+	a := &Server{sets: map[string]Set{}, profiles: map[string]Profile{}, servedProfiles: map[string]Profile{}}
 	zone := wire.NewZoneParser(strings.NewReader("$TTL 60\n@ IN NS ns1\nns1 IN A 127.0.0.1\nwww IN A 10.9.9.9\nmail IN MX 10 www\n"+more), bindtest.Zone+".", "")
 	for rr, ok := zone.Next(); ok; rr, ok = zone.Next() {
 		kind := wire.TypeToString[rr.Header().Rrtype]
@@ -107,16 +112,22 @@ func Start(t *testing.T, more string) *Server {
 	a.served = maps.Clone(a.sets)
 	a.HTTP = httptest.NewTLSServer(a)
 	t.Cleanup(func() { a.HTTP.Close(); a.lag.Wait() })
+	a.DNS, a.Relay = &bindtest.Server{Address: Serve(t, a.answer)}, &bindtest.Server{Address: Serve(t, a.relay)}
+	return a
+}
+
+// Serve answers DNS by UDP for the time of a test, at the address that it returns.
+func Serve(t *testing.T, answer wire.HandlerFunc) string {
+	t.Helper()
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.DNS = &bindtest.Server{Address: c.LocalAddr().String()}
-	server := &wire.Server{PacketConn: c, Handler: wire.HandlerFunc(a.answer)}
+	server := &wire.Server{PacketConn: c, Handler: answer}
 	done := make(chan error)
 	go func() { done <- server.ActivateAndServe() }()
 	t.Cleanup(func() { c.Close(); <-done })
-	return a
+	return c.LocalAddr().String()
 }
 
 // add adds a record to those of a set.
@@ -157,25 +168,14 @@ func (a *Server) drop(key string) {
 
 // serve has the name servers have a set as it is now, or once the lag is over.
 func (a *Server) serve(key string) {
-	set, there := a.sets[key]
-	show := func() {
-		if delete(a.served, key); there {
-			a.served[key] = set
-		}
-	}
 	if a.served == nil {
 		return
 	}
-	if a.Lag == nil {
-		show()
-		return
-	}
-	a.lag.Add(1)
-	time.AfterFunc(a.Lag(key), func() {
-		defer a.lag.Done()
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		show()
+	set, there := a.sets[key]
+	a.later(key, func() {
+		if delete(a.served, key); there {
+			a.served[key] = set
+		}
 	})
 }
 
@@ -211,9 +211,12 @@ func (a *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w = httptest.NewRecorder()
 	}
 	key, inside := strings.CutPrefix(r.URL.Path, base+"/")
+	profile, beside := strings.CutPrefix(r.URL.Path, profiles)
 	switch {
 	case r.Header.Get("Authorization") != "Bearer "+Token:
 		wrapped(w, http.StatusUnauthorized, "InvalidAuthenticationToken", "The access token "+r.Header.Get("Authorization")+" is invalid.")
+	case beside:
+		a.profile(w, r, profile)
 	case r.URL.Query().Get("api-version") != "2018-05-01":
 		wrapped(w, http.StatusBadRequest, "InvalidApiVersionParameter", "The api-version is invalid.")
 	case !strings.HasPrefix(r.URL.Path, "/subscriptions/"+Subscription+"/"):
@@ -360,6 +363,15 @@ func (a *Server) answer(w wire.ResponseWriter, m *wire.Msg) {
 	reply.Authoritative = true
 	name := wire.CanonicalName(m.Question[0].Name)
 	for range 8 {
+		if strings.HasSuffix(name, trafficManager) && m.RecursionDesired && m.Question[0].Qtype != wire.TypeCNAME {
+			if led := a.relayed(name); led != nil {
+				first := reply.Answer[len(reply.Answer)-1].(*wire.CNAME)
+				first.Target, first.Hdr.Ttl, name = led.Target, led.Hdr.Ttl, led.Target
+				continue
+			}
+			reply.Answer = nil // there is no such profile
+			break
+		}
 		led := a.at(name, "CNAME")
 		rrs := led
 		if len(led) == 0 || m.Question[0].Qtype == wire.TypeCNAME {
@@ -442,6 +454,11 @@ func (a *Server) All(*testing.T) []string {
 	for _, set := range a.sets {
 		for _, rr := range set.records() {
 			lines = append(lines, rr.String())
+		}
+	}
+	for name, p := range a.profiles {
+		for _, e := range p.Properties.Endpoints {
+			lines = append(lines, fmt.Sprintf("profile %s %d %s %d %s", name, p.Properties.DNSConfig.TTL, e.Name, e.Properties.Weight, e.Properties.Target))
 		}
 	}
 	slices.Sort(lines)
