@@ -2,6 +2,7 @@ package azure
 
 import (
 	"context"
+	"flag"
 	"testing"
 	"time"
 
@@ -16,10 +17,18 @@ import (
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns/suite"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain runs many tests at once: they wait for TTLs most of the time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // TestSuite runs the suite of all backends on a server of ours that speaks the wire format of Azure DNS and keeps its rules.
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	suite.Run(t, suite.Peer{Start: func(t *testing.T, more string) *suite.Zone {
 		t.Helper()
 		return zoneOf(t, azuretest.Start(t, more))
@@ -28,6 +37,7 @@ func TestSuite(t *testing.T) {
 
 // TestManaged runs the suite with shares, on a server of ours that speaks the wire format of Traffic Manager, too.
 func TestManaged(t *testing.T) {
+	t.Parallel()
 	suite.Run(t, suite.Peer{Weighs: true, Start: func(t *testing.T, more string) *suite.Zone {
 		t.Helper()
 		return managed(t, azuretest.Start(t, more))

@@ -186,8 +186,9 @@ func remove(t *testing.T, p Peer) {
 	}
 }
 
-// asking asks for the live name all the time, until it is called; then it returns where the answers led, and how many did.
-func asking(t *testing.T, z *Zone) func() map[string]int {
+// asking asks for the live name all the time, each time so much after the answer before, until it is called; then it returns where the answers led,
+// and how many did.
+func asking(t *testing.T, z *Zone, pause time.Duration) func() map[string]int {
 	ctx, stop := context.WithCancel(t.Context())
 	asked := make(chan map[string]int)
 	go func() {
@@ -200,6 +201,7 @@ func asking(t *testing.T, z *Zone) func() map[string]int {
 			default:
 				answers[dns.Value(answer.Answer[len(answer.Answer)-1])]++
 			}
+			<-time.After(pause)
 		}
 		asked <- answers
 	}()
@@ -215,7 +217,7 @@ func neverNowhere(t *testing.T, p Peer) {
 	z := p.Start(t, "")
 	r := Router(t, z)
 	Apply(t, r, Route(Side("g1", 100, "10.0.1.1")))
-	end := asking(t, z)
+	end := asking(t, z, 0)
 	for _, share := range []int{0, 100, 0, 100} {
 		Apply(t, r, Route(Side("g1", 100-share, "10.0.1.1"), Side("g2", share, "10.0.2.1")))
 	}
@@ -362,7 +364,7 @@ func nodes(t *testing.T, p Peer) {
 	z := p.Start(t, "")
 	r := Router(t, z)
 	Apply(t, r, Route(Side("g1", 100, "10.0.1.1", "10.0.1.2")))
-	end := asking(t, z)
+	end := asking(t, z, 0)
 	for _, addresses := range [][]string{{"10.0.1.1"}, {"10.0.1.1", "10.0.1.3"}, {"10.0.1.2", "10.0.1.3"}} {
 		Apply(t, r, Route(Side("g1", 100, addresses...)))
 		if got, want := z.Server.Leads(t, host), strings.Join(addresses, " ")+" shop.g1.example.com"; got != want {

@@ -56,7 +56,7 @@ func stopped(t *testing.T, p Peer) {
 	r := Router(t, z)
 	share := 0
 	Apply(t, r, Between(share))
-	end := asking(t, z)
+	end := asking(t, z, time.Millisecond) // for a minute, beside other tests
 	changes := 0
 	for i := range 100 {
 		stands := Between(share)
@@ -222,7 +222,7 @@ func owners(t *testing.T, p Peer) {
 			t.Parallel()
 			z := p.Start(t, tc.zone+"\n")
 			before, led := z.All(t), z.Server.Leads(t, host)
-			end := asking(t, z)
+			end := asking(t, z, 0)
 			err := Router(t, z).Apply(t.Context(), Between(0))
 			answers := end()
 			if tc.says == "" {
