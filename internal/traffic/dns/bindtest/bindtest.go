@@ -3,6 +3,7 @@ package bindtest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -296,6 +297,19 @@ func Source(names []string, name string) string {
 		return name
 	}
 	return "*." + above
+}
+
+// Pick is one of some at random, by their weights; the first one where all weights are 0. There is at least one.
+func Pick[T any](all []T, weight func(T) int) T {
+	total := 0
+	for _, one := range all {
+		total += weight(one)
+	}
+	if total == 0 {
+		return all[0]
+	}
+	at := rand.IntN(total)
+	return all[slices.IndexFunc(all, func(one T) bool { at -= weight(one); return at < 0 })]
 }
 
 // Holds waits for a condition, and reports whether it came to hold.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"slices"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	wire "github.com/miekg/dns"
+
+	"github.com/crossfade-dev/crossfade/internal/traffic/dns/bindtest"
 )
 
 // Profile is a profile of Traffic Manager in JSON.
@@ -69,11 +70,8 @@ func (a *Server) PutProfile(name string, change func(*Profile) (there bool)) {
 	defer a.mu.Unlock()
 	p := a.profiles[name]
 	p.Properties.Endpoints = slices.Clone(p.Properties.Endpoints)
-	a.keepProfile(name, p, change(&p))
-	if _, there := a.profiles[name]; there {
-		a.profiles[name] = p
-		a.servedProfiles[name] = p
-	}
+	there := change(&p)
+	a.keepProfile(name, p, there)
 }
 
 // ProfileNames are the names of its profiles.
@@ -177,6 +175,9 @@ func (p Profile) wrong(name string) string {
 	}
 	names, targets := map[string]bool{}, map[string]bool{}
 	for _, e := range q.Endpoints {
+		if !strings.HasSuffix(e.Type, "/externalEndpoints") {
+			return fmt.Sprintf("The endpoint %s is of the type %q.", e.Name, e.Type)
+		}
 		if e.Properties.Weight < 1 || e.Properties.Weight > 1000 || e.Properties.Target == "" || names[e.Name] || targets[e.Properties.Target] {
 			return fmt.Sprintf("The endpoint %s has the weight %d, or its name or its target is there twice.", e.Name, e.Properties.Weight)
 		}
@@ -188,23 +189,14 @@ func (p Profile) wrong(name string) string {
 // relayed is the record by which a profile leads on, one of its endpoints by their weights; nil for none.
 func (a *Server) relayed(name string) *wire.CNAME {
 	p := a.servedProfiles[strings.TrimSuffix(name, trafficManager)]
-	total := 0
-	for _, e := range p.Properties.Endpoints {
-		total += e.Properties.Weight
-	}
-	if total == 0 {
+	if len(p.Properties.Endpoints) == 0 {
 		return nil
 	}
-	at := rand.IntN(total)
-	for _, e := range p.Properties.Endpoints {
-		if at -= e.Properties.Weight; at < 0 {
-			return &wire.CNAME{
-				Hdr:    wire.RR_Header{Name: name, Rrtype: wire.TypeCNAME, Class: wire.ClassINET, Ttl: uint32(p.Properties.DNSConfig.TTL)},
-				Target: wire.Fqdn(e.Properties.Target),
-			}
-		}
+	chosen := bindtest.Pick(p.Properties.Endpoints, func(e Endpoint) int { return e.Properties.Weight })
+	return &wire.CNAME{
+		Hdr:    wire.RR_Header{Name: name, Rrtype: wire.TypeCNAME, Class: wire.ClassINET, Ttl: uint32(p.Properties.DNSConfig.TTL)},
+		Target: wire.Fqdn(chosen.Properties.Target),
 	}
-	return nil
 }
 
 // relay answers a question as one of the servers of Traffic Manager.

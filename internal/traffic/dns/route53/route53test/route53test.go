@@ -4,7 +4,6 @@ package route53test
 import (
 	"encoding/xml"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -317,28 +316,21 @@ func source(sets []Set, name string) string {
 // pick is the set that is answered: of weighted ones, one by its weight.
 func pick(sets []Set, name, kind string) []wire.RR {
 	var all []Set
-	total := 0
 	from := source(sets, name)
 	for _, s := range sets {
 		if s.Name == from && s.Type == kind {
-			if all = append(all, s); s.Weight != nil {
-				total += *s.Weight
-			}
+			all = append(all, s)
 		}
 	}
 	if len(all) == 0 {
 		return nil
 	}
-	chosen := all[0]
-	if total > 0 {
-		at := rand.IntN(total)
-		for _, s := range all {
-			if at -= *s.Weight; at < 0 {
-				chosen = s
-				break
-			}
+	chosen := bindtest.Pick(all, func(s Set) int {
+		if s.Weight == nil {
+			return 0
 		}
-	}
+		return *s.Weight
+	})
 	var rrs []wire.RR
 	for _, v := range chosen.values() {
 		if kind == "CNAME" || kind == "NS" {
