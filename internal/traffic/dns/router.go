@@ -82,8 +82,13 @@ func New(o Options, backend Backend) (*Router, error) {
 	return &Router{options: o, backend: backend, powers: backend.Powers(), zone: canonical(o.Zone), seconds: uint32(o.TTL / time.Second), port: "53", progress: func(string, ...any) {}}, nil
 }
 
-// Tell has the router say what it waits for.
-func (r *Router) Tell(say func(format string, args ...any)) { r.progress = say }
+// Tell has the router say what it waits for, and its backend, if that waits for anything.
+func (r *Router) Tell(say func(format string, args ...any)) {
+	r.progress = say
+	if backend, waits := r.backend.(traffic.Teller); waits {
+		backend.Tell(say)
+	}
+}
 
 // Entry returns "": every name of the zone leads to addresses of its own, see Locate.
 func (r *Router) Entry() string { return "" }

@@ -22,6 +22,7 @@ import (
 	wire "github.com/miekg/dns"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 )
 
@@ -54,11 +55,13 @@ type Backend struct {
 	relays       []string                          // its servers; those of its zone unless set
 	settles      time.Duration                     // for them to follow; 0 for the usual one
 	serveLimit   time.Duration                     // for them to answer a new profile; 0 for the usual one
+	say          func(format string, args ...any)
 }
 
 var (
-	_ dns.Backend = (*Backend)(nil)
-	_ dns.Relay   = (*Backend)(nil)
+	_ dns.Backend    = (*Backend)(nil)
+	_ dns.Relay      = (*Backend)(nil)
+	_ traffic.Teller = (*Backend)(nil)
 )
 
 // New finds where the environment has credentials, and asks nobody.
@@ -76,7 +79,7 @@ func with(o Options, credential azcore.TokenCredential, options arm.ClientOption
 	options.DisableRPRegistration = true // whoever has a zone is registered
 	options.Retry = policy.RetryOptions{MaxRetryDelay: longest, TryTimeout: callLimit}
 	client, err := armdns.NewRecordSetsClient(o.Subscription, credential, &options)
-	b := &Backend{zone: wire.CanonicalName(o.Zone), subscription: o.Subscription, group: o.ResourceGroup, client: client}
+	b := &Backend{zone: wire.CanonicalName(o.Zone), subscription: o.Subscription, group: o.ResourceGroup, client: client, say: func(string, ...any) {}}
 	if err == nil && o.TrafficManager {
 		b.profiles, err = armtrafficmanager.NewProfilesClient(o.Subscription, credential, &options)
 	}
@@ -93,6 +96,9 @@ func (b *Backend) Powers() dns.Powers {
 	}
 	return dns.Powers{Weighs: true, Relay: b}
 }
+
+// Tell has the backend say what it waits for.
+func (b *Backend) Tell(say func(format string, args ...any)) { b.say = say }
 
 // String is the resource group of the zone.
 func (b *Backend) String() string { return "Azure DNS, resource group " + b.group }

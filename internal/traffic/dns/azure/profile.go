@@ -261,6 +261,7 @@ func (s *session) served(ctx context.Context, name string, led dns.Records) erro
 	again := time.NewTicker(serveBeat)
 	defer again.Stop()
 	deadline := time.Now().Add(cmp.Or(s.serveLimit, serveLimit))
+	s.say("%s waits: the servers of Traffic Manager must all answer its new profile %s, for %v", strings.TrimSuffix(name, "."), s.profileName(name), s.Settles())
 	for since := time.Now(); ; {
 		late := slices.IndexFunc(servers, func(server string) bool { return !s.answers(ctx, server, name, led) })
 		switch {

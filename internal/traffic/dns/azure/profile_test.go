@@ -1,6 +1,7 @@
 package azure
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -141,6 +142,36 @@ func TestReadMeanwhile(t *testing.T) {
 	if seen := suite.Observed(t, r, host); seen == nil || seen.Sides[1].Weight != 50 {
 		t.Errorf("observed: %+v", seen)
 	}
+	changes := 0
+	a.Trouble = func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "trafficmanagerprofiles") {
+			changes++
+			a.Put("A/www", func(s *azuretest.Set) { s.Properties.TTL = changes })
+		}
+		return false
+	}
+	_, err := r.Observe(t.Context(), host)
+	refused(t, "all the time", err, fault.Unavailable, "its record sets change all the time")
+}
+
+// TestProfileKept: what else a profile has stays when users are moved.
+func TestProfileKept(t *testing.T) {
+	t.Parallel()
+	a := azuretest.Start(t, "")
+	z := managed(t, a)
+	r := suite.Router(t, z)
+	suite.Apply(t, r, suite.Between(0))
+	a.PutProfile(profileOfHost(z), func(p *azuretest.Profile) bool {
+		p.Tags["team"], p.Properties.MonitorConfig.Port = "shop", 8443
+		return true
+	})
+	suite.Apply(t, r, suite.Between(50))
+	a.PutProfile(profileOfHost(z), func(p *azuretest.Profile) bool {
+		if p.Tags["team"] != "shop" || p.Tags[mark] != host || p.Properties.MonitorConfig.Port != 8443 || len(p.Properties.Endpoints) != 2 {
+			t.Errorf("it is %+v", p)
+		}
+		return true
+	})
 }
 
 // TestLeftOver: a profile that was left by something that was stopped, and leads elsewhere, leads users once its servers answer what it shall be.
@@ -310,10 +341,20 @@ func TestNotServed(t *testing.T) {
 	b.relays, b.serveLimit = []string{a.Relay.Address, azuretest.Serve(t, func(w wire.ResponseWriter, m *wire.Msg) {
 		_ = w.WriteMsg(new(wire.Msg).SetRcode(m, wire.RcodeNameError)) // who asks sees it
 	})}, time.Second
-	refused(t, "not served", suite.Router(t, z).Apply(t.Context(), suite.Between(0)), fault.Unavailable, "does not answer its new Traffic Manager profile shop-example-com-")
+	r, said := suite.Router(t, z), ""
+	r.Tell(func(format string, args ...any) { said += fmt.Sprintf(format, args...) + "\n" })
+	refused(t, "not served", r.Apply(t.Context(), suite.Between(0)), fault.Unavailable, "does not answer its new Traffic Manager profile shop-example-com-")
 	if answer, err := a.DNS.Query(host, wire.TypeA); err != nil || len(answer.Answer) > 0 {
 		t.Errorf("the name leads to it: %v %v", answer, err)
 	}
+	if !strings.Contains(said, "shop.example.com waits: the servers of Traffic Manager must all answer its new profile "+profileOfHost(z)) {
+		t.Errorf("it said %q", said)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b.relays = nil
+	_, err := b.Servers(ctx)
+	refused(t, "no resolver", err, fault.Unavailable, "the servers of Traffic Manager are not found")
 }
 
 // chasing is a resolver that keeps nothing: it asks the zone, then Traffic Manager, then the zone again, and answers all of it.

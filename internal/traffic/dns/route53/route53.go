@@ -24,6 +24,7 @@ import (
 	wire "github.com/miekg/dns"
 
 	"github.com/crossfade-dev/crossfade/internal/fault"
+	"github.com/crossfade-dev/crossfade/internal/traffic"
 	"github.com/crossfade-dev/crossfade/internal/traffic/dns"
 )
 
@@ -55,9 +56,13 @@ type Backend struct {
 	zone   string // with a dot at its end
 	id     string
 	client *route53.Client
+	say    func(format string, args ...any)
 }
 
-var _ dns.Backend = (*Backend)(nil)
+var (
+	_ dns.Backend    = (*Backend)(nil)
+	_ traffic.Teller = (*Backend)(nil)
+)
 
 // New finds where the environment has credentials, and asks nobody.
 func New(o Options) (*Backend, error) {
@@ -71,13 +76,16 @@ func New(o Options) (*Backend, error) {
 
 // with makes a backend that speaks to Route 53 as configured.
 func with(o Options, cfg aws.Config) *Backend {
-	return &Backend{zone: wire.CanonicalName(o.Zone), id: o.HostedZone, client: route53.NewFromConfig(cfg, func(o *route53.Options) {
+	return &Backend{zone: wire.CanonicalName(o.Zone), id: o.HostedZone, say: func(string, ...any) {}, client: route53.NewFromConfig(cfg, func(o *route53.Options) {
 		o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = attempts, longest })
 	})}
 }
 
 // Powers says that changes take effect as a whole, and that names lead shares of their users.
 func (b *Backend) Powers() dns.Powers { return dns.Powers{Whole: true, Weighs: true} }
+
+// Tell has the backend say what it waits for.
+func (b *Backend) Tell(say func(format string, args ...any)) { b.say = say }
 
 // String is the hosted zone.
 func (b *Backend) String() string { return "Route 53 " + b.id }
@@ -235,6 +243,9 @@ func setOf(at dns.Set, rrs []wire.RR) *types.ResourceRecordSet {
 func (s *session) synced(ctx context.Context, change *types.ChangeInfo) error {
 	again := time.NewTicker(syncBeat)
 	defer again.Stop()
+	if change.Status != types.ChangeStatusInsync {
+		s.say("%s waits: the change %s is not on all servers of Route 53", strings.TrimSuffix(s.zone, "."), aws.ToString(change.Id))
+	}
 	for deadline := time.Now().Add(syncLimit); change.Status != types.ChangeStatusInsync; {
 		if time.Now().After(deadline) {
 			return fault.New(fault.Unavailable, "the change %s is not on all servers after %v", aws.ToString(change.Id), syncLimit).

@@ -60,7 +60,12 @@ func TestThrottled(t *testing.T) {
 		}
 		return 0, ""
 	}
-	suite.Apply(t, suite.Router(t, zoneOf(a)), suite.Between(0))
+	r, said := suite.Router(t, zoneOf(a)), ""
+	r.Tell(func(format string, args ...any) { said += fmt.Sprintf(format, args...) + "\n" })
+	suite.Apply(t, r, suite.Between(0))
+	if !strings.Contains(said, "example.com waits: the change /change/C1 is not on all servers of Route 53") {
+		t.Errorf("it said %q", said)
+	}
 	if got := a.DNS.Leads(t, "shop.example.com"); got != "10.0.1.1 10.0.1.2 shop.g1.example.com" {
 		t.Errorf("it leads to %s", got)
 	}
